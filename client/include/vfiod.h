@@ -1,0 +1,133 @@
+/*
+ * libvfiod: ask vfiod for VFIO devices.
+ *
+ *	struct vfiod *vfiod;
+ *	struct vfiod_lease *lease;
+ *	const char *devices[] = { "0000:01:00.0" };
+ *	if (vfiod_open(NULL, &vfiod) < 0 ||
+ *	    vfiod_acquire(vfiod, devices, 1, 10, &lease) < 0)
+ *		errx(1, "%s", vfiod_strerror(vfiod));
+ *	int group_fd = vfiod_lease_group_fd(lease, 0);
+ *
+ * Functions return 0 or more for success and -errno for failure; vfiod_strerror()
+ * says in words what went wrong, and vfiod_error_name() which error of
+ * org.vfiod(7) it was. No function prints, exits, or starts a thread. A handle is
+ * used by one thread at a time; different handles are independent.
+ *
+ * errno values: -ECONNREFUSED, -ENOENT (no daemon), -ECONNRESET (it has gone),
+ * -EPROTO (it does not speak our language), -EACCES (AccessDenied, PermissionDenied),
+ * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup),
+ * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter),
+ * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error reply),
+ * -ENOMEM.
+ */
+#ifndef VFIOD_H
+#define VFIOD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define VFIOD_SOCKET "/run/vfiod/org.vfiod.Broker"
+
+struct vfiod;
+struct vfiod_lease;
+
+/*
+ * Connects. socket NULL: $VFIOD_SOCKET, else /run/vfiod/org.vfiod.Broker. On failure *vfiod
+ * is NULL. 0, -ENOENT, -ECONNREFUSED, -EACCES, -ENOMEM, …
+ */
+int vfiod_open(const char *socket, struct vfiod **vfiod);
+/* Disconnects: leases that live with this connection end. Frees leases, too. NULL-safe. */
+void vfiod_close(struct vfiod *vfiod);
+
+/* What the last failure on this handle was, a sentence; valid until the next call. Never NULL. */
+const char *vfiod_strerror(const struct vfiod *vfiod);
+/* "org.vfiod.Broker.GroupBusy", or NULL when it was not an error reply. Likewise. */
+const char *vfiod_error_name(const struct vfiod *vfiod);
+/* Its parameters as JSON, or NULL. Likewise. */
+const char *vfiod_error_parameters(const struct vfiod *vfiod);
+
+/*
+ * Called once for each reply with its parameters as JSON and its descriptors. It may take a
+ * descriptor over by setting fds[i] to -1; the others are closed after it returns.
+ * Return 0 to go on, or a negative number to stop: vfiod_call() returns it and the connection
+ * is then unusable but for vfiod_close().
+ */
+typedef int (*vfiod_reply_fn)(const char *parameters, int *fds, size_t n_fds, void *userdata);
+
+/*
+ * Any method of org.vfiod(7), blocking. parameters: a JSON object, or NULL. more: ask for a
+ * stream, on_reply is called for each. on_reply may be NULL. fds go along with the call (copies
+ * are sent, yours stay yours). timeout_ms for the wait for each reply: -1 = for ever,
+ * -ETIMEDOUT and an unusable connection otherwise.
+ */
+int vfiod_call(struct vfiod *vfiod, const char *method, const char *parameters, bool more,
+	const int *fds, size_t n_fds, int timeout_ms, vfiod_reply_fn on_reply, void *userdata);
+
+/*
+ * Acquires the groups of all devices (sysfs names, interface names, or "group:7"), all or none,
+ * and waits for it up to wait_seconds in the queue. On success the lease belongs to the
+ * handle, which is from then on the lease's stream: other calls on it are -EBUSY (use a second
+ * handle). The lease ends with vfiod_release() or vfiod_close().
+ */
+int vfiod_acquire(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, struct vfiod_lease **lease);
+/*
+ * The same for a lease that follows a process and not this connection: pidfd as from
+ * pidfd_open(2), of your own user; it stays yours. The handle is free for other calls afterwards.
+ */
+int vfiod_acquire_for(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, int pidfd, struct vfiod_lease **lease);
+
+const char *vfiod_lease_name(const struct vfiod_lease *lease);
+const char *vfiod_lease_token(const struct vfiod_lease *lease);
+size_t vfiod_lease_n_groups(const struct vfiod_lease *lease);
+int vfiod_lease_group_number(const struct vfiod_lease *lease, size_t index); /* -EINVAL */
+/*
+ * The open /dev/vfio/N, close-on-exec, owned by the lease: dup it to keep it. -EINVAL beyond the
+ * last, -EBADF once it was taken with vfiod_lease_steal_group_fd().
+ */
+int vfiod_lease_group_fd(const struct vfiod_lease *lease, size_t index);
+int vfiod_lease_steal_group_fd(struct vfiod_lease *lease, size_t index); /* now yours */
+/* Names for VFIO_GROUP_GET_DEVICE_FD; NULL beyond the last. Owned by the lease. */
+size_t vfiod_lease_n_devices(const struct vfiod_lease *lease, size_t group_index);
+const char *vfiod_lease_device(
+	const struct vfiod_lease *lease, size_t group_index, size_t device_index);
+
+/*
+ * Ends the lease: closes the descriptors it still owns (close your device and container fds
+ * before), and has the daemon return the groups. It is freed, whatever the result.
+ * 0, or 1 when a process still has one of the groups open (it goes back when that ends).
+ */
+int vfiod_release(struct vfiod *vfiod, struct vfiod_lease *lease);
+
+/*
+ * Events of a lease that a stream holds, for a loop of your own: wait until vfiod_get_fd() is
+ * readable, then call vfiod_dispatch(). timeout_ms as in poll(2). Returns how many events were
+ * delivered, 0 for none, or -errno; -ECONNRESET: the daemon has gone.
+ */
+enum vfiod_event {
+	VFIOD_RELEASE_REQUESTED, /* text: what the administrator says */
+	VFIOD_DEVICE_GONE,	 /* text: the device */
+	VFIOD_ENDED,		 /* text: why. The lease is over: its groups are no longer yours. */
+};
+typedef void (*vfiod_event_fn)(
+	struct vfiod_lease *lease, enum vfiod_event event, const char *text, void *userdata);
+void vfiod_lease_on_event(struct vfiod_lease *lease, vfiod_event_fn on_event, void *userdata);
+int vfiod_get_fd(const struct vfiod *vfiod);
+int vfiod_dispatch(struct vfiod *vfiod, int timeout_ms);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* What every room uses and no library gives: cleanup attributes, string lists, small files. */
+#pragma once
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The one way of cleaning up in this tree: attributes for locals, noun_free() for objects. */
+static inline void cleanup_free(void *pointer)
+{
+	free(*(void **)pointer);
+}
+static inline void cleanup_close(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+static inline void cleanup_fclose(FILE **file)
+{
+	if (*file)
+		fclose(*file);
+}
+#define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
+#define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
+#define _cleanup_fclose_ __attribute__((cleanup(cleanup_fclose)))
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Hands an fd or pointer over to the caller, leaving nothing to clean up behind. */
+static inline int steal_fd(int *fd)
+{
+	int stolen = *fd;
+	*fd = -1;
+	return stolen;
+}
+static inline void *steal_pointer_(void *pointer)
+{
+	void *stolen = *(void **)pointer;
+	*(void **)pointer = NULL;
+	return stolen;
+}
+#define steal_pointer(pointer) ((__typeof__(*(pointer)))steal_pointer_(pointer))
+
+/*
+ * NULL-terminated string lists, owned whole. strv_add copies `string`: 0 or -ENOMEM,
+ * and then the list is as before. NULL is the empty list.
+ */
+char **strv_free(char **list);
+int strv_add(char ***list, const char *string);
+size_t strv_length(char *const *list);
+int strv_contains(char *const *list, const char *string);
+
+/* Copies at most size - 1 bytes and terminates: 0, or -ENAMETOOLONG with `to` empty. */
+int string_copy(char *to, size_t size, const char *from);
+
+/*
+ * Reads a small text file, terminated, one trailing newline removed: its length or -errno.
+ * -EFBIG if it does not fit.
+ */
+ssize_t file_read(const char *path, char *buffer, size_t size);
+
+/* Writes `data` so that `path` is either the old file or the whole new one (tmp, fsync, rename). */
+int file_write_atomic(const char *path, const void *data, size_t size);
+
+/* A process's start time in clock ticks since boot (proc(5), field 22): 0 or -errno. */
+int process_start_time(pid_t pid, unsigned long long *ticks);

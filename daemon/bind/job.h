@@ -1,0 +1,55 @@
+/*
+ * A bind job: one child process that runs one transaction on one group, seen
+ * from the loop. Writes to sysfs can block for ever and survive SIGKILL, so they
+ * never happen in the daemon itself. The child is forked, closes every fd but
+ * its socket to the parent, and ends when the transaction ends; it does not die
+ * with the daemon in the middle of a transaction.
+ *
+ *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
+ *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
+ *   RETURN and OPEN go without waiting: ready is not called.
+ */
+#pragma once
+
+#include "daemon/bind/transaction.h"
+
+#include <ev.h>
+
+enum job_kind {
+	JOB_TAKE,
+	JOB_RETURN,
+	JOB_OPEN,
+};
+
+struct job;
+
+struct job_listener {
+	/* JOB_TAKE: inspected; the plan is complete (`known`). Not called if inspection refuses. */
+	void (*ready)(struct job *job, void *userdata);
+	/*
+	 * The end, exactly once, after which the job may be freed (also from within). result 0:
+	 * *group_fd (TAKE, OPEN) is the listener's to keep or close. REFUSED: see refusal.
+	 * Negative: the child could not be run or died without a word (-ECHILD, text in refusal).
+	 */
+	void (*done)(struct job *job, int result, int *group_fd, const struct refusal *refusal,
+		void *userdata);
+	/*
+	 * The deadline has passed and the child still runs: at `step` of `device`. The job goes on;
+	 * done will come if the kernel ever lets go. May be NULL.
+	 */
+	void (*late)(struct job *job, enum bind_step step, const char *device, void *userdata);
+};
+
+/*
+ * Forks. The plan stays the caller's and must outlive the job. deadline_seconds > 0 counts
+ * from job_go (RETURN, OPEN: from now). 0 or -errno.
+ */
+int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata, struct job **job);
+void job_go(struct job *job);
+/* Before job_go(): the child ends without a write. Later: the child goes on, unheard. NULL-safe. */
+struct job *job_free(struct job *job);
+
+pid_t job_pid(const struct job *job);
+enum bind_step job_step(const struct job *job, const char **device); /* where it is now */

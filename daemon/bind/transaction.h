@@ -1,0 +1,50 @@
+/*
+ * The bind transaction itself: synchronous, run in a bind child (or in a unit
+ * test), against a table of operations. All members or none.
+ *
+ * Every step is announced through `on_step` before it is tried: the parent knows
+ * where a child hangs.
+ */
+#pragma once
+
+#include "daemon/bind/plan.h"
+#include "daemon/bind/sysfs.h"
+
+struct transaction {
+	const struct sysfs_ops *ops;
+	struct plan *plan;
+	/* May be NULL. `member` is an index into the plan, -1 for steps of the group. */
+	void (*on_step)(enum bind_step step, int member, void *userdata);
+	void *userdata;
+};
+
+/*
+ * No write: the guard for each member that will be bound, then its driver and
+ * driver_override as the host has them (into the plan, `known`). 0 or REFUSED
+ * (DEVICE_IN_USE, TAKE_FAILED at STEP_READ).
+ */
+int transaction_inspect(struct transaction *, struct refusal *);
+
+/*
+ * Needs an inspected plan. For each PLAN_BIND member in order: module, override, unbind,
+ * bind, verify; then open the group and have it say viable. 0 with *group_fd open (the
+ * caller's), or REFUSED after the rollback: TAKE_FAILED with device, step, errnum and
+ * rolled_back. rolled_back false: text says which device was left where.
+ * A member that vanishes meanwhile (ENODEV, its syspath gone) fails the take; it needs no
+ * rollback of its own.
+ */
+int transaction_take(struct transaction *, int *group_fd, struct refusal *);
+
+/*
+ * Backwards. First opens the group (EBUSY: REFUSED with GROUP_BUSY, no write made) and keeps
+ * it open until all members are off, so that nobody can open it meanwhile. Then for each
+ * PLAN_BIND member in reverse: override as it was, unbind, bind to the host driver if it had
+ * one, verify. Goes on over failures: REFUSED (RETURN_FAILED, first device and step that
+ * failed, text names all that is left). Members that have vanished are fine.
+ * A group node that does not exist any more (every member off VFIO already) is no obstacle.
+ */
+int transaction_return(struct transaction *, struct refusal *);
+
+/* For a group that is taken already: only open and viable. 0 with *group_fd, or REFUSED
+ * (GROUP_BUSY, NOT_VIABLE, TAKE_FAILED). */
+int transaction_open(struct transaction *, int *group_fd, struct refusal *);

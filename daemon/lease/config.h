@@ -1,0 +1,76 @@
+/*
+ * The configuration: /etc/vfiod/vfiod.conf, then vfiod.conf.d/ *.conf in the order of their
+ * names. Read as one, or not at all: an error names file and line, what is wrong and
+ * what is allowed. Only keys that have an effect are known. The grammar is in vfiod.conf(5).
+ */
+#pragma once
+
+#include "daemon/base/refusal.h"
+
+enum match_kind {
+	MATCH_ADDRESS,	/* pci:address=0000:01:00.0 (a shell pattern: 0000:3b:*) */
+	MATCH_ID,	/* pci:id=10de:2704, 10de:* */
+	MATCH_CLASS,	/* pci:class=0200 (a prefix of the six digits) */
+	MATCH_PF,	/* pci:pf=0000:3b:00.0,vf=0-63 */
+	MATCH_BUS,	/* bus:platform, bus:mdev=<name pattern> */
+	MATCH_TAG,	/* udev:tag=vfio */
+	MATCH_PROPERTY, /* udev:property=KEY=pattern */
+	MATCH_NUMA,	/* numa:1 */
+};
+
+/* One `match =` line: terms separated by blanks, all of which must hold. */
+struct match_term {
+	enum match_kind kind;
+	char *text;	 /* pattern, tag, bus … as the kind needs; owned */
+	char *value;	 /* second pattern (MATCH_PROPERTY value, MATCH_BUS name) or NULL; owned */
+	unsigned first, last; /* MATCH_PF: VF range, inclusive; MATCH_NUMA: first */
+	unsigned vendor, product; /* MATCH_ID; ID_ANY = any */
+};
+#define ID_ANY 0x10000u
+
+struct match {
+	struct match_term *terms;
+	size_t n_terms;
+};
+
+enum allow_kind {
+	ALLOW_USER,  /* user:alice or user:1000 */
+	ALLOW_GROUP, /* group:dpdk */
+	ALLOW_UNIT,  /* unit:dpdk.service, a shell pattern */
+};
+struct allow {
+	enum allow_kind kind;
+	unsigned id;	/* uid or gid, resolved when the file is read */
+	char *pattern;	/* ALLOW_UNIT; owned */
+};
+
+struct rule {
+	char *name;
+	char *file; /* where it stands, for messages */
+	unsigned line;
+	struct match *matches; /* any of them */
+	size_t n_matches;
+	struct allow *allows; /* any of them; none = nobody but administrators' take */
+	size_t n_allows;
+	char *account; /* "uid", "lease", "unit" or a name; NULL = uid */
+	char *driver;  /* NULL = the bus's */
+	bool whole_group; /* covers every member of a group of which it matches one */
+	bool stay;	  /* at the end of a lease: stay taken (return = no) */
+	bool force;	  /* past the guard */
+};
+
+struct config {
+	struct rule *rules; /* in file order */
+	size_t n_rules;
+	struct allow *admins; /* besides uid 0 */
+	size_t n_admins;
+	unsigned take_timeout_seconds;
+	unsigned max_connections, max_message_bytes, max_calls, max_output_bytes; /* a connection */
+};
+
+/*
+ * path NULL: the defaults alone. 0, -ENOMEM or REFUSED (CONFIGURATION, text = "file:line: …").
+ * A missing main file is REFUSED; a missing .d directory (path + ".d") is fine.
+ */
+int config_read(const char *path, struct config **config, struct refusal *refusal);
+struct config *config_free(struct config *config);

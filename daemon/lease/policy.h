@@ -1,0 +1,42 @@
+/*
+ * Policy: may this subject have these devices, and how? Pure: no I/O.
+ * Deny by default. The rights of all covering rules add up; the first covering
+ * rule in file order names the account and the driver. A group is granted only if every
+ * member that would be bound is covered (members left alone need no rule).
+ */
+#pragma once
+
+#include "daemon/inventory/group.h"
+#include "daemon/lease/config.h"
+#include "daemon/lease/subject.h"
+
+/* Does the match line hold for this device by itself (not through whole-group)? */
+bool match_holds(const struct match *match, const struct device *device);
+
+/* uid 0, or named by [daemon] admin. */
+bool policy_is_admin(const struct config *config, const struct subject *subject);
+
+struct verdict {
+	const struct rule *rule; /* first covering rule of the first member that needs one; borrowed,
+				    NULL for an administrator without a rule */
+	bool stay;		 /* any covering rule says so */
+};
+
+/*
+ * May `subject` lease `group`? `needs_rule` says of a member whether it has to be covered
+ * (it would be bound, or is on VFIO already). 0 with *verdict, or REFUSED with ACCESS_DENIED:
+ * device = the first member that no rule covers for this subject; the text says whether no
+ * rule matches it at all, or none that allows this subject, and what to write where.
+ * Administrators need no rule.
+ */
+int policy_check(const struct config *config, const struct subject *subject,
+	const struct group *group, bool (*needs_rule)(const struct device *),
+	struct verdict *verdict, struct refusal *refusal);
+
+/*
+ * The first rule in file order that covers this device (itself, or whole-group through a
+ * companion) for this subject; subject NULL: for anyone, also a rule without `allow`. Its
+ * driver and force are the plan's. NULL: none.
+ */
+const struct rule *policy_rule_for(
+	const struct config *config, const struct subject *subject, const struct device *device);

@@ -1,0 +1,8 @@
+# Turns .varlink files into entries of varlink_files[] (proto/interfaces.c).
+FNR == 1 {
+	if (NR > 1) print "\t},"
+	name = FILENAME; sub(/.*\//, "", name); sub(/\.varlink$/, "", name)
+	printf "\t{\n\t\t\"%s\",\n", name
+}
+{ gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); printf "\t\t\"%s\\n\"\n", $0 }
+END { print "\t}," }

@@ -1,0 +1,64 @@
+/*
+ * One end of a Varlink connection: whole JSON messages with their descriptors,
+ * over a non-blocking AF_UNIX stream socket. No loop of its own: daemon and
+ * client wait for the fd in their own ways.
+ *
+ * A message is a UTF-8 JSON object and one NUL. Its descriptors ride on its
+ * first byte, and one sendmsg(2) carries one message: so that the descriptors of
+ * a second message are never taken for those of the first, the socket is peeked
+ * at up to the NUL and exactly that message is received.
+ */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define TRANSPORT_MAX_FDS 253 /* SCM_MAX_FD of the kernel */
+
+struct transport_limits {
+	size_t max_message_bytes; /* a message that arrives, its NUL not counted */
+	size_t max_output_bytes;  /* queued and not yet sent */
+	size_t max_depth;	  /* of JSON nesting */
+	size_t max_fds;		  /* with one message that arrives */
+};
+extern const struct transport_limits transport_default_limits; /* 1 MiB, 4 MiB, 32, 16 */
+
+struct transport;
+
+/* Takes the fd over (also on failure) and makes it non-blocking and close-on-exec. 0 or -errno. */
+int transport_new(int fd, const struct transport_limits *limits, struct transport **transport);
+struct transport *transport_free(struct transport *transport); /* closes; NULL-safe */
+int transport_fd(const struct transport *transport);
+
+/* A message that arrived. Descriptors are owned by it until taken out. */
+struct message {
+	struct json_object *json; /* an object; owned */
+	int fds[TRANSPORT_MAX_FDS];
+	size_t n_fds;
+};
+void message_clear(struct message *message); /* closes what is left in it */
+/* Takes descriptor `index` out: the fd, or -EINVAL if there is none (or it was taken). */
+int message_take_fd(struct message *message, int64_t index);
+
+/*
+ * At most one message. 1: one is in *message. 0: none whole yet, wait for POLLIN.
+ * -ECONNRESET: the peer has closed (a message cut off in its middle included).
+ * -EBADMSG: not UTF-8, not JSON, not an object, an empty message, descriptors in its middle or
+ * more than fitted (MSG_CTRUNC; all are closed). -EMSGSIZE: beyond max_message_bytes.
+ * -E2BIG: beyond max_fds. After a negative result only transport_free() makes sense.
+ */
+int transport_receive(struct transport *transport, struct message *message);
+
+/*
+ * Queues a message; `fds` are taken over, also on failure (closed once sent). 0, -ENOBUFS
+ * beyond max_output_bytes, -ENOMEM. Nothing is written before transport_flush().
+ */
+int transport_send(
+	struct transport *transport, struct json_object *json, const int *fds, size_t n_fds);
+/*
+ * 0: all is sent. 1: wait for POLLOUT. -errno: the connection is dead; -EPERM where the peer
+ * refuses descriptors (SO_PASSRIGHTS): nothing of that message was sent.
+ */
+int transport_flush(struct transport *transport);
+size_t transport_output_bytes(const struct transport *transport);
