@@ -25,22 +25,22 @@
 enum refusal_kind {
 	REFUSAL_NONE = 0,
 	/* org.vfiod.Broker */
-	REFUSAL_NO_SUCH_GROUP,	/* group */
+	REFUSAL_NO_SUCH_GROUP,  /* group */
 	REFUSAL_NO_SUCH_DEVICE, /* device */
-	REFUSAL_GROUP_BUSY,	/* group, owner_pid, owner_uid */
-	REFUSAL_NOT_VIABLE,	/* group, text: the devices that keep it from being viable */
-	REFUSAL_DEVICE_IN_USE,	/* device, text: what uses it */
-	REFUSAL_TAKE_FAILED,	/* group, device, step, errnum, rolled_back, text */
-	REFUSAL_RETURN_FAILED,	/* group, device, step, errnum, text */
-	REFUSAL_GROUP_FAILED,	/* group, text: what an earlier transaction left behind */
-	REFUSAL_ACCESS_DENIED,	/* device (may be empty), text: reason */
-	REFUSAL_NO_SUCH_LEASE,	/* (nothing) */
-	REFUSAL_NOT_SUPPORTED,	/* text: what is missing */
-	REFUSAL_STUCK,		/* group, device, step, owner_pid (0: unknown) */
-	REFUSAL_TIMED_OUT,	/* group, owner_pid, owner_uid: who has it still */
-	REFUSAL_TOO_MANY,	/* text: which limit, max */
-	REFUSAL_INTERRUPTED,	/* text: the daemon is going down */
-	REFUSAL_CONFIGURATION,	/* text: file:line: what is wrong and what is allowed */
+	REFUSAL_GROUP_BUSY,     /* group, owner_pid, owner_uid */
+	REFUSAL_NOT_VIABLE,     /* group, text: the devices that keep it from being viable */
+	REFUSAL_DEVICE_IN_USE,  /* device, text: what uses it */
+	REFUSAL_TAKE_FAILED,    /* group, device, step, errnum, rolled_back, text */
+	REFUSAL_RETURN_FAILED,  /* group, device, step, errnum, text */
+	REFUSAL_GROUP_FAILED,   /* group, text: what an earlier transaction left behind */
+	REFUSAL_ACCESS_DENIED,  /* device (may be empty), text: reason */
+	REFUSAL_NO_SUCH_LEASE,  /* (nothing) */
+	REFUSAL_NOT_SUPPORTED,  /* text: what is missing */
+	REFUSAL_STUCK,          /* group, device, step, owner_pid (0: unknown) */
+	REFUSAL_TIMED_OUT,      /* group, owner_pid, owner_uid: who has it still */
+	REFUSAL_TOO_MANY,       /* text: which limit, max */
+	REFUSAL_INTERRUPTED,    /* text: the daemon is going down */
+	REFUSAL_CONFIGURATION,  /* text: file:line: what is wrong and what is allowed */
 	/* org.varlink.service */
 	REFUSAL_INVALID_PARAMETER, /* text: the parameter's name */
 	REFUSAL_PERMISSION_DENIED, /* (nothing) */
@@ -73,8 +73,8 @@ struct refusal {
 	bool rolled_back;
 	pid_t owner_pid; /* 0: nobody, or unknown */
 	uid_t owner_uid;
-	long max;			/* REFUSAL_TOO_MANY */
-	char text[REFUSAL_TEXT_SIZE];	/* complete, printable ASCII; cut if it does not fit */
+	long max;                     /* REFUSAL_TOO_MANY */
+	char text[REFUSAL_TEXT_SIZE]; /* complete, printable ASCII; cut if it does not fit */
 };
 
 /*

@@ -1,0 +1,122 @@
+#include "daemon/base/refusal.h"
+
+#include "daemon/base/util.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const char *const step_names[] = {
+	[STEP_NONE] = "none",
+	[STEP_GUARD] = "guard",
+	[STEP_MODULE] = "module",
+	[STEP_READ] = "read",
+	[STEP_OVERRIDE] = "override",
+	[STEP_UNBIND] = "unbind",
+	[STEP_BIND] = "bind",
+	[STEP_VERIFY] = "verify",
+	[STEP_OPEN] = "open",
+	[STEP_VIABLE] = "viable",
+};
+_Static_assert(ARRAY_SIZE(step_names) == STEP_MAX_, "a name for each step");
+
+const char *bind_step_name(enum bind_step step)
+{
+	return (unsigned)step < STEP_MAX_ ? step_names[step] : "unknown";
+}
+
+int refuse(struct refusal *refusal, enum refusal_kind kind, const char *format, ...)
+{
+	*refusal = (struct refusal){ .kind = kind, .group = -1 };
+
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
+	va_end(arguments);
+
+	/* The text goes into JSON and onto terminals; names in it come from outside. */
+	for (char *c = refusal->text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	return REFUSED;
+}
+
+static void describe_owner(const struct refusal *refusal, char *buffer, size_t size)
+{
+	if (refusal->owner_pid > 0)
+		snprintf(buffer, size, "process %d of uid %u", (int)refusal->owner_pid,
+			(unsigned)refusal->owner_uid);
+	else
+		snprintf(buffer, size, "a process that cannot be named");
+}
+
+static void describe_step(
+	const struct refusal *refusal, const char *what, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s group %d failed at %s, step %s: %s%s%s%s", what, refusal->group,
+		*refusal->device ? refusal->device : "the group", bind_step_name(refusal->step),
+		strerror(refusal->errnum), *refusal->text ? "; " : "", refusal->text,
+		refusal->rolled_back ? "; all is as before" : "");
+}
+
+void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
+{
+	char owner[64];
+	describe_owner(refusal, owner, sizeof(owner));
+
+	switch (refusal->kind) {
+	case REFUSAL_NONE:
+		snprintf(buffer, size, "no refusal");
+		return;
+	case REFUSAL_NO_SUCH_GROUP:
+		snprintf(buffer, size, "there is no group %d", refusal->group);
+		return;
+	case REFUSAL_GROUP_BUSY:
+		snprintf(buffer, size, "group %d is held by %s", refusal->group, owner);
+		return;
+	case REFUSAL_TIMED_OUT:
+		snprintf(buffer, size, "the wait is over, and group %d is still held by %s",
+			refusal->group, owner);
+		return;
+	case REFUSAL_DEVICE_IN_USE:
+		snprintf(buffer, size, "the host is using %s: %s; nothing was changed",
+			refusal->device, refusal->text);
+		return;
+	case REFUSAL_TAKE_FAILED:
+		describe_step(refusal, "taking", buffer, size);
+		return;
+	case REFUSAL_RETURN_FAILED:
+		describe_step(refusal, "returning", buffer, size);
+		return;
+	case REFUSAL_STUCK:
+		snprintf(buffer, size,
+			"the kernel does not let go of %s of group %d, step %s; no other group is "
+			"affected",
+			refusal->device, refusal->group, bind_step_name(refusal->step));
+		return;
+	case REFUSAL_NO_SUCH_LEASE:
+		snprintf(buffer, size, "no lease has this token, or it is not yours");
+		return;
+	case REFUSAL_PERMISSION_DENIED:
+		snprintf(buffer, size, "administrators only");
+		return;
+	case REFUSAL_TOO_MANY:
+		snprintf(buffer, size, "beyond the limit %s of %ld", refusal->text, refusal->max);
+		return;
+	case REFUSAL_INVALID_PARAMETER:
+		snprintf(buffer, size, "invalid parameter %s", refusal->text);
+		return;
+	case REFUSAL_SYSTEM:
+		snprintf(buffer, size, "%s: %s", refusal->text, strerror(refusal->errnum));
+		return;
+	case REFUSAL_NO_SUCH_DEVICE:
+	case REFUSAL_NOT_VIABLE:
+	case REFUSAL_GROUP_FAILED:
+	case REFUSAL_ACCESS_DENIED:
+	case REFUSAL_NOT_SUPPORTED:
+	case REFUSAL_INTERRUPTED:
+	case REFUSAL_CONFIGURATION:
+		snprintf(buffer, size, "%s", refusal->text);
+		return;
+	}
+	snprintf(buffer, size, "refused (%d)", (int)refusal->kind);
+}

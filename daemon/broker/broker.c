@@ -1,0 +1,379 @@
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
+{
+	(void)revents;
+	struct broker *broker = prepare->data;
+	struct lease *lease;
+
+	ev_prepare_stop(loop, prepare);
+	/* A lease that starts or is refused changes the book: look from the beginning again. */
+again:
+	TAILQ_FOREACH(lease, &broker->book.leases, of_book)
+		if (lease->state == LEASE_QUEUED && tenancy_try(lease))
+			goto again;
+}
+
+void broker_pump_later(struct broker *broker)
+{
+	ev_prepare_start(broker->loop, &broker->pump_later);
+}
+
+static int recover(struct broker *broker)
+{
+	_cleanup_free_ int *groups = NULL;
+	size_t n_groups = 0;
+
+	int r = journal_init(broker->state_directory);
+	if (r == 0)
+		r = journal_list(broker->state_directory, &groups, &n_groups);
+	for (size_t i = 0; r == 0 && i < n_groups; i++)
+		r = holding_recover(broker, groups[i]);
+	return r;
+}
+
+int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
+	const char *state_directory, const struct sysfs_ops *ops, struct broker **brokerp)
+{
+	struct broker *broker = calloc(1, sizeof(*broker));
+	if (!broker) {
+		config_free(config);
+		return -ENOMEM;
+	}
+	broker->loop = loop;
+	broker->inventory = inventory;
+	broker->config = config;
+	broker->ops = ops;
+	TAILQ_INIT(&broker->holdings);
+	TAILQ_INIT(&broker->settlings);
+	lease_book_init(&broker->book);
+	ev_prepare_init(&broker->pump_later, pump);
+	broker->pump_later.data = broker;
+
+	broker->state_directory = strdup(state_directory);
+	int r = broker->state_directory ? recover(broker) : -ENOMEM;
+	if (r < 0) {
+		broker_free(broker);
+		return r;
+	}
+	*brokerp = broker;
+	return 0;
+}
+
+struct broker *broker_free(struct broker *broker)
+{
+	struct lease *lease;
+	struct holding *holding;
+	struct settling *settling;
+
+	if (!broker)
+		return NULL;
+	broker->on_news = NULL;
+	while ((settling = TAILQ_FIRST(&broker->settlings)))
+		settling_free(settling);
+	while ((lease = TAILQ_FIRST(&broker->book.leases)))
+		tenancy_discard(lease);
+	while ((holding = TAILQ_FIRST(&broker->holdings)))
+		holding_free(holding);
+	ev_prepare_stop(broker->loop, &broker->pump_later);
+	config_free(broker->config);
+	free(broker->state_directory);
+	free(broker);
+	return NULL;
+}
+
+void broker_listen(struct broker *broker, broker_news_fn on_news, void *userdata)
+{
+	broker->on_news = on_news;
+	broker->news_userdata = userdata;
+}
+
+void broker_tell(struct broker *broker, const struct broker_news *news)
+{
+	if (broker->on_news)
+		broker->on_news(news, broker->news_userdata);
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+struct inventory *broker_inventory(struct broker *broker)
+{
+	return broker->inventory;
+}
+
+struct lease_book *broker_book(struct broker *broker)
+{
+	return &broker->book;
+}
+
+const struct config *broker_config(const struct broker *broker)
+{
+	return broker->config;
+}
+
+double broker_now(const struct broker *broker)
+{
+	return ev_now(broker->loop);
+}
+
+const struct subject *broker_holder(struct broker *broker, const struct group *group)
+{
+	const struct lease *lease = lease_book_owner(&broker->book, group);
+	if (lease)
+		return &lease->subject;
+	const struct holding *holding = holding_find(broker, group);
+	return holding && holding->has_former ? &holding->former : NULL;
+}
+
+void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
+	struct refusal *refusal)
+{
+	const struct subject *holder = broker_holder(broker, group);
+	refuse(refusal, kind, "somebody else has it");
+	refusal->group = group->number;
+	if (holder) {
+		refusal->owner_pid = holder->pid;
+		refusal->owner_uid = holder->uid;
+	}
+}
+
+/* Members that are left alone need no rule. */
+static bool needs_rule(const struct device *device)
+{
+	return plan_action_for(device) != PLAN_LEAVE;
+}
+
+int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct verdict *verdict, struct refusal *refusal)
+{
+	const struct device *device;
+	TAILQ_FOREACH(device, &group->devices, of_group)
+		if (needs_rule(device))
+			break;
+	if (!device) {
+		refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"group %d has no device that VFIO could hand out, only bridges", group->number);
+		refusal->group = group->number;
+		return REFUSED;
+	}
+	return policy_check(broker->config, subject, group, needs_rule, verdict, refusal);
+}
+
+int broker_may_lease(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct refusal *refusal)
+{
+	struct verdict verdict;
+	return group_verdict(broker, subject, group, &verdict, refusal);
+}
+
+/* --- what clients and administrators ask ---------------------------------------------------- */
+
+void broker_reconfigure(struct broker *broker, struct config *config)
+{
+	struct broker_news news = { .event = "configurationReloaded", .group = -1 };
+	config_free(broker->config);
+	broker->config = config;
+	broker_tell(broker, &news);
+	broker_pump_later(broker);
+}
+
+void broker_end(struct broker *broker, struct lease *lease, const char *reason)
+{
+	(void)broker;
+	tenancy_end(lease, reason, NULL);
+}
+
+void broker_disconnect(struct broker *broker, struct lease *lease)
+{
+	lease->listener = NULL;
+	if (!lease->follows_process || lease->state != LEASE_GRANTED)
+		broker_end(broker, lease, "its connection was closed");
+}
+
+void broker_request_release(struct broker *broker, struct lease *lease, const char *reason)
+{
+	struct broker_news news = {
+		.event = "releaseRequested",
+		.group = lease->n_groups > 0 ? lease->groups[0]->number : -1,
+		.lease = lease->name,
+		.text = reason,
+	};
+	lease->is_release_requested = true;
+	broker_tell(broker, &news);
+	if (lease->listener)
+		lease->listener->event(lease, LEASE_RELEASE_REQUESTED, reason, lease->userdata);
+}
+
+int broker_release(struct broker *broker, const struct subject *subject, const char *token,
+	settled_fn settled, void *userdata, struct settling **settlingp, struct refusal *refusal)
+{
+	bool is_admin = policy_is_admin(broker->config, subject);
+	struct lease *lease = lease_book_by_token(&broker->book, token);
+	struct settling *settling;
+
+	if (lease && lease->state == LEASE_GRANTED &&
+		(is_admin || lease->subject.uid == subject->uid)) {
+		settling = settling_new(broker, token, lease->subject.uid);
+		if (!settling || settling_join(settling, settled, userdata) < 0) {
+			settling_free(settling);
+			return -ENOMEM;
+		}
+		*settlingp = settling;
+		tenancy_end(lease, "it was released", settling);
+		settling_begin(settling);
+		return 0;
+	}
+	/* Ended a moment ago by itself, because its process ended before it could say so. */
+	settling = settling_by_token(broker, token, subject->uid, is_admin);
+	if (!settling)
+		return refuse(refusal, REFUSAL_NO_SUCH_LEASE, "no lease has this token");
+	*settlingp = settling;
+	return settling_join(settling, settled, userdata);
+}
+
+int broker_return(struct broker *broker, struct group *group, settled_fn settled, void *userdata,
+	struct settling **settlingp, struct refusal *refusal)
+{
+	struct holding *holding = holding_find(broker, group);
+	int r = 0;
+
+	if (lease_book_owner(&broker->book, group)) {
+		refuse_busy(broker, group, REFUSAL_GROUP_BUSY, refusal);
+		return REFUSED;
+	}
+	if (!holding && group->binding == BINDING_TAKEN) {
+		refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"vfiod did not take group %d, so it does not know what the host had; give it back "
+			"with the tool that took it",
+			group->number);
+		refusal->group = group->number;
+		return REFUSED;
+	}
+	struct settling *settling = settling_new(broker, NULL, 0);
+	if (!settling || settling_join(settling, settled, userdata) < 0) {
+		settling_free(settling);
+		return -ENOMEM;
+	}
+	if (holding)
+		r = holding_return(holding, settling, refusal);
+	if (r != 0) {
+		settling_free(settling);
+		return r;
+	}
+	*settlingp = settling;
+	settling_begin(settling);
+	return 0;
+}
+
+/* --- news from below -------------------------------------------------------------------------- */
+
+static void tell_change(struct broker *broker, const struct inventory_change *change)
+{
+	const struct group *group = change->group;
+	struct broker_news news = {
+		.event = inventory_event_name(change->event),
+		.group = group->number,
+		.device = change->device ? change->device->name : NULL,
+		.before = change->before && *change->before ? change->before : NULL,
+	};
+	switch (change->event) {
+	case DEVICE_DRIVER:
+	case DEVICE_ADDED:
+		news.after = *change->device->driver ? change->device->driver : NULL;
+		break;
+	case GROUP_BINDING:
+		news.after = binding_name(group->binding);
+		news.text = *group->failure ? group->failure : NULL;
+		break;
+	case GROUP_OWNER:
+		news.after = owner_name(group->owner);
+		break;
+	case DEVICE_REMOVED:
+	case GROUP_ADDED:
+	case GROUP_REMOVED:
+		break;
+	}
+	broker_tell(broker, &news);
+}
+
+void broker_on_inventory(const struct inventory_change *change, void *userdata)
+{
+	struct broker *broker = userdata;
+	struct lease *lease = lease_book_owner(&broker->book, change->group);
+
+	tell_change(broker, change);
+	if (change->event == DEVICE_REMOVED && lease && lease->listener)
+		lease->listener->event(
+			lease, LEASE_DEVICE_GONE, change->device->name, lease->userdata);
+	if (change->event != GROUP_REMOVED)
+		return;
+
+	struct group *group = group_hold(change->group);
+	if (lease)
+		tenancy_group_gone(lease, group);
+	/* Those that wait for it find it gone when they are asked again. */
+	broker_pump_later(broker);
+	struct holding *holding = holding_find(broker, group);
+	if (holding)
+		holding_group_gone(holding);
+	group_release(group);
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+void broker_check_stopped(struct broker *broker)
+{
+	if (broker->is_stopping && TAILQ_EMPTY(&broker->settlings) && broker->stopped) {
+		void (*stopped)(void *) = broker->stopped;
+		broker->stopped = NULL;
+		stopped(broker->stopped_userdata);
+	}
+}
+
+static void on_shut_down(const int *lingering, size_t n_lingering, const struct refusal *refusal,
+	void *userdata)
+{
+	(void)userdata;
+	char text[REFUSAL_TEXT_SIZE];
+	for (size_t i = 0; i < n_lingering; i++)
+		log_warning("group %d is left taken: a process still has it open", lingering[i]);
+	if (refusal) {
+		refusal_describe(refusal, text, sizeof(text));
+		log_error("while stopping: %s", text);
+	}
+}
+
+void broker_shutdown(struct broker *broker, void (*done)(void *userdata), void *userdata)
+{
+	struct settling *settling = settling_new(broker, NULL, 0);
+	struct holding *holding, *next;
+	struct lease *lease;
+
+	broker->is_stopping = true;
+	broker->stopped = done;
+	broker->stopped_userdata = userdata;
+	if (settling && settling_join(settling, on_shut_down, NULL) < 0)
+		log_warning("stopping without a report: no memory");
+again:
+	TAILQ_FOREACH(lease, &broker->book.leases, of_book)
+		if (!tenancy_is_ending(lease)) {
+			tenancy_end(lease, "vfiod is stopping", settling);
+			goto again;
+		}
+	for (holding = TAILQ_FIRST(&broker->holdings); holding; holding = next) {
+		struct refusal refusal;
+		next = TAILQ_NEXT(holding, of_broker);
+		holding->stay = false;
+		if (holding->state == HOLDING_IDLE)
+			holding_return(holding, settling, &refusal);
+	}
+	if (settling)
+		settling_begin(settling);
+	else
+		broker_check_stopped(broker);
+}

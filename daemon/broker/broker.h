@@ -1,0 +1,114 @@
+/*
+ * The broker: the one room that calls several others. It gives groups to leases
+ * and takes them back, and keeps what the client, the kernel and the
+ * configuration say in step:
+ *
+ *   holding   a group that vfiod does something with: its plan, its job, its journal
+ *   tenancy   a lease on its way: queue → prepare → take → grant → end
+ *   settling  groups on their way back, and who waits for that
+ *
+ * All functions run on the loop and return at once; what takes time is told to
+ * listeners later.
+ */
+#pragma once
+
+#include "daemon/bind/sysfs.h"
+#include "daemon/inventory/inventory.h"
+#include "daemon/lease/config.h"
+#include "daemon/lease/lease.h"
+
+#include <ev.h>
+
+struct broker;
+
+/* What monitors see; the names are those of MonitorEvent in org.vfiod.Broker. */
+struct broker_news {
+	const char *event;
+	int group; /* -1: none */
+	const char *device, *lease, *before, *after, *text; /* NULL: none */
+};
+typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);
+
+/*
+ * Groups with a journal entry from an earlier daemon become `failed`: shown, and untouched until
+ * an administrator returns them. Takes the config over. 0 or -errno.
+ */
+int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
+	const char *state_directory, const struct sysfs_ops *ops, struct broker **broker);
+/* Jobs that run are left to finish by themselves. NULL-safe. */
+struct broker *broker_free(struct broker *broker);
+
+void broker_listen(struct broker *broker, broker_news_fn on_news, void *userdata);
+void broker_tell(struct broker *broker, const struct broker_news *news);
+/* The inventory's news; main.c connects it. */
+void broker_on_inventory(const struct inventory_change *change, void *broker);
+
+struct inventory *broker_inventory(struct broker *broker);
+struct lease_book *broker_book(struct broker *broker);
+const struct config *broker_config(const struct broker *broker);
+double broker_now(const struct broker *broker);
+/* Takes the new configuration over. Leases that are granted stay; those that wait are asked again. */
+void broker_reconfigure(struct broker *broker, struct config *config);
+
+/* Who has the group, or had it while it lingers. NULL: nobody, or nobody knows. */
+const struct subject *broker_holder(struct broker *broker, const struct group *group);
+
+/* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, NOT_SUPPORTED). */
+int broker_may_lease(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct refusal *refusal);
+
+struct acquire_request {
+	const struct subject *subject;
+	struct group *const *groups; /* each once */
+	size_t n_groups;
+	double wait_seconds; /* 0: not at all */
+	int holder_pidfd;    /* taken over, also on failure; -1: none */
+	const struct lease_listener *listener;
+	void *userdata;
+};
+/*
+ * 0: *lease is queued or acquiring, and the listener will hear. REFUSED at once: GROUP_BUSY,
+ * ACCESS_DENIED, GROUP_FAILED, STUCK, NOT_SUPPORTED, … and the listener is never called. -ENOMEM.
+ */
+int broker_acquire(struct broker *broker, const struct acquire_request *request,
+	struct lease **lease, struct refusal *refusal);
+/*
+ * The lease is over, or no longer wanted: its listener hears ended() or nothing if it was not
+ * granted yet. Its groups settle in the background.
+ */
+void broker_end(struct broker *broker, struct lease *lease, const char *reason);
+/* The listener is gone: it hears nothing more. The lease goes on if it follows a process. */
+void broker_disconnect(struct broker *broker, struct lease *lease);
+/* Tells the holder that an administrator wants it back. */
+void broker_request_release(struct broker *broker, struct lease *lease, const char *reason);
+
+/*
+ * Where groups ended that were let go. refusal NULL: each is where it belongs, or lingers (the
+ * numbers are given); else the first failure.
+ */
+typedef void (*settled_fn)(const int *lingering, size_t n_lingering,
+	const struct refusal *refusal, void *userdata);
+struct settling;
+/*
+ * Ends the lease with this token, if it is the subject's own or he is an administrator, and tells
+ * when its groups have settled; joins if that is under way already. 0 with *settling, which can
+ * be given to settling_forget() until `settled` was called. REFUSED (NO_SUCH_LEASE). -ENOMEM.
+ */
+int broker_release(struct broker *broker, const struct subject *subject, const char *token,
+	settled_fn settled, void *userdata, struct settling **settling, struct refusal *refusal);
+void settling_forget(struct settling *settling, void *userdata);
+
+/*
+ * Takes a group without a lease, to stay. *lease stands for it until it is taken: granted() is
+ * then the listener's last call, the lease is freed after it. Otherwise as broker_acquire()
+ * without waiting; a broker_disconnect() meanwhile undoes the take.
+ */
+int broker_take(struct broker *broker, const struct subject *subject, struct group *group,
+	const struct lease_listener *listener, void *userdata, struct lease **lease,
+	struct refusal *refusal);
+/* Gives a group back that no lease has. REFUSED at once: GROUP_BUSY, STUCK. */
+int broker_return(struct broker *broker, struct group *group, settled_fn settled, void *userdata,
+	struct settling **settling, struct refusal *refusal);
+
+/* Ends all leases and returns all groups; `done` when all have settled (lingering ones too). */
+void broker_shutdown(struct broker *broker, void (*done)(void *userdata), void *userdata);

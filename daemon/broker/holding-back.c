@@ -1,0 +1,249 @@
+/* A holding on its way back: is it still open? then return it, or leave it taken. */
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* There is no event for "the last process has closed the group": ask, less and less often. */
+static const double RETRY_FIRST_SECONDS = 0.02, RETRY_LAST_SECONDS = 5;
+
+static void start_check(struct holding *holding);
+static void start_return(struct holding *holding);
+
+static struct settling *steal_settling(struct holding *holding)
+{
+	struct settling *settling = holding->settling;
+	holding->settling = NULL;
+	return settling;
+}
+
+static void came_home(struct holding *holding)
+{
+	struct settling *settling = steal_settling(holding);
+	holding_end(holding);
+	settling_is_home(settling);
+}
+
+static void linger(struct holding *holding, bool is_open)
+{
+	struct broker *broker = holding->broker;
+	int number = holding->group->number;
+
+	if (holding->group->binding == BINDING_GONE) {
+		came_home(holding);
+		return;
+	}
+	holding->state = HOLDING_LINGERING;
+	group_set_binding(broker->inventory, holding->group, BINDING_TAKEN, NULL);
+	if (is_open)
+		group_set_owner(broker->inventory, holding->group, OWNER_LINGERING);
+	holding->retry_seconds *= 2;
+	if (holding->retry_seconds > RETRY_LAST_SECONDS)
+		holding->retry_seconds = RETRY_LAST_SECONDS;
+	ev_timer_set(&holding->retry, holding->retry_seconds, 0);
+	ev_timer_start(broker->loop, &holding->retry);
+	settling_lingers(steal_settling(holding), number);
+}
+
+static void retry_again(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	start_check(timer->data);
+}
+
+void holding_back_init(struct holding *holding)
+{
+	ev_init(&holding->retry, retry_again);
+	holding->retry.data = holding;
+}
+
+static void stay_taken(struct holding *holding)
+{
+	holding->state = HOLDING_IDLE;
+	holding_journal_follow(holding, JOURNAL_TAKEN);
+	inventory_refresh(holding->broker->inventory, holding->group);
+	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
+	settling_is_home(steal_settling(holding));
+	broker_pump_later(holding->broker);
+}
+
+void holding_stay(struct holding *holding)
+{
+	holding->tenancy = NULL;
+	holding->stay = true;
+	stay_taken(holding);
+}
+
+static void on_checked(struct holding *holding, int result, const struct refusal *refusal)
+{
+	/* Any other refusal (not viable, no node) is no reason to keep it: the return sees. */
+	if (result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY)
+		linger(holding, true);
+	else if (result < 0)
+		linger(holding, false);
+	else if (holding->stay)
+		stay_taken(holding);
+	else
+		start_return(holding);
+}
+
+static void on_returned(struct holding *holding, int result, const struct refusal *refusal)
+{
+	if (result == 0) {
+		came_home(holding);
+	} else if (result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY) {
+		/* Opened by somebody between the check and the return. No write was made. */
+		holding_journal_follow(holding, JOURNAL_TAKEN);
+		linger(holding, true);
+	} else if (result == REFUSED) {
+		holding_fail(holding, refusal);
+		settling_failed(steal_settling(holding), refusal);
+	} else {
+		/* The child was killed. What it left is found by the next. */
+		log_warning("the child returning group %d ended without a word; it is tried again",
+			holding->group->number);
+		linger(holding, false);
+	}
+}
+
+static void on_done(
+	struct job *job, int result, int *group_fd, const struct refusal *refusal, void *userdata)
+{
+	struct holding *holding = userdata;
+	bool checking = holding->state == HOLDING_CHECKING;
+
+	holding->job = job_free(job);
+	if (*group_fd >= 0)
+		holding->broker->ops->close_group(
+			holding->broker->ops->userdata, steal_fd(group_fd));
+	if (checking)
+		on_checked(holding, result, refusal);
+	else
+		on_returned(holding, result, refusal);
+}
+
+static void on_late(struct job *job, enum bind_step step, const char *device, void *userdata)
+{
+	struct holding *holding = userdata;
+	struct refusal refusal;
+	char text[REFUSAL_TEXT_SIZE];
+
+	if (holding->state == HOLDING_CHECKING) {
+		/* It hangs opening the group: a holder keeps the kernel busy with it. */
+		holding->job = job_free(job);
+		linger(holding, true);
+		return;
+	}
+	refuse(&refusal, REFUSAL_STUCK, "the kernel does not let go");
+	refusal.group = holding->group->number;
+	refusal.step = step;
+	snprintf(refusal.device, sizeof(refusal.device), "%s", device);
+	refusal_describe(&refusal, text, sizeof(text));
+	group_set_binding(holding->broker->inventory, holding->group, BINDING_STUCK, text);
+	settling_failed(steal_settling(holding), &refusal);
+}
+
+static const struct job_listener back_listener = {
+	.done = on_done,
+	.late = on_late,
+};
+
+static int start(struct holding *holding, enum job_kind kind)
+{
+	return job_new(holding->broker->loop, kind, holding->plan, holding->broker->ops,
+		holding->broker->config->take_timeout_seconds, &back_listener, holding,
+		&holding->job);
+}
+
+static void start_check(struct holding *holding)
+{
+	holding->state = HOLDING_CHECKING;
+	int r = start(holding, JOB_OPEN);
+	if (r < 0) {
+		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
+		linger(holding, false);
+		return;
+	}
+	job_go(holding->job);
+}
+
+static void start_return(struct holding *holding)
+{
+	struct broker *broker = holding->broker;
+
+	int r = start(holding, JOB_RETURN);
+	if (r == 0)
+		r = holding_journal(holding, JOURNAL_RETURNING);
+	if (r < 0) {
+		log_error("group %d not returned yet: %s", holding->group->number, strerror(-r));
+		holding->job = job_free(holding->job);
+		linger(holding, false);
+		return;
+	}
+	holding->state = HOLDING_RETURNING;
+	group_set_owner(broker->inventory, holding->group, OWNER_NONE);
+	group_set_binding(broker->inventory, holding->group, BINDING_RETURNING, NULL);
+	job_go(holding->job);
+}
+
+void holding_let_go(struct holding *holding, bool stay, struct settling *settling)
+{
+	const struct lease *lease = holding->tenancy ? tenancy_lease(holding->tenancy) : NULL;
+
+	subject_clear(&holding->former);
+	holding->has_former = lease && subject_copy(&holding->former, &lease->subject) == 0;
+	if (holding->group_fd >= 0)
+		holding->broker->ops->close_group(
+			holding->broker->ops->userdata, steal_fd(&holding->group_fd));
+	holding->tenancy = NULL;
+	holding->stay = holding->stay || stay;
+	holding->settling = settling;
+	settling_expect(settling);
+	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
+	start_check(holding);
+}
+
+/* A child of an earlier daemon that still works on the group, or hangs in the kernel. */
+static bool former_child_lives(const struct holding *holding)
+{
+	unsigned long long start;
+	return holding->former_child > 0 && process_start_time(holding->former_child, &start) == 0 &&
+		start == holding->former_child_start;
+}
+
+int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal)
+{
+	if (!holding->plan) {
+		refuse(refusal, REFUSAL_GROUP_FAILED, "%s", holding->group->failure);
+		refusal->group = holding->group->number;
+		return REFUSED;
+	}
+	if (former_child_lives(holding)) {
+		refuse(refusal, REFUSAL_STUCK, "a child of an earlier vfiod still works on it");
+		refusal->group = holding->group->number;
+		refusal->owner_pid = holding->former_child;
+		return REFUSED;
+	}
+	if (holding->state != HOLDING_IDLE && holding->state != HOLDING_FAILED &&
+		holding->state != HOLDING_LINGERING) {
+		refuse_busy(holding->broker, holding->group, REFUSAL_GROUP_BUSY, refusal);
+		return REFUSED;
+	}
+	ev_timer_stop(holding->broker->loop, &holding->retry);
+	holding->stay = false;
+	holding->settling = settling;
+	settling_expect(settling);
+	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
+	start_check(holding);
+	return 0;
+}
+
+void holding_group_gone(struct holding *holding)
+{
+	/* A job that runs ends by itself, and its end sees that the group is gone. */
+	if (!holding->job)
+		came_home(holding);
+}

@@ -1,0 +1,221 @@
+/* A holding on its way to a lease: inspect, take, open. */
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+#include "daemon/lease/policy.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The plan's questions to policy. */
+struct wish_context {
+	const struct config *config;
+	const struct subject *subject;
+};
+
+static struct plan_wish wish_for(const struct device *device, void *userdata)
+{
+	const struct wish_context *context = userdata;
+	const struct rule *rule = policy_rule_for(context->config, context->subject, device);
+	if (!rule)
+		/* An administrator's: what a rule for anybody says of the device holds for him. */
+		rule = policy_rule_for(context->config, NULL, device);
+	return (struct plan_wish){
+		.driver = rule ? rule->driver : NULL,
+		.force = rule && rule->force,
+	};
+}
+
+/* The tenancy's part is over before a write was made: as it was before. */
+static void holding_step_back(struct holding *holding)
+{
+	holding->job = job_free(holding->job);
+	holding->tenancy = NULL;
+	holding->state = HOLDING_IDLE;
+	if (holding->taken) {
+		group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
+		broker_pump_later(holding->broker);
+	} else {
+		holding_end(holding);
+	}
+}
+
+void holding_cancel(struct holding *holding)
+{
+	holding_step_back(holding);
+}
+
+/* What the child said about a take or an open that was never allowed to write. */
+static void prepared(struct holding *holding, int result, const struct refusal *refusal)
+{
+	struct tenancy *tenancy = holding->tenancy;
+	/* The tenancy first: it forgets the holding, which may be freed by the step back. */
+	tenancy_prepared(tenancy, holding, result, refusal);
+	holding_step_back(holding);
+}
+
+static void taken(struct holding *holding, int *group_fd)
+{
+	struct tenancy *tenancy = holding->tenancy;
+
+	holding->taken = true;
+	holding->group_fd = steal_fd(group_fd);
+	if (holding->group->binding == BINDING_GONE) {
+		struct refusal gone;
+		group_is_usable(holding->group, &gone);
+		holding->tenancy = NULL;
+		if (tenancy)
+			tenancy_taken(tenancy, holding, REFUSED, &gone);
+		holding_end(holding);
+		return;
+	}
+	holding->state = HOLDING_READY;
+	holding_journal_follow(holding, JOURNAL_TAKEN);
+	inventory_refresh(holding->broker->inventory, holding->group);
+	group_set_binding(holding->broker->inventory, holding->group, BINDING_TAKEN, NULL);
+	if (tenancy)
+		tenancy_taken(tenancy, holding, 0, NULL);
+	else
+		/* It was stuck, its client has been told, and now the kernel let go. */
+		holding_let_go(holding, false, NULL);
+}
+
+/* After the first write may have been made. */
+static void not_taken(struct holding *holding, int result, const struct refusal *refusal)
+{
+	struct tenancy *tenancy = holding->tenancy;
+	struct refusal told = *refusal;
+
+	holding->tenancy = NULL;
+	if (result < 0) {
+		/* The child was killed between two writes. What it left is given back as it would be
+		 * after a lease: a return goes by the state that it finds. */
+		refuse(&told, REFUSAL_TAKE_FAILED,
+			"the child that did it ended without a word (%s), its devices are being given back",
+			refusal->text);
+		told.group = holding->group->number;
+		told.step = STEP_NONE;
+		told.errnum = -result;
+		holding->taken = true;
+		holding->state = HOLDING_USED;
+	}
+	if (tenancy)
+		tenancy_taken(tenancy, holding, REFUSED, &told);
+	if (result < 0)
+		holding_let_go(holding, false, NULL);
+	else if (refusal->rolled_back)
+		holding_end(holding);
+	else
+		holding_fail(holding, refusal);
+}
+
+static void on_ready(struct job *job, void *userdata)
+{
+	(void)job;
+	struct holding *holding = userdata;
+	holding->state = HOLDING_PREPARED;
+	tenancy_prepared(holding->tenancy, holding, 0, NULL);
+}
+
+static void on_done(
+	struct job *job, int result, int *group_fd, const struct refusal *refusal, void *userdata)
+{
+	struct holding *holding = userdata;
+	holding->job = job_free(job);
+
+	if (holding->state == HOLDING_TAKING) {
+		if (result == 0)
+			taken(holding, group_fd);
+		else
+			not_taken(holding, result, refusal);
+	} else if (result == 0) {
+		/* A group that was taken before, opened. */
+		holding->group_fd = steal_fd(group_fd);
+		holding->state = HOLDING_READY;
+		tenancy_prepared(holding->tenancy, holding, 0, NULL);
+	} else if (holding->taken && result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY) {
+		/* Somebody opened it behind our back: the holder is nobody that we know. */
+		struct refusal busy = *refusal;
+		busy.owner_pid = 0;
+		prepared(holding, REFUSED, &busy);
+	} else {
+		prepared(holding, result, refusal);
+	}
+}
+
+static void on_late(struct job *job, enum bind_step step, const char *device, void *userdata)
+{
+	(void)job;
+	struct holding *holding = userdata;
+	struct tenancy *tenancy = holding->tenancy;
+	struct refusal refusal;
+	char text[REFUSAL_TEXT_SIZE];
+
+	refuse(&refusal, REFUSAL_STUCK, "the kernel does not let go");
+	refusal.group = holding->group->number;
+	refusal.step = step;
+	snprintf(refusal.device, sizeof(refusal.device), "%s", device);
+	if (holding->state != HOLDING_TAKING) {
+		prepared(holding, REFUSED, &refusal);
+		return;
+	}
+	refusal_describe(&refusal, text, sizeof(text));
+	group_set_binding(holding->broker->inventory, holding->group, BINDING_STUCK, text);
+	holding->tenancy = NULL;
+	if (tenancy)
+		tenancy_taken(tenancy, holding, REFUSED, &refusal);
+}
+
+static const struct job_listener take_listener = {
+	.ready = on_ready,
+	.done = on_done,
+	.late = on_late,
+};
+
+int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct refusal *refusal)
+{
+	struct broker *broker = holding->broker;
+
+	int r = group_is_usable(holding->group, refusal);
+	if (r == 0 && !holding->taken) {
+		struct wish_context context = {
+			.config = broker->config,
+			.subject = &tenancy_lease(tenancy)->subject,
+		};
+		r = plan_make(holding->group, wish_for, &context, &holding->plan, refusal);
+	}
+	if (r == 0)
+		r = job_new(broker->loop, holding->taken ? JOB_OPEN : JOB_TAKE, holding->plan,
+			broker->ops, broker->config->take_timeout_seconds, &take_listener, holding,
+			&holding->job);
+	if (r != 0) {
+		holding_step_back(holding);
+		return r;
+	}
+	holding->tenancy = tenancy;
+	holding->state = HOLDING_PREPARING;
+	if (holding->taken)
+		job_go(holding->job);
+	return 0;
+}
+
+int holding_go(struct holding *holding, struct refusal *refusal)
+{
+	int r = holding_journal(holding, JOURNAL_TAKING);
+	if (r < 0) {
+		refuse(refusal, REFUSAL_SYSTEM, "writing the journal of group %d",
+			holding->group->number);
+		refusal->errnum = -r;
+		return REFUSED;
+	}
+	holding->state = HOLDING_TAKING;
+	group_set_binding(holding->broker->inventory, holding->group, BINDING_TAKING, NULL);
+	job_go(holding->job);
+	return 0;
+}
+
+int holding_use(struct holding *holding)
+{
+	holding->state = HOLDING_USED;
+	return steal_fd(&holding->group_fd);
+}

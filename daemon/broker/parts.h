@@ -1,0 +1,153 @@
+/* The broker's parts, for each other; nobody outside of this room includes this. */
+#pragma once
+
+#include "daemon/bind/job.h"
+#include "daemon/bind/journal.h"
+#include "daemon/broker/broker.h"
+#include "daemon/lease/policy.h"
+
+#include <sys/queue.h>
+
+struct tenancy;
+TAILQ_HEAD(holding_list, holding);
+TAILQ_HEAD(settling_list, settling);
+
+struct broker {
+	struct ev_loop *loop;
+	struct inventory *inventory;
+	struct config *config;
+	char *state_directory;
+	const struct sysfs_ops *ops;
+	struct lease_book book;
+	struct holding_list holdings;
+	struct settling_list settlings;
+	broker_news_fn on_news;
+	void *news_userdata;
+	ev_prepare pump_later; /* pumps once, before the loop waits again */
+	bool is_stopping;
+	void (*stopped)(void *userdata);
+	void *stopped_userdata;
+};
+
+/* Looks whether a queued lease can go now, when the loop comes round. */
+void broker_pump_later(struct broker *broker);
+void broker_check_stopped(struct broker *broker);
+
+/* --- holding: a group that vfiod does something with ------------------------------ */
+
+enum holding_state {
+	HOLDING_IDLE,	   /* its plan, if there is one, is carried out: the group is taken */
+	HOLDING_PREPARING, /* a take inspects, or a taken group is opened: no write yet */
+	HOLDING_PREPARED,  /* inspected: waits for holding_go() */
+	HOLDING_TAKING,
+	HOLDING_READY, /* taken and open: group_fd is for the tenancy */
+	HOLDING_USED,  /* a lease has it */
+	HOLDING_RETURNING,
+	HOLDING_CHECKING,  /* stays taken; is it still open? */
+	HOLDING_LINGERING, /* it is: asked again from time to time */
+	HOLDING_FAILED,
+};
+
+struct holding {
+	TAILQ_ENTRY(holding) of_broker;
+	struct broker *broker;
+	struct group *group; /* held */
+	enum holding_state state;
+	struct plan *plan; /* what the host had; NULL before the first take */
+	bool taken;	   /* the plan has been carried out (between leases, too) */
+	bool stay;	   /* an administrator took it, or the rule says so */
+	struct job *job;
+	int group_fd; /* HOLDING_READY: open; else -1 */
+	struct tenancy *tenancy; /* who waits for it, or has it; NULL */
+	struct settling *settling; /* who waits for its return; NULL */
+	struct subject former;	   /* who had it last */
+	bool has_former;
+	pid_t former_child; /* of an earlier daemon, from the journal; 0: none */
+	unsigned long long former_child_start;
+	ev_timer retry;
+	double retry_seconds;
+};
+
+void holding_back_init(struct holding *holding);
+/* Writes the entry: 0 or -errno. Nothing where the plan binds nothing. */
+int holding_journal(struct holding *holding, enum journal_phase phase);
+/* The same where the kernel has acted already, and the entry from before says enough. */
+void holding_journal_follow(struct holding *holding, enum journal_phase phase);
+/* A rollback or return failed: shown, kept in the journal, an administrator's to return. */
+void holding_fail(struct holding *holding, const struct refusal *refusal);
+/* Nothing of vfiod's is left on the group: the kernel's word counts again. Frees it. */
+void holding_end(struct holding *holding);
+
+struct holding *holding_find(struct broker *broker, const struct group *group); /* NULL */
+/* Finds or makes. NULL: no memory. */
+struct holding *holding_get(struct broker *broker, struct group *group);
+/* Can a tenancy have it now? */
+bool holding_is_free(const struct holding *holding);
+/* Can it not be had at all for now? 0, or REFUSED: STUCK, GROUP_FAILED, NO_SUCH_GROUP. */
+int group_is_usable(const struct group *group, struct refusal *refusal);
+
+/*
+ * For the tenancy: inspects (a group with the host), or opens (a taken one); tenancy_prepared()
+ * comes later. 0, or REFUSED or -errno at once.
+ */
+int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct refusal *refusal);
+/* PREPARED → TAKING, with the journal written first; tenancy_taken() comes later. Likewise. */
+int holding_go(struct holding *holding, struct refusal *refusal);
+/* PREPARING or PREPARED: as it was before holding_prepare(), nothing was written. */
+void holding_cancel(struct holding *holding);
+/* READY → USED: gives the open descriptor to the tenancy. */
+int holding_use(struct holding *holding);
+/*
+ * The tenancy is over (or never came to be): the group goes back to the host, or stays taken if
+ * `stay`. `settling` (NULL: nobody waits) hears of it once.
+ */
+void holding_let_go(struct holding *holding, bool stay, struct settling *settling);
+/* Taken, and nobody has it open: it stays so, for a lease to come. */
+void holding_stay(struct holding *holding);
+/* For an administrator: returns a group that is taken without a lease, or that failed. */
+int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal);
+/* The group has left the host. */
+void holding_group_gone(struct holding *holding);
+struct holding *holding_free(struct holding *holding);
+/* A group with a journal entry of an earlier daemon: failed. */
+int holding_recover(struct broker *broker, int number);
+
+/* --- tenancy: a lease on its way -------------------------------------------------- */
+
+struct lease *tenancy_lease(struct tenancy *tenancy);
+
+/* result 0, REFUSED or -errno, refusal filled unless 0. */
+void tenancy_prepared(struct tenancy *tenancy, struct holding *holding, int result,
+	const struct refusal *refusal);
+void tenancy_taken(struct tenancy *tenancy, struct holding *holding, int result,
+	const struct refusal *refusal);
+/* Its turn has come if nobody has its groups: true if it started, or is no more. */
+bool tenancy_try(struct lease *lease);
+void tenancy_group_gone(struct lease *lease, struct group *group);
+/* It has failed or was withdrawn, and its end is under way. */
+bool tenancy_is_ending(const struct lease *lease);
+/* Frees it without a word, at the end of the daemon. */
+void tenancy_discard(struct lease *lease);
+/* Ends it, in whatever state it is. `settling` may be NULL. */
+void tenancy_end(struct lease *lease, const char *reason, struct settling *settling);
+
+/* --- settling: groups on their way back ---------------------------------------------- */
+
+/* token NULL: it cannot be joined by one. Freed by itself when the last group has settled. */
+struct settling *settling_new(struct broker *broker, const char *token, uid_t uid);
+int settling_join(struct settling *settling, settled_fn settled, void *userdata); /* or -ENOMEM */
+void settling_expect(struct settling *settling); /* one group more; NULL-safe, like the next three */
+void settling_is_home(struct settling *settling);
+void settling_lingers(struct settling *settling, int group);
+void settling_failed(struct settling *settling, const struct refusal *refusal);
+/* All expectations are announced: ends at once if there are none left. */
+void settling_begin(struct settling *settling);
+struct settling *settling_by_token(struct broker *broker, const char *token, uid_t uid, bool any_uid);
+struct settling *settling_free(struct settling *settling);
+
+/* What the rules say: 0 with *verdict, or REFUSED. */
+int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct verdict *verdict, struct refusal *refusal);
+/* A refusal about a group that its owner keeps. */
+void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
+	struct refusal *refusal);

@@ -1,0 +1,152 @@
+#include "daemon/lease/lease.h"
+
+#include "daemon/base/util.h"
+#include "daemon/inventory/inventory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+void lease_book_init(struct lease_book *book)
+{
+	TAILQ_INIT(&book->leases);
+	book->n_named = 0;
+}
+
+static int token_make(char token[33])
+{
+	unsigned char random[16];
+	/* Up to 256 bytes come whole or not at all once the pool is ready: random(7). */
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return errno ? -errno : -EIO;
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(token + 2 * i, 3, "%02x", random[i]);
+	return 0;
+}
+
+int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
+	size_t n_groups, struct lease **leasep)
+{
+	struct lease *lease = calloc(1, sizeof(*lease));
+	if (!lease)
+		return -ENOMEM;
+	lease->groups = calloc(n_groups ? n_groups : 1, sizeof(struct group *));
+	int r = lease->groups ? subject_copy(&lease->subject, subject) : -ENOMEM;
+	if (r == 0)
+		r = token_make(lease->token);
+	if (r < 0) {
+		subject_clear(&lease->subject);
+		free(lease->groups);
+		free(lease);
+		return r;
+	}
+	for (size_t i = 0; i < n_groups; i++)
+		lease->groups[lease->n_groups++] = group_hold(groups[i]);
+	lease->state = LEASE_QUEUED;
+	snprintf(lease->name, sizeof(lease->name), "L%llu", ++book->n_named);
+	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
+	*leasep = lease;
+	return 0;
+}
+
+struct lease *lease_free(struct lease_book *book, struct lease *lease)
+{
+	if (!lease)
+		return NULL;
+	TAILQ_REMOVE(&book->leases, lease, of_book);
+	for (size_t i = 0; i < lease->n_groups; i++)
+		group_release(lease->groups[i]);
+	free(lease->groups);
+	subject_clear(&lease->subject);
+	explicit_bzero(lease->token, sizeof(lease->token));
+	free(lease);
+	return NULL;
+}
+
+bool lease_has_group(const struct lease *lease, const struct group *group)
+{
+	for (size_t i = 0; i < lease->n_groups; i++)
+		if (lease->groups[i] == group)
+			return true;
+	return false;
+}
+
+void lease_drop_group(struct lease *lease, struct group *group)
+{
+	for (size_t i = 0; i < lease->n_groups; i++)
+		if (lease->groups[i] == group) {
+			memmove(lease->groups + i, lease->groups + i + 1,
+				(lease->n_groups - i - 1) * sizeof(struct group *));
+			lease->n_groups--;
+			group_release(group);
+			return;
+		}
+}
+
+struct lease *lease_book_owner(const struct lease_book *book, const struct group *group)
+{
+	struct lease *lease;
+	TAILQ_FOREACH(lease, &book->leases, of_book)
+		if ((lease->state == LEASE_ACQUIRING || lease->state == LEASE_GRANTED) &&
+			lease_has_group(lease, group))
+			return lease;
+	return NULL;
+}
+
+struct lease *lease_book_by_name(const struct lease_book *book, const char *name)
+{
+	struct lease *lease;
+	TAILQ_FOREACH(lease, &book->leases, of_book)
+		if (strcmp(lease->name, name) == 0)
+			return lease;
+	return NULL;
+}
+
+static bool token_equal(const char *a, const char *b)
+{
+	unsigned char difference = 0;
+	if (strlen(b) != strlen(a))
+		return false;
+	for (size_t i = 0; a[i]; i++)
+		difference |= (unsigned char)(a[i] ^ b[i]);
+	return difference == 0;
+}
+
+struct lease *lease_book_by_token(const struct lease_book *book, const char *token)
+{
+	struct lease *lease;
+	TAILQ_FOREACH(lease, &book->leases, of_book)
+		if (token_equal(lease->token, token))
+			return lease;
+	return NULL;
+}
+
+size_t lease_book_count(const struct lease_book *book, enum lease_state state)
+{
+	size_t n = 0;
+	struct lease *lease;
+	TAILQ_FOREACH(lease, &book->leases, of_book)
+		n += lease->state == state;
+	return n;
+}
+
+static bool leases_compete(const struct lease *a, const struct lease *b)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (lease_has_group(b, a->groups[i]))
+			return true;
+	return false;
+}
+
+size_t lease_book_position(const struct lease_book *book, const struct lease *lease)
+{
+	size_t position = 0;
+	struct lease *other;
+	TAILQ_FOREACH(other, &book->leases, of_book) {
+		if (other == lease)
+			break;
+		if (other->state == LEASE_QUEUED && leases_compete(lease, other))
+			position++;
+	}
+	return position;
+}

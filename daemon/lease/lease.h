@@ -1,0 +1,96 @@
+/*
+ * A lease: the right of one client to one or several groups, from grant to its
+ * end; and, before the grant, its place in the queue. A group has one lease at
+ * most. This file is the object and the book of all of them; the broker drives
+ * both. No I/O, no loop.
+ */
+#pragma once
+
+#include "daemon/inventory/group.h"
+#include "daemon/lease/subject.h"
+
+#include <sys/queue.h>
+
+enum lease_state {
+	LEASE_QUEUED,	 /* waits for groups that others have */
+	LEASE_ACQUIRING, /* its groups are its own, and are being taken and opened */
+	LEASE_GRANTED,
+	LEASE_ENDED, /* no longer in the book */
+};
+
+enum lease_event {
+	LEASE_RELEASE_REQUESTED, /* text: what the administrator says */
+	LEASE_DEVICE_GONE,	 /* text: the device's name */
+};
+
+struct lease;
+
+/* What the client has to hear. Each is called from the loop; none may free the lease. */
+struct lease_listener {
+	/* `position` requests are before this one. Called again whenever that changes. */
+	void (*queued)(struct lease *lease, size_t position, void *userdata);
+	/* group_fds[i] is of lease->groups[i]: the listener's to send, and closed after it returns. */
+	void (*granted)(struct lease *lease, const int *group_fds, void *userdata);
+	void (*event)(struct lease *lease, enum lease_event event, const char *text, void *userdata);
+	/* Not granted. The last call; the lease is freed after it. */
+	void (*refused)(struct lease *lease, const struct refusal *refusal, void *userdata);
+	/* It was granted, and is over. The last call; the lease is freed after it. */
+	void (*ended)(struct lease *lease, const char *reason, void *userdata);
+};
+
+struct lease {
+	TAILQ_ENTRY(lease) of_book;
+	enum lease_state state;
+	char name[16];	/* "L1", unique for the life of the daemon; for people */
+	char token[33]; /* 128 random bits in hexadecimal; for the client alone */
+	struct subject subject;
+	char account[256];
+	bool stay; /* at its end its groups stay taken */
+
+	struct group **groups; /* each held (group_hold) */
+	size_t n_groups;
+
+	double granted_at; /* loop time */
+	bool follows_process;
+	bool is_release_requested;
+
+	struct tenancy *tenancy; /* the broker's side of it; owned there */
+	const struct lease_listener *listener; /* NULL: nobody listens any more */
+	void *userdata;
+};
+TAILQ_HEAD(lease_list, lease);
+
+struct lease_book {
+	struct lease_list leases; /* in the order of their coming */
+	unsigned long long n_named;
+};
+
+void lease_book_init(struct lease_book *book);
+
+/*
+ * A new lease, QUEUED, at the end of the book, with a name and a token. Copies the subject, holds
+ * the groups (each given once). 0, -ENOMEM, or what getrandom(2) says.
+ */
+int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
+	size_t n_groups, struct lease **lease);
+/* Out of the book, groups released. NULL-safe. */
+struct lease *lease_free(struct lease_book *book, struct lease *lease);
+
+bool lease_has_group(const struct lease *lease, const struct group *group);
+/* Lets go of one group, which has left the host. */
+void lease_drop_group(struct lease *lease, struct group *group);
+
+/* The lease that has the group: ACQUIRING or GRANTED. NULL: none. */
+struct lease *lease_book_owner(const struct lease_book *book, const struct group *group);
+struct lease *lease_book_by_name(const struct lease_book *book, const char *name);
+/* Compares in constant time. */
+struct lease *lease_book_by_token(const struct lease_book *book, const char *token);
+size_t lease_book_count(const struct lease_book *book, enum lease_state state);
+
+/*
+ * The fair queue. How many QUEUED leases before this one want any of its groups. 0: its turn, as
+ * far as the queue is concerned. A later request never overtakes an earlier one that it competes
+ * with, and passes those that it does not compete with: all-or-none over several groups can
+ * neither deadlock nor starve.
+ */
+size_t lease_book_position(const struct lease_book *book, const struct lease *lease);

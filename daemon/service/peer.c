@@ -1,0 +1,130 @@
+#include "daemon/base/util.h"
+#include "daemon/service/parts.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-login.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5, include/uapi/asm-generic/socket.h */
+#endif
+
+static int peer_groups(int fd, struct subject *subject)
+{
+	socklen_t size = 0;
+	/* Asked with no room, the kernel says how much there is to know (net/core/sock.c). */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || size == 0)
+		return 0;
+	if (errno != ERANGE)
+		return -errno;
+	subject->groups = malloc(size);
+	if (!subject->groups)
+		return -ENOMEM;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, subject->groups, &size) < 0)
+		return -errno;
+	subject->n_groups = size / sizeof(gid_t);
+	return 0;
+}
+
+static bool pidfd_has_ended(int pidfd)
+{
+	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+/* Without SO_PEERPIDFD: the process of that number, if it is not younger than this moment. */
+static int peer_pidfd(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t size = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+		return pidfd;
+	pidfd = pidfd_open(pid, 0);
+	return pidfd < 0 ? -errno : pidfd;
+}
+
+/*
+ * Command and unit are read by number. The number belonged to the peer all the while if the
+ * peer's pidfd says, after reading, that it still runs; otherwise they stay empty.
+ */
+static void peer_describe(int fd, struct subject *subject)
+{
+	_cleanup_close_ int pidfd = peer_pidfd(fd, subject->pid);
+	char path[64], command[64];
+	_cleanup_free_ char *unit = NULL;
+	struct stat st;
+
+	if (pidfd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d", (int)subject->pid);
+	/* A recycled number: the process that has it now is somebody else's. */
+	if (stat(path, &st) < 0 || (st.st_uid != subject->uid && st.st_uid != 0))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)subject->pid);
+	if (file_read(path, command, sizeof(command)) < 0)
+		return;
+	if (sd_pid_get_unit(subject->pid, &unit) < 0)
+		unit = NULL;
+	if (pidfd_has_ended(pidfd))
+		return;
+	snprintf(subject->command, sizeof(subject->command), "%s", command);
+	for (char *c = subject->command; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			*c = '?';
+	if (unit)
+		string_copy(subject->unit, sizeof(subject->unit), unit);
+}
+
+int peer_identify(int fd, struct subject *subject)
+{
+	struct ucred credentials;
+	socklen_t size = sizeof(credentials);
+
+	*subject = (struct subject){ 0 };
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+		return -errno;
+	subject->uid = credentials.uid;
+	subject->gid = credentials.gid;
+	subject->pid = credentials.pid;
+	int r = peer_groups(fd, subject);
+	if (r < 0) {
+		subject_clear(subject);
+		return r;
+	}
+	peer_describe(fd, subject);
+	return 0;
+}
+
+int pidfd_identify(int fd, pid_t *pid, uid_t *uid)
+{
+	char path[64], text[1024];
+	struct stat st;
+
+	/* "anon_inode:[pidfd]", "pidfd:[12345]" since 6.9: no client can make such a link. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (strcmp(text, "anon_inode:[pidfd]") != 0 && strncmp(text, "pidfd:[", 7) != 0)
+		return -EBADF;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	n = file_read(path, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	/* proc(5): "Pid:\t-1" once it has been reaped. */
+	const char *line = strstr(text, "\nPid:");
+	*pid = line ? (pid_t)strtol(line + 5, NULL, 10) : -1;
+	if (*pid <= 0)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d", (int)*pid);
+	if (stat(path, &st) < 0 || pidfd_has_ended(fd))
+		return -ESRCH;
+	*uid = st.st_uid;
+	return 0;
+}

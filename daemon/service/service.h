@@ -1,0 +1,38 @@
+/*
+ * The service: the socket, the sessions on it, and the methods of org.vfiod.*.
+ * It knows the broker and JSON; the broker knows neither sockets nor JSON.
+ */
+#pragma once
+
+#include "daemon/broker/broker.h"
+
+#include <ev.h>
+
+struct service;
+
+/* What only main.c can do. */
+struct service_hooks {
+	/* Reads the configuration again: 0, REFUSED (CONFIGURATION) or -errno. */
+	int (*reload)(struct refusal *refusal, void *userdata);
+	const char *configuration; /* the file's name, NULL for none */
+	void *userdata;
+};
+
+/*
+ * Serves on a listening AF_UNIX stream socket, which is taken over (also on failure), until
+ * service_free(). 0 or -errno; -EBADMSG: an interface file that is compiled in does not parse.
+ */
+int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
+	const struct service_hooks *hooks, struct service **service);
+/* Closes all sessions, which ends leases that live with them. NULL-safe. */
+struct service *service_free(struct service *service);
+/* No new connections; those that are there go on. */
+void service_stop_listening(struct service *service);
+/* The broker's news, for monitors; main.c connects it. */
+void service_on_news(const struct broker_news *news, void *service);
+
+/*
+ * A listening socket at `path` (an old one is removed, a live one is -EADDRINUSE), mode 0666:
+ * policy decides, not the mode. Its descriptor or -errno.
+ */
+int service_listen(const char *path);
