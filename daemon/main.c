@@ -1,4 +1,363 @@
-int main(void)
+/* vfiod: options and wiring. All state hangs from struct daemon. */
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/service/service.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#define DEFAULT_CONFIG "/etc/vfiod/vfiod.conf"
+#define DEFAULT_SOCKET "/run/vfiod/org.vfiod.Broker"
+#define DEFAULT_STATE "/run/vfiod"
+
+/* How long a stop waits for groups to go back before they are left to the journal. */
+static const double STOP_SECONDS = 20;
+
+struct options {
+	const char *config, *socket, *state;
+	bool check_config;
+	int log_level;
+};
+
+struct daemon {
+	struct options options;
+	struct ev_loop *loop;
+	struct inventory *inventory;
+	struct broker *broker;
+	struct service *service;
+	ev_signal on_term, on_int, on_hup;
+	ev_timer stop_timer;
+	ev_timer status_timer;
+	bool is_stopping;
+	bool owns_socket; /* made by us: removed at the end */
+};
+
+static int help(FILE *to)
 {
+	fputs("Usage: vfiod [OPTION]...\n"
+	      "The broker of VFIO device ownership: serves org.vfiod.Broker to unprivileged\n"
+	      "clients and org.vfiod.Admin to administrators. Usually started by systemd.\n"
+	      "\n"
+	      "  -c, --config FILE     the configuration (" DEFAULT_CONFIG ")\n"
+	      "      --check-config    read it, say what is wrong with it, and exit\n"
+	      "  -s, --socket PATH     listen there (" DEFAULT_SOCKET "),\n"
+	      "                        unless systemd hands a socket over\n"
+	      "      --state-dir DIR   keep the journal of taken groups there (" DEFAULT_STATE ")\n"
+	      "      --log-level LEVEL error, warning, info or debug (info)\n"
+	      "  -h, --help            show this, and exit\n"
+	      "  -V, --version         show the version, and exit\n"
+	      "\n"
+	      "See vfiod(8), vfiod.conf(5) and vfioctl(1).\n",
+		to);
+	return to == stderr ? 2 : 0;
+}
+
+static int parse_level(const char *text, int *level)
+{
+	static const struct {
+		const char *name;
+		int level;
+	} levels[] = {
+		{ "error", LOG_ERR },
+		{ "warning", LOG_WARNING },
+		{ "info", LOG_INFO },
+		{ "debug", LOG_DEBUG },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcmp(levels[i].name, text) == 0) {
+			*level = levels[i].level;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_options(int argc, char **argv, struct options *options)
+{
+	enum { CHECK_CONFIG = 256, STATE_DIR, LOG_LEVEL };
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check-config", no_argument, NULL, CHECK_CONFIG },
+		{ "socket", required_argument, NULL, 's' },
+		{ "state-dir", required_argument, NULL, STATE_DIR },
+		{ "log-level", required_argument, NULL, LOG_LEVEL },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+	while ((option = getopt_long(argc, argv, "c:s:hV", longs, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options->config = optarg;
+			break;
+		case CHECK_CONFIG:
+			options->check_config = true;
+			break;
+		case 's':
+			options->socket = optarg;
+			break;
+		case STATE_DIR:
+			options->state = optarg;
+			break;
+		case LOG_LEVEL:
+			if (parse_level(optarg, &options->log_level) == 0)
+				break;
+			fprintf(stderr,
+				"vfiod: unknown log level '%s'; error, warning, info or debug\n",
+				optarg);
+			return 2;
+		case 'h':
+			return help(stdout);
+		case 'V':
+			puts("vfiod " VFIOD_VERSION);
+			return 0;
+		default:
+			fputs("Try 'vfiod --help'.\n", stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "vfiod: unexpected argument '%s'\nTry 'vfiod --help'.\n", argv[optind]);
+		return 2;
+	}
+	return -1;
+}
+
+static int read_config(const struct options *options, struct config **config)
+{
+	struct refusal refusal;
+	int r = config_read(options->config, config, &refusal);
+	if (r == REFUSED)
+		fprintf(stderr, "vfiod: %s\n", refusal.text);
+	else if (r < 0)
+		fprintf(stderr, "vfiod: %s: %s\n", options->config, strerror(-r));
+	return r;
+}
+
+static int check_config(const struct options *options)
+{
+	struct config *config;
+	if (read_config(options, &config) != 0)
+		return 1;
+	printf("%s: fine, %zu %s\n", options->config, config->n_rules,
+		config->n_rules == 1 ? "rule" : "rules");
+	config_free(config);
 	return 0;
+}
+
+/* --- running -------------------------------------------------------------------------- */
+
+static int reload(struct refusal *refusal, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	struct config *config;
+
+	int r = config_read(daemon->options.config, &config, refusal);
+	if (r == 0) {
+		log_info("configuration read again: %zu rules", config->n_rules);
+		broker_reconfigure(daemon->broker, config);
+	} else {
+		log_error("the configuration stays as it was: %s",
+			r == REFUSED ? refusal->text : strerror(-r));
+	}
+	return r;
+}
+
+static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct refusal refusal;
+	sd_notify(0, "RELOADING=1");
+	reload(&refusal, signal->data);
+	sd_notify(0, "READY=1");
+}
+
+static void stop_loop(void *userdata)
+{
+	struct daemon *daemon = userdata;
+	ev_break(daemon->loop, EVBREAK_ALL);
+}
+
+static void on_stop_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)timer;
+	(void)revents;
+	log_warning("stopping with groups on their way: they are in the journal");
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_stop(struct ev_loop *loop, ev_signal *signal, int revents)
+{
+	(void)revents;
+	struct daemon *daemon = signal->data;
+	if (daemon->is_stopping) {
+		ev_break(loop, EVBREAK_ALL);
+		return;
+	}
+	daemon->is_stopping = true;
+	log_info("stopping: leases end, and groups go back");
+	sd_notify(0, "STOPPING=1\nSTATUS=Giving groups back to the host");
+	ev_timer_start(loop, &daemon->stop_timer);
+	service_stop_listening(daemon->service);
+	broker_shutdown(daemon->broker, stop_loop, daemon);
+}
+
+/* What `systemctl status` shows; told when it has changed, at most once in two seconds. */
+static void on_status(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct daemon *daemon = timer->data;
+	ev_timer_stop(loop, timer);
+	if (!daemon->is_stopping)
+		sd_notifyf(0, "STATUS=%zu groups, %zu leased, %zu waiting",
+			inventory_n_groups(daemon->inventory),
+			lease_book_count(broker_book(daemon->broker), LEASE_GRANTED),
+			lease_book_count(broker_book(daemon->broker), LEASE_QUEUED));
+}
+
+static void on_news(const struct broker_news *news, void *userdata)
+{
+	struct daemon *daemon = userdata;
+	service_on_news(news, daemon->service);
+	if (!ev_is_active(&daemon->status_timer)) {
+		ev_timer_set(&daemon->status_timer, 2, 0);
+		ev_timer_start(daemon->loop, &daemon->status_timer);
+	}
+}
+
+static void watch_signals(struct daemon *daemon)
+{
+	signal(SIGPIPE, SIG_IGN);
+	ev_signal_init(&daemon->on_term, on_stop, SIGTERM);
+	ev_signal_init(&daemon->on_int, on_stop, SIGINT);
+	ev_signal_init(&daemon->on_hup, on_reload, SIGHUP);
+	daemon->on_term.data = daemon->on_int.data = daemon->on_hup.data = daemon;
+	ev_signal_start(daemon->loop, &daemon->on_term);
+	ev_signal_start(daemon->loop, &daemon->on_int);
+	ev_signal_start(daemon->loop, &daemon->on_hup);
+	ev_timer_init(&daemon->stop_timer, on_stop_timeout, STOP_SECONDS, 0);
+	ev_timer_init(&daemon->status_timer, on_status, 0, 0);
+	daemon->status_timer.data = daemon;
+}
+
+/* systemd's socket, or one of our own. The descriptor, or -errno. */
+static int listening_socket(struct daemon *daemon)
+{
+	int n = sd_listen_fds(1);
+	if (n < 0)
+		return n;
+	if (n > 1) {
+		log_error("systemd handed %d sockets over; one is wanted", n);
+		return -EINVAL;
+	}
+	if (n == 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0)
+		return SD_LISTEN_FDS_START;
+	if (n == 1) {
+		log_error("what systemd handed over is no listening AF_UNIX stream socket");
+		return -EINVAL;
+	}
+	if (mkdir(DEFAULT_STATE, 0755) < 0 && errno != EEXIST)
+		log_warning("%s: %s", DEFAULT_STATE, strerror(errno));
+	int fd = service_listen(daemon->options.socket);
+	if (fd < 0)
+		log_error("listening at %s: %s", daemon->options.socket, strerror(-fd));
+	daemon->owns_socket = fd >= 0;
+	return fd;
+}
+
+static int daemon_start(struct daemon *daemon, struct config *config)
+{
+	struct service_hooks hooks = {
+		.reload = reload,
+		.configuration = daemon->options.config,
+		.userdata = daemon,
+	};
+
+	int r = inventory_new(daemon->loop, &daemon->inventory);
+	if (r < 0) {
+		log_error("reading the devices of this host: %s", strerror(-r));
+		config_free(config);
+		return r;
+	}
+	r = broker_new(daemon->loop, daemon->inventory, config, daemon->options.state,
+		&sysfs_kernel, &daemon->broker);
+	if (r < 0) {
+		log_error("reading the journal in %s: %s", daemon->options.state, strerror(-r));
+		return r;
+	}
+	inventory_listen(daemon->inventory, broker_on_inventory, daemon->broker);
+	int fd = listening_socket(daemon);
+	if (fd < 0)
+		return fd;
+	r = service_new(daemon->loop, daemon->broker, fd, &hooks, &daemon->service);
+	if (r < 0) {
+		log_error("starting to serve: %s", strerror(-r));
+		return r;
+	}
+	broker_listen(daemon->broker, on_news, daemon);
+	return 0;
+}
+
+static void daemon_finish(struct daemon *daemon)
+{
+	if (daemon->broker)
+		broker_listen(daemon->broker, NULL, NULL);
+	if (daemon->inventory)
+		inventory_listen(daemon->inventory, NULL, NULL);
+	service_free(daemon->service);
+	broker_free(daemon->broker);
+	inventory_free(daemon->inventory);
+	if (daemon->owns_socket)
+		unlink(daemon->options.socket);
+	if (daemon->loop)
+		ev_loop_destroy(daemon->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {
+		.options = {
+			.config = DEFAULT_CONFIG,
+			.socket = DEFAULT_SOCKET,
+			.state = DEFAULT_STATE,
+			.log_level = LOG_INFO,
+		},
+	};
+	struct config *config;
+
+	int status = parse_options(argc, argv, &daemon.options);
+	if (status >= 0)
+		return status;
+	log_open(daemon.options.log_level);
+	if (daemon.options.check_config)
+		return check_config(&daemon.options);
+	if (read_config(&daemon.options, &config) != 0)
+		return 1;
+
+	/* The default loop: it is the one that reaps children. */
+	daemon.loop = ev_default_loop(EVFLAG_NOENV);
+	if (!daemon.loop) {
+		log_error("no event loop");
+		config_free(config);
+		return 1;
+	}
+	watch_signals(&daemon);
+	int r = daemon_start(&daemon, config);
+	if (r == 0) {
+		log_info("vfiod " VFIOD_VERSION " serves %zu groups, %zu devices",
+			inventory_n_groups(daemon.inventory), inventory_n_devices(daemon.inventory));
+		sd_notify(0, "READY=1");
+		on_status(daemon.loop, &daemon.status_timer, 0);
+		ev_run(daemon.loop, 0);
+		log_info("stopped");
+	}
+	daemon_finish(&daemon);
+	return r == 0 ? 0 : 1;
 }

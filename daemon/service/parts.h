@@ -96,6 +96,9 @@ void call_reply_more(
 void call_reply_fds(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds);
 
+/* drained() is called when the loop comes round and the socket takes more: for long streams. */
+void call_continue_later(struct call *call);
+
 /* The error's full name and its parameters; NULL parameters: no memory. */
 const char *refusal_to_varlink(const struct refusal *refusal, struct json_object **parameters);
 

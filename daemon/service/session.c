@@ -91,7 +91,7 @@ static void on_writable(struct ev_loop *loop, ev_io *io, int revents)
 {
 	(void)loop;
 	(void)revents;
-	session_flush(io->data);
+	session_run(io->data);
 }
 
 static void session_at_eof(struct session *session)
@@ -270,6 +270,12 @@ void call_reply_more(
 		session_flush(session);
 		call->drained = drained;
 	}
+}
+
+void call_continue_later(struct call *call)
+{
+	if (!call->session->is_dead)
+		ev_io_start(call->session->service->loop, &call->session->writer);
 }
 
 void call_error(struct call *call, const char *error, struct json_object *parameters)

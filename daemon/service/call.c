@@ -1,0 +1,126 @@
+/* From a message to its method: the interface files decide what may be called, and with what. */
+#include "daemon/base/util.h"
+#include "daemon/service/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct varlink_interface *interface_find(struct service *service, const char *name)
+{
+	for (size_t i = 0; i < n_varlink_files; i++)
+		if (strcmp(service->interfaces[i]->name, name) == 0)
+			return service->interfaces[i];
+	return NULL;
+}
+
+static const struct method *method_in(const struct method *methods, const char *name)
+{
+	for (; methods->name; methods++)
+		if (strcmp(methods->name, name) == 0)
+			return methods;
+	return NULL;
+}
+
+static const struct method *method_find(const char *name)
+{
+	const struct method *const tables[] = {
+		service_methods,
+		broker_methods,
+		acquire_methods,
+		admin_methods,
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		const struct method *method = method_in(tables[i], name);
+		if (method)
+			return method;
+	}
+	return NULL;
+}
+
+static void call_service_error(
+	struct call *call, const char *error, const char *key, const char *value)
+{
+	struct json_object *parameters = json_object_new_object();
+	if (key)
+		json_put(parameters, key, json_text(value));
+	call_error(call, error, parameters);
+}
+
+void call_run(struct call *call)
+{
+	struct service *service = call->session->service;
+	const char *name = call->varlink.method;
+	char interface_name[128], path[256];
+	const char *method_name = varlink_method_split(name, interface_name, sizeof(interface_name));
+	const struct varlink_interface *interface =
+		method_name ? interface_find(service, interface_name) : NULL;
+
+	if (!interface) {
+		call_service_error(call, "org.varlink.service.InterfaceNotFound", "interface",
+			method_name ? interface_name : name);
+		return;
+	}
+	const struct varlink_method *declared = varlink_interface_method(interface, method_name);
+	if (!declared) {
+		call_service_error(call, "org.varlink.service.MethodNotFound", "method", name);
+		return;
+	}
+	call->method = method_find(name);
+	if (!call->method || call->varlink.upgrade) {
+		call_service_error(
+			call, "org.varlink.service.MethodNotImplemented", "method", name);
+		return;
+	}
+	if (call->method->for_admins &&
+		!policy_is_admin(broker_config(service->broker), &call->session->subject)) {
+		call_service_error(call, "org.varlink.service.PermissionDenied", NULL, NULL);
+		return;
+	}
+	if (varlink_check(declared->in, call->varlink.parameters, path, sizeof(path)) < 0) {
+		call_invalid(call, path);
+		return;
+	}
+	if (declared->requires_more && !call->varlink.more) {
+		call_service_error(call, "org.varlink.service.ExpectedMore", NULL, NULL);
+		return;
+	}
+	call->method->run(call);
+}
+
+/* --- org.varlink.service -------------------------------------------------------------------- */
+
+static void get_info(struct call *call)
+{
+	struct service *service = call->session->service;
+	struct json_object *info = json_object_new_object(), *names = json_object_new_array();
+
+	for (size_t i = 0; i < n_varlink_files; i++)
+		json_object_array_add(names, json_text(service->interfaces[i]->name));
+	json_put(info, "vendor", json_text("vfiod"));
+	json_put(info, "product", json_text("vfiod"));
+	json_put(info, "version", json_text(VFIOD_VERSION));
+	json_put(info, "url", json_text(""));
+	json_put(info, "interfaces", names);
+	call_reply(call, info);
+}
+
+static void get_interface_description(struct call *call)
+{
+	const char *name = json_field_text(call->varlink.parameters, "interface");
+	const struct varlink_interface *interface = interface_find(call->session->service, name);
+
+	if (!interface) {
+		call_service_error(
+			call, "org.varlink.service.InterfaceNotFound", "interface", name);
+		return;
+	}
+	struct json_object *reply = json_object_new_object();
+	json_put(reply, "description", json_text(interface->text));
+	call_reply(call, reply);
+}
+
+const struct method service_methods[] = {
+	{ .name = "org.varlink.service.GetInfo", .run = get_info },
+	{ .name = "org.varlink.service.GetInterfaceDescription", .run = get_interface_description },
+	{ .name = NULL },
+};

@@ -1,0 +1,174 @@
+#include "daemon/base/util.h"
+#include "daemon/bind/plan.h"
+#include "daemon/service/parts.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static struct json_object *json_address(uint64_t address)
+{
+	char text[24];
+	snprintf(text, sizeof(text), "0x%" PRIx64, address);
+	return json_text(text);
+}
+
+static struct json_object *words(const char *text)
+{
+	struct json_object *list = json_object_new_array();
+	while (list && *text) {
+		size_t length = strcspn(text, " ");
+		if (length > 0)
+			json_object_array_add(list, json_object_new_string_len(text, (int)length));
+		text += length + (text[length] == ' ');
+	}
+	return list;
+}
+
+static struct json_object *describe_device(const struct device *device)
+{
+	struct json_object *json = json_object_new_object();
+	char id[16], class[16];
+
+	snprintf(id, sizeof(id), "%04x:%04x", device->vendor, device->product);
+	snprintf(class, sizeof(class), "%06x", device->class);
+	json_put(json, "name", json_text(device->name));
+	json_put(json, "bus", json_text(device->bus));
+	json_put(json, "driver", *device->driver ? json_text(device->driver) : NULL);
+	json_put(json, "description",
+		*device->description ? json_text(device->description) : NULL);
+	json_put(json, "syspath", json_text(device->syspath));
+	json_put(json, "id", device->is_pci ? json_text(id) : NULL);
+	json_put(json, "class", device->is_pci ? json_text(class) : NULL);
+	json_put(json, "numaNode",
+		device->numa_node >= 0 ? json_object_new_int(device->numa_node) : NULL);
+	json_put(json, "resetMethods", words(device->reset_method));
+	json_put(json, "isBound",
+		json_object_new_boolean(plan_action_for(device) != PLAN_LEAVE));
+	return json;
+}
+
+static struct json_object *describe_holder(const struct subject *subject)
+{
+	struct json_object *json = json_object_new_object();
+	json_put(json, "pid", json_object_new_int(subject->pid));
+	json_put(json, "uid", json_object_new_int64(subject->uid));
+	json_put(json, "command", json_text(subject->command));
+	json_put(json, "unit", *subject->unit ? json_text(subject->unit) : NULL);
+	return json;
+}
+
+bool group_is_covered(const struct broker *broker, const struct group *group)
+{
+	const struct device *device;
+	TAILQ_FOREACH(device, &group->devices, of_group)
+		if (policy_rule_for(broker_config(broker), NULL, device))
+			return true;
+	return false;
+}
+
+static void put_members(struct json_object *json, const struct group *group)
+{
+	struct json_object *devices = json_object_new_array(), *reserved = json_object_new_array();
+	const struct device *device;
+
+	TAILQ_FOREACH(device, &group->devices, of_group)
+		json_object_array_add(devices, describe_device(device));
+	for (size_t i = 0; i < group->n_reserved; i++) {
+		struct json_object *region = json_object_new_object();
+		json_put(region, "first", json_address(group->reserved[i].first));
+		json_put(region, "last", json_address(group->reserved[i].last));
+		json_put(region, "type", json_text(group->reserved[i].type));
+		json_object_array_add(reserved, region);
+	}
+	json_put(json, "devices", devices);
+	json_put(json, "reservedRegions", reserved);
+}
+
+struct json_object *describe_group(
+	struct broker *broker, const struct subject *subject, const struct group *group)
+{
+	struct json_object *json = json_object_new_object();
+	const struct subject *holder = broker_holder(broker, group);
+	const struct lease *lease = lease_book_owner(broker_book(broker), group);
+	struct refusal refusal;
+	bool may = broker_may_lease(broker, subject, group, &refusal) == 0;
+
+	json_put(json, "number", json_object_new_int(group->number));
+	json_put(json, "type", json_text(group->type));
+	json_put(json, "binding", json_text(binding_name(group->binding)));
+	json_put(json, "owner", json_text(owner_name(group->owner)));
+	json_put(json, "failure", *group->failure ? json_text(group->failure) : NULL);
+	json_put(json, "holder",
+		holder && group->owner != OWNER_NONE ? describe_holder(holder) : NULL);
+	json_put(json, "lease", lease ? json_text(lease->name) : NULL);
+	json_put(json, "isCovered", json_object_new_boolean(group_is_covered(broker, group)));
+	json_put(json, "mayLease", json_object_new_boolean(may));
+	json_put(json, "denial", may ? NULL : json_text(refusal.text));
+	put_members(json, group);
+	return json;
+}
+
+struct json_object *describe_lease(struct broker *broker, const struct lease *lease)
+{
+	struct json_object *json = json_object_new_object(), *groups = json_object_new_array();
+	bool granted = lease->state == LEASE_GRANTED;
+	double age = granted ? broker_now(broker) - lease->granted_at : 0;
+
+	for (size_t i = 0; i < lease->n_groups; i++)
+		json_object_array_add(groups, json_object_new_int(lease->groups[i]->number));
+	json_put(json, "lease", json_text(lease->name));
+	json_put(json, "groups", groups);
+	json_put(json, "holder", describe_holder(&lease->subject));
+	json_put(json, "account", json_text(lease->account));
+	json_put(json, "ageSeconds", json_object_new_int64((int64_t)age));
+	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));
+	json_put(json, "isGranted", json_object_new_boolean(granted));
+	json_put(json, "isReleaseRequested",
+		json_object_new_boolean(lease->is_release_requested));
+	return json;
+}
+
+/* --- which group ------------------------------------------------------------------------------ */
+
+struct group *select_group(
+	struct broker *broker, struct json_object *selector, struct refusal *refusal)
+{
+	struct inventory *inventory = broker_inventory(broker);
+	const char *name = json_field_text(selector, "device");
+	struct json_object *number = json_field(selector, "group");
+	bool ambiguous = false;
+
+	if (!name == !number) {
+		refuse(refusal, REFUSAL_INVALID_PARAMETER, "%s", name ? "group" : "device");
+		return NULL;
+	}
+	if (number) {
+		int64_t value = json_object_get_int64(number);
+		bool fits = value >= 0 && value <= INT32_MAX;
+		struct group *group = fits ? inventory_group(inventory, (int)value) : NULL;
+		if (!group) {
+			refuse(refusal, REFUSAL_NO_SUCH_GROUP, "no such group");
+			refusal->group = fits ? (int)value : -1;
+		}
+		return group;
+	}
+	const struct device *device = inventory_find(inventory, name, &ambiguous);
+	if (!device) {
+		refuse(refusal, REFUSAL_NO_SUCH_DEVICE, "%s",
+			ambiguous ? "the name fits several devices"
+				  : "no device with an IOMMU group has this name");
+		snprintf(refusal->device, sizeof(refusal->device), "%.60s", name);
+		return NULL;
+	}
+	return device->group;
+}
+
+struct group *call_group(struct call *call, struct json_object *parameters)
+{
+	struct refusal refusal;
+	struct group *group =
+		select_group(call->session->service->broker, parameters, &refusal);
+	if (!group)
+		call_refuse(call, &refusal);
+	return group;
+}

@@ -1,0 +1,292 @@
+/* org.vfiod.Broker: Acquire, a lease as a stream, and Release. */
+#include "daemon/base/util.h"
+#include "daemon/service/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { MAX_SELECTORS = 64, MAX_WAIT_SECONDS = 7 * 24 * 3600 };
+
+/* The connection's end of a lease. */
+struct acquisition {
+	LIST_ENTRY(acquisition) of_session;
+	struct session *session;
+	struct call *call; /* NULL: answered; the lease lives on with the connection */
+	struct lease *lease;
+};
+
+static void acquisition_free(struct acquisition *acquisition)
+{
+	LIST_REMOVE(acquisition, of_session);
+	free(acquisition);
+}
+
+void acquisitions_disconnect(struct session *session)
+{
+	struct acquisition *acquisition;
+	while ((acquisition = LIST_FIRST(&session->acquisitions))) {
+		struct lease *lease = acquisition->lease;
+		acquisition_free(acquisition);
+		broker_disconnect(session->service->broker, lease);
+	}
+}
+
+static struct json_object *event_json(const char *event, const struct lease *lease)
+{
+	struct json_object *json = json_object_new_object();
+	json_put(json, "event", json_text(event));
+	json_put(json, "lease", json_text(lease->name));
+	return json;
+}
+
+static void on_queued(struct lease *lease, size_t position, void *userdata)
+{
+	struct acquisition *acquisition = userdata;
+	/* Called from within broker_acquire() first: the call is not one of a lease yet. */
+	if (!acquisition->call || !acquisition->call->varlink.more)
+		return;
+	struct json_object *json = event_json("queued", lease);
+	json_put(json, "position", json_object_new_int64((int64_t)position));
+	call_reply_more(acquisition->call, json, NULL, 0);
+}
+
+static struct json_object *granted_json(const struct lease *lease)
+{
+	struct json_object *json = event_json("granted", lease), *groups = json_object_new_array();
+
+	for (size_t i = 0; i < lease->n_groups; i++) {
+		struct json_object *group = json_object_new_object(),
+				   *devices = json_object_new_array();
+		const struct device *device;
+		TAILQ_FOREACH(device, &lease->groups[i]->devices, of_group)
+			if (device_on_vfio(device))
+				json_object_array_add(devices, json_text(device->name));
+		json_put(group, "number", json_object_new_int(lease->groups[i]->number));
+		json_put(group, "devices", devices);
+		json_put(group, "groupFileDescriptor", json_object_new_int((int)i));
+		json_object_array_add(groups, group);
+	}
+	json_put(json, "token", json_text(lease->token));
+	json_put(json, "groups", groups);
+	return json;
+}
+
+static int duplicate_all(const int *fds, size_t n_fds, int *copies)
+{
+	for (size_t i = 0; i < n_fds; i++) {
+		copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+		if (copies[i] < 0) {
+			int error = errno;
+			while (i-- > 0)
+				close(copies[i]);
+			return -error;
+		}
+	}
+	return 0;
+}
+
+static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+{
+	struct acquisition *acquisition = userdata;
+	struct call *call = acquisition->call;
+	int copies[MAX_SELECTORS];
+
+	int r = duplicate_all(group_fds, lease->n_groups, copies);
+	if (r < 0) {
+		session_kill(acquisition->session, "no descriptors left to answer with");
+		return;
+	}
+	if (call->varlink.more) {
+		call_reply_more(call, granted_json(lease), copies, lease->n_groups);
+		return;
+	}
+	acquisition->call = NULL;
+	call->cancel = NULL;
+	call_reply_fds(call, granted_json(lease), copies, lease->n_groups);
+}
+
+static void on_event(
+	struct lease *lease, enum lease_event event, const char *text, void *userdata)
+{
+	struct acquisition *acquisition = userdata;
+	if (!acquisition->call || !acquisition->call->varlink.more)
+		return;
+	bool gone = event == LEASE_DEVICE_GONE;
+	struct json_object *json = event_json(gone ? "deviceGone" : "releaseRequested", lease);
+	json_put(json, gone ? "device" : "reason", json_text(text));
+	call_reply_more(acquisition->call, json, NULL, 0);
+}
+
+static void on_refused(struct lease *lease, const struct refusal *refusal, void *userdata)
+{
+	(void)lease;
+	struct acquisition *acquisition = userdata;
+	struct call *call = acquisition->call;
+	acquisition_free(acquisition);
+	call_refuse(call, refusal);
+}
+
+static void on_ended(struct lease *lease, const char *reason, void *userdata)
+{
+	struct acquisition *acquisition = userdata;
+	struct call *call = acquisition->call;
+
+	acquisition_free(acquisition);
+	if (!call)
+		return;
+	struct json_object *json = event_json("ended", lease);
+	json_put(json, "reason", json_text(reason));
+	call_reply(call, json);
+}
+
+static const struct lease_listener acquisition_listener = {
+	.queued = on_queued,
+	.granted = on_granted,
+	.event = on_event,
+	.refused = on_refused,
+	.ended = on_ended,
+};
+
+/* The groups of all selectors, each once. 0, or REFUSED. */
+static int select_groups(
+	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal)
+{
+	struct json_object *selectors = json_field(call->varlink.parameters, "selectors");
+	size_t n = json_object_array_length(selectors);
+
+	if (n == 0)
+		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "selectors");
+	if (n > MAX_SELECTORS) {
+		refuse(refusal, REFUSAL_TOO_MANY, "selectors");
+		refusal->max = MAX_SELECTORS;
+		return REFUSED;
+	}
+	*n_groups = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct group *group = select_group(call->session->service->broker,
+			json_object_array_get_idx(selectors, i), refusal);
+		size_t j = 0;
+		if (!group)
+			return REFUSED;
+		while (j < *n_groups && groups[j] != group)
+			j++;
+		if (j == *n_groups)
+			groups[(*n_groups)++] = group;
+	}
+	return 0;
+}
+
+/* The process that the lease follows: 0 with its pidfd taken out of the message, or REFUSED. */
+static int take_holder(struct call *call, int *pidfd, struct refusal *refusal)
+{
+	struct json_object *index =
+		json_field(call->varlink.parameters, "holderFileDescriptor");
+	const struct config *config = broker_config(call->session->service->broker);
+	pid_t pid;
+	uid_t uid;
+
+	*pidfd = -1;
+	if (!index)
+		return 0;
+	_cleanup_close_ int fd = message_take_fd(&call->message, json_object_get_int64(index));
+	if (fd < 0 || pidfd_identify(fd, &pid, &uid) < 0)
+		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "holderFileDescriptor");
+	if (uid != call->session->subject.uid &&
+		!policy_is_admin(config, &call->session->subject))
+		return refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"the holder, process %d, runs as uid %u and not as you", (int)pid, (unsigned)uid);
+	*pidfd = steal_fd(&fd);
+	return 0;
+}
+
+static void acquire(struct call *call)
+{
+	struct session *session = call->session;
+	struct json_object *wait = json_field(call->varlink.parameters, "waitSeconds");
+	int64_t wait_seconds = wait ? json_object_get_int64(wait) : 0;
+	struct group *groups[MAX_SELECTORS];
+	struct refusal refusal;
+	struct acquire_request request = {
+		.subject = &session->subject,
+		.groups = groups,
+		.wait_seconds = (double)wait_seconds,
+		.holder_pidfd = -1,
+		.listener = &acquisition_listener,
+	};
+
+	if (wait_seconds < 0 || wait_seconds > MAX_WAIT_SECONDS) {
+		call_invalid(call, "waitSeconds");
+		return;
+	}
+	int r = select_groups(call, groups, &request.n_groups, &refusal);
+	if (r == 0)
+		r = take_holder(call, &request.holder_pidfd, &refusal);
+	struct acquisition *acquisition = r == 0 ? calloc(1, sizeof(*acquisition)) : NULL;
+	if (r == 0 && !acquisition) {
+		if (request.holder_pidfd >= 0)
+			close(request.holder_pidfd);
+		r = -ENOMEM;
+	}
+	if (r == 0) {
+		acquisition->session = session;
+		acquisition->call = call;
+		LIST_INSERT_HEAD(&session->acquisitions, acquisition, of_session);
+		request.userdata = acquisition;
+		r = broker_acquire(session->service->broker, &request, &acquisition->lease, &refusal);
+		if (r != 0)
+			acquisition_free(acquisition);
+	}
+	if (r < 0)
+		call_fail(call, -r, "acquiring");
+	else if (r == REFUSED)
+		call_refuse(call, &refusal);
+}
+
+/* --- Release --------------------------------------------------------------------------------- */
+
+static void release_cancel(struct call *call)
+{
+	settling_forget(call->state, call);
+}
+
+static void on_settled(
+	const int *lingering, size_t n_lingering, const struct refusal *refusal, void *userdata)
+{
+	struct call *call = userdata;
+	if (refusal) {
+		call_refuse(call, refusal);
+		return;
+	}
+	struct json_object *reply = json_object_new_object(), *list = json_object_new_array();
+	for (size_t i = 0; i < n_lingering; i++)
+		json_object_array_add(list, json_object_new_int(lingering[i]));
+	json_put(reply, "lingering", list);
+	call_reply(call, reply);
+}
+
+static void release(struct call *call)
+{
+	struct settling *settling = NULL;
+	struct refusal refusal;
+
+	/* It may settle before broker_release() comes back: nothing of the call is used then. */
+	struct session *session = call->session;
+	const char *token = json_field_text(call->varlink.parameters, "token");
+	int r = broker_release(session->service->broker, &session->subject, token, on_settled, call,
+		&settling, &refusal);
+	if (r < 0)
+		call_fail(call, -r, "releasing");
+	else if (r == REFUSED)
+		call_refuse(call, &refusal);
+	else if (session->current == call) {
+		call->state = settling;
+		call->cancel = release_cancel;
+	}
+}
+
+const struct method acquire_methods[] = {
+	{ .name = "org.vfiod.Broker.Acquire", .run = acquire },
+	{ .name = "org.vfiod.Broker.Release", .run = release },
+	{ .name = NULL },
+};
