@@ -122,6 +122,8 @@ UNIT_SRC := $(sort $(wildcard tests/unit/*/test-*.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 MOCK_SRC := $(sort $(wildcard tests/mock/test-*.c))
 MOCK_BIN := $(MOCK_SRC:%.c=$(BUILD)/%)
+# What the mock tests share: every other file there.
+MOCK_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MOCK_SRC),$(sort $(wildcard tests/mock/*.c))))
 
 define unit_rules
 $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call libs_below,$(1))
@@ -129,8 +131,8 @@ $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call libs_b
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call unit_rules,$(r))))
 
-$(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(call libs_below,inventory)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
+$(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,inventory)
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
 
 .SECONDARY:
 include tests/tests.mk

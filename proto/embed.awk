@@ -4,5 +4,6 @@ FNR == 1 {
 	name = FILENAME; sub(/.*\//, "", name); sub(/\.varlink$/, "", name)
 	printf "\t{\n\t\t\"%s\",\n", name
 }
-{ gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); printf "\t\t\"%s\\n\"\n", $0 }
+# "&&": in a replacement of gsub, "\\\\" would be one backslash.
+{ gsub(/\\/, "&&"); gsub(/"/, "\\\""); printf "\t\t\"%s\\n\"\n", $0 }
 END { print "\t}," }

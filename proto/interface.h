@@ -17,11 +17,11 @@ enum varlink_kind {
 	VARLINK_FLOAT,
 	VARLINK_STRING, /* no NUL inside */
 	VARLINK_OBJECT,
-	VARLINK_ENUM,	/* names in fields[] */
+	VARLINK_ENUM,   /* names in fields[] */
 	VARLINK_STRUCT, /* fields[] */
-	VARLINK_ARRAY,	/* of element */
-	VARLINK_MAP,	/* string → element */
-	VARLINK_NAMED,	/* type_name, resolved to element */
+	VARLINK_ARRAY,  /* of element */
+	VARLINK_MAP,    /* string → element */
+	VARLINK_NAMED,  /* type_name, resolved to element */
 };
 
 struct varlink_type {
@@ -35,14 +35,14 @@ struct varlink_type {
 
 struct varlink_field {
 	char *name;
-	char *comment; /* lines above it, '#' and one blank removed; NULL */
+	char *comment;             /* lines above it, '#' and one blank removed; NULL */
 	struct varlink_type *type; /* NULL for the names of an enum */
 };
 
 struct varlink_method {
 	char *name, *comment;
 	struct varlink_type *in, *out; /* VARLINK_STRUCT */
-	bool requires_more;	       /* its comment has "[Requires 'more' flag]" */
+	bool requires_more;            /* its comment has "[Requires 'more' flag]" */
 };
 
 /* A `type` or an `error`. */

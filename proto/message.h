@@ -9,14 +9,14 @@
 #include <stdbool.h>
 
 struct varlink_call {
-	const char *method; /* borrowed from the message */
+	const char *method;             /* borrowed from the message */
 	struct json_object *parameters; /* borrowed; never NULL: absent and null are {} */
 	bool more, oneway, upgrade;
 	struct json_object *empty; /* what `parameters` is when there were none; owned */
 };
 /*
- * 0, or -EBADMSG: no method, an unknown top-level key, a key of the wrong type, or two of
- * more, oneway and upgrade. `message` must outlive the call.
+ * 0, -ENOMEM, or -EBADMSG: no method, an unknown top-level key, a key of the wrong type, or two
+ * of more, oneway and upgrade. `message` must outlive the call. On failure *call is empty.
  */
 int varlink_call_read(struct json_object *message, struct varlink_call *call);
 void varlink_call_clear(struct varlink_call *call);
@@ -25,13 +25,15 @@ void varlink_call_clear(struct varlink_call *call);
 const char *varlink_method_split(const char *method, char *interface, size_t size);
 
 struct varlink_reply {
-	const char *error; /* NULL for success; borrowed */
+	const char *error;              /* NULL for success; borrowed */
 	struct json_object *parameters; /* borrowed, may be NULL */
 	bool continues;
 };
+/* As strict: 0, or -EBADMSG (an error that continues included). */
 int varlink_reply_read(struct json_object *message, struct varlink_reply *reply);
 
-/* All take `parameters` over (NULL = none) and return a new object, or NULL: no memory. */
+/* All take `parameters` over (NULL = {}), also on failure, and return a new object, or NULL: no
+ * memory. */
 struct json_object *varlink_call_build(
 	const char *method, struct json_object *parameters, bool more, bool oneway);
 struct json_object *varlink_reply_build(struct json_object *parameters, bool continues);

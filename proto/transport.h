@@ -19,8 +19,8 @@
 struct transport_limits {
 	size_t max_message_bytes; /* a message that arrives, its NUL not counted */
 	size_t max_output_bytes;  /* queued and not yet sent */
-	size_t max_depth;	  /* of JSON nesting */
-	size_t max_fds;		  /* with one message that arrives */
+	size_t max_depth;         /* of JSON nesting; {} is 1 deep */
+	size_t max_fds;           /* with one message that arrives */
 };
 extern const struct transport_limits transport_default_limits; /* 1 MiB, 4 MiB, 32, 16 */
 
@@ -42,17 +42,22 @@ void message_clear(struct message *message); /* closes what is left in it */
 int message_take_fd(struct message *message, int64_t index);
 
 /*
- * At most one message. 1: one is in *message. 0: none whole yet, wait for POLLIN.
+ * At most one message, and a bounded number of system calls. 1: one is in *message (more may
+ * be waiting: call again). 0: none whole yet, wait for POLLIN (level-triggered: what a peer
+ * sends byte by byte may be there already). Otherwise *message is empty:
  * -ECONNRESET: the peer has closed (a message cut off in its middle included).
- * -EBADMSG: not UTF-8, not JSON, not an object, an empty message, descriptors in its middle or
- * more than fitted (MSG_CTRUNC; all are closed). -EMSGSIZE: beyond max_message_bytes.
- * -E2BIG: beyond max_fds. After a negative result only transport_free() makes sense.
+ * -EBADMSG: not UTF-8, not JSON (json.h), not an object, an empty message, beyond max_depth,
+ * descriptors in its middle or more than fitted (MSG_CTRUNC; all are closed).
+ * -EMSGSIZE: beyond max_message_bytes or JSON_MAX_VALUES. -E2BIG: beyond max_fds.
+ * -ENOMEM or another errno of recvmsg(2). After a negative result only transport_free() makes
+ * sense. Of duplicate keys in an object the last one counts.
  */
 int transport_receive(struct transport *transport, struct message *message);
 
 /*
- * Queues a message; `fds` are taken over, also on failure (closed once sent). 0, -ENOBUFS
- * beyond max_output_bytes, -ENOMEM. Nothing is written before transport_flush().
+ * Queues a message; `json` is only read, `fds` are taken over, also on failure (closed once
+ * sent). 0, -ENOBUFS beyond max_output_bytes, -EINVAL beyond TRANSPORT_MAX_FDS, -ENOMEM.
+ * Bytes that are not UTF-8 become '?'. Nothing is written before transport_flush().
  */
 int transport_send(
 	struct transport *transport, struct json_object *json, const int *fds, size_t n_fds);

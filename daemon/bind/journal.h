@@ -20,10 +20,10 @@ enum journal_phase {
 
 struct journal_entry {
 	enum journal_phase phase;
-	pid_t child;			      /* 0 = none */
+	pid_t child;                          /* 0 = none */
 	unsigned long long child_start_ticks; /* process_start_time() */
-	bool stay;			      /* TAKEN by an administrator: not returned with a lease's end */
-	struct plan *plan;		      /* owned by the entry when it comes from journal_read() */
+	bool stay;         /* TAKEN by an administrator: not returned with a lease's end */
+	struct plan *plan; /* owned by the entry when it comes from journal_read() */
 };
 
 /* Creates the directory (0700) if need be. 0 or -errno. */

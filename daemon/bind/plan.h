@@ -19,10 +19,10 @@ struct plan_member {
 	enum plan_action action;
 	char name[DEVICE_NAME_SIZE];
 	char bus[32];
-	char *syspath;			/* owned */
-	char target[DRIVER_NAME_SIZE];	/* PLAN_BIND: the VFIO driver */
-	char module[DRIVER_NAME_SIZE];	/* and the module that brings it */
-	bool force;			/* the guard is not asked */
+	char *syspath;                 /* owned */
+	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver */
+	char module[DRIVER_NAME_SIZE]; /* and the module that brings it */
+	bool force;                    /* the guard is not asked */
 	/* As the host had it; read by the child before the first write (`known`). */
 	bool known;
 	char host_driver[DRIVER_NAME_SIZE];   /* "" = none */
@@ -43,11 +43,14 @@ struct plan_wish {
 
 /*
  * 0, -ENOMEM, or REFUSED: NOT_SUPPORTED when a member's bus has no VFIO driver
- * and none was wished for. `wish` is asked for each member that has to be bound.
+ * and none was wished for, or when every member is PLAN_LEAVE: there would be nothing to open.
+ * `wish` is asked for each member that has to be bound.
  */
 int plan_make(const struct group *group, struct plan_wish (*wish)(const struct device *, void *),
 	void *userdata, struct plan **plan, struct refusal *refusal);
 struct plan *plan_free(struct plan *plan);
+/* Members all zero, for the caller to fill in (journal_read, tests). NULL: no memory. */
+struct plan *plan_new(int group, size_t n_members);
 
 /* What plan_make would do with this device, for policy and for people. */
 enum plan_action plan_action_for(const struct device *device);

@@ -12,11 +12,13 @@
 
 struct sysfs_ops {
 	void *userdata; /* given to each as its first argument */
-	/* Writes `value` with one write(2), no newline added; "\n" is how driver_override is cleared. */
+	/* Writes `value` with one write(2), no newline added; "\n" is how driver_override is
+	 * cleared. */
 	int (*write)(void *userdata, const char *path, const char *value);
 	/* Reads a text attribute, newline cut; -EFBIG if it does not fit. */
 	int (*read)(void *userdata, const char *path, char *buffer, size_t size);
-	/* The last part of a symbolic link's target: "…/drivers/e1000" → "e1000". -ENOENT: no link. */
+	/* The last part of a symbolic link's target: "…/drivers/e1000" → "e1000". -ENOENT: no link.
+	 */
 	int (*read_link)(void *userdata, const char *path, char *buffer, size_t size);
 	/* modprobe. 0 also when it is there already or built in. */
 	int (*load_module)(void *userdata, const char *name);
@@ -26,7 +28,8 @@ struct sysfs_ops {
 	int (*group_viable)(void *userdata, int group_fd);
 	void (*close_group)(void *userdata, int group_fd);
 	/* Is the host using the device (mounted, up)? 0 no, REFUSED with *refusal filled if so. */
-	int (*guard)(void *userdata, const char *syspath, const char *name, struct refusal *refusal);
+	int (*guard)(
+		void *userdata, const char *syspath, const char *name, struct refusal *refusal);
 };
 
 extern const struct sysfs_ops sysfs_kernel; /* the real one */

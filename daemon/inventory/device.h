@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 #include <uthash.h>
 
 struct group;
@@ -20,16 +21,17 @@ struct device {
 	struct group *group;
 
 	char *syspath;		       /* "/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0" */
+	ino_t inode;		       /* of that directory: another one is another device */
 	char name[DEVICE_NAME_SIZE];   /* last part of syspath; unique within its bus */
 	char bus[32];		       /* name of its subsystem: "pci", "platform", "mdev" … */
 	char driver[DRIVER_NAME_SIZE]; /* "" = none */
 	char *description;	       /* from hwdb: "Intel 82540EM Gigabit Ethernet"; "" if unknown */
 	char *reset_method;	       /* "flr bus"; "" = none or unknown to this kernel */
-	char **properties;	       /* udev's, "KEY=value"; NULL = none */
-	char **tags;		       /* udev's; NULL = none */
+	char **properties;	       /* from udev's database, "KEY=value"; NULL = none */
+	char **tags;		       /* current ones, from udev's database; NULL = none */
 	int numa_node;		       /* -1 = unknown */
 
-	/* PCI only, all zero elsewhere */
+	/* PCI only, all zero elsewhere (vf_index: -1) */
 	bool is_pci;
 	uint16_t vendor, product, subsystem_vendor, subsystem_product;
 	uint32_t class;		     /* 24 bits: class, subclass, interface */

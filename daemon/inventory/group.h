@@ -36,6 +36,7 @@ struct group {
 	UT_hash_handle by_number;
 	TAILQ_ENTRY(group) of_inventory; /* in the order of their numbers */
 	int number;
+	ino_t inode;   /* of its directory: a number that is used again has another one */
 	char type[24]; /* default domain: "DMA", "DMA-FQ", "identity" … */
 	struct device_list devices; /* sorted by device_compare */
 	size_t n_devices;

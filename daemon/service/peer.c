@@ -71,7 +71,7 @@ static void peer_describe(int fd, struct subject *subject)
 		unit = NULL;
 	if (pidfd_has_ended(pidfd))
 		return;
-	snprintf(subject->command, sizeof(subject->command), "%s", command);
+	snprintf(subject->command, sizeof(subject->command), "%.15s", command);
 	for (char *c = subject->command; *c; c++)
 		if (*c <= ' ' || *c > '~')
 			*c = '?';

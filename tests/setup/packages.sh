@@ -8,7 +8,8 @@ BUILD="gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libev-dev libu
 	libkmod-dev libinih-dev uthash-dev"
 CHECK="libcmocka-dev umockdev libumockdev-dev libglib2.0-dev clang clang-tidy clang-format
 	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3"
-VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux apt dpkg python3"
+VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs apt dpkg
+	python3"
 
 case ${1:-} in
 build) wanted=$BUILD ;;

@@ -1,0 +1,93 @@
+/*
+ * What the files of libvfiod share: the handle, the lease, and the three things
+ * that every call is made of: send, wait for a message, say what went wrong.
+ */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <sys/queue.h>
+
+#include "client/include/vfiod.h"
+#include "proto/message.h"
+#include "proto/transport.h"
+
+#define SENTENCE_SIZE 1024 /* of vfiod_strerror(); cut if it does not fit */
+
+struct granted_group {
+	int number;
+	int fd; /* -1: stolen */
+	char **devices;
+	size_t n_devices;
+};
+
+struct vfiod_lease {
+	LIST_ENTRY(vfiod_lease) link; /* in vfiod->leases */
+	char *name, *token;
+	struct granted_group *groups;
+	size_t n_groups;
+	vfiod_event_fn on_event;
+	void *userdata;
+	bool is_ended; /* the daemon said so: there is nothing to release */
+};
+
+struct vfiod {
+	struct transport *transport;
+	char *socket; /* vfiod_release() of a stream's lease needs a second connection */
+	LIST_HEAD(lease_list, vfiod_lease) leases;
+	struct vfiod_lease *stream; /* whose stream this connection is; in leases, too */
+	bool is_busy;               /* a call is running: it was called from its callback */
+	bool is_unusable;           /* replies and calls can no longer be matched */
+
+	char *error_name, *error_parameters; /* of the last error reply, or NULL */
+	char sentence[SENTENCE_SIZE];
+};
+
+/* A point in time to wait for; timeout_ms as in poll(2). */
+struct deadline {
+	bool is_finite;
+	int64_t at_ms; /* CLOCK_MONOTONIC */
+};
+struct deadline deadline_in(int timeout_ms);
+int deadline_left(const struct deadline *deadline); /* as poll(2) wants it; never below 0 */
+
+/* --- handle.c ------------------------------------------------------------------ */
+
+/*
+ * What every function of the API begins with: forgets the last error. 0, -EBUSY when the handle
+ * is in a call or is a stream (unless may_stream), -ECONNRESET when it is unusable.
+ */
+int vfiod_begin(struct vfiod *vfiod, bool may_stream);
+/*
+ * Sends a call whole. parameters are taken over (NULL = none), fds are copied. -ETIMEDOUT,
+ * -ECONNRESET, … leave the connection unusable; -ENOMEM, -EMFILE, -EBADF and -ENOBUFS do not.
+ */
+int vfiod_send(struct vfiod *vfiod, const char *method, struct json_object *parameters, bool more,
+	const int *fds, size_t n_fds, const struct deadline *deadline);
+/* Waits for the socket: 0 when something of `events` is there (hang-up included), or -errno. */
+int vfiod_wait(struct vfiod *vfiod, short events, const struct deadline *deadline);
+/* A reply that is there already, or -EAGAIN. */
+int vfiod_receive_now(struct vfiod *vfiod, struct message *message, struct varlink_reply *reply);
+/* Waits for one reply. Any failure leaves the connection unusable. `reply` borrows `message`. */
+int vfiod_receive(struct vfiod *vfiod, struct message *message, struct varlink_reply *reply,
+	const struct deadline *deadline);
+
+/* --- error.c ------------------------------------------------------------------- */
+
+/* Sets what vfiod_strerror() says, control characters replaced, and returns `error`. */
+int vfiod_fail(struct vfiod *vfiod, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same from an error reply; returns the errno that the header promises for it. */
+int vfiod_fail_reply(struct vfiod *vfiod, const struct varlink_reply *reply);
+void vfiod_error_clear(struct vfiod *vfiod);
+
+/* --- lease.c ------------------------------------------------------------------- */
+
+/*
+ * Makes a lease of a reply that grants it, taking the descriptors; it is in no list yet.
+ * -EPROTO, -ENOMEM.
+ */
+int lease_from_grant(
+	struct json_object *parameters, struct message *message, struct vfiod_lease **lease);
+/* NULL-safe; takes it out of the list that it is in. */
+struct vfiod_lease *lease_free(struct vfiod_lease *lease);

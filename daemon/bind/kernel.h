@@ -1,0 +1,11 @@
+/* The parts of sysfs_kernel that are files of their own. Nobody outside of this room includes it.
+ */
+#pragma once
+
+#include "daemon/bind/sysfs.h"
+
+/* modprobe by libkmod, blacklists not asked. 0 also when it is loaded or built in. */
+int module_load(const char *name);
+
+/* sysfs_ops.guard. */
+int guard_ask(void *userdata, const char *syspath, const char *name, struct refusal *refusal);

@@ -1,0 +1,141 @@
+#include "daemon/bind/plan.h"
+
+#include "daemon/base/util.h"
+#include "daemon/inventory/bus.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const action_names[] = {
+	[PLAN_BIND] = "bind",
+	[PLAN_LEAVE] = "leave",
+	[PLAN_ALREADY] = "already",
+};
+
+const char *plan_action_name(enum plan_action action)
+{
+	return (unsigned)action < ARRAY_SIZE(action_names) ? action_names[action] : "unknown";
+}
+
+enum plan_action plan_action_for(const struct device *device)
+{
+	if (device_is_bridge(device))
+		return PLAN_LEAVE;
+	if (device_on_vfio(device))
+		return PLAN_ALREADY;
+	return *device->driver && device_leaves_dma(device) ? PLAN_LEAVE : PLAN_BIND;
+}
+
+size_t plan_n_binds(const struct plan *plan)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < plan->n_members; i++)
+		n += plan->members[i].action == PLAN_BIND;
+	return n;
+}
+
+struct plan *plan_new(int group, size_t n_members)
+{
+	struct plan *plan = calloc(1, sizeof(*plan));
+	if (!plan)
+		return NULL;
+	plan->members = calloc(n_members > 0 ? n_members : 1, sizeof(*plan->members));
+	if (!plan->members) {
+		free(plan);
+		return NULL;
+	}
+	plan->group = group;
+	plan->n_members = n_members;
+	return plan;
+}
+
+struct plan *plan_free(struct plan *plan)
+{
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < plan->n_members; i++)
+		free(plan->members[i].syspath);
+	free(plan->members);
+	free(plan);
+	return NULL;
+}
+
+static int refuse_device(
+	const struct device *device, int group, const char *what, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_NOT_SUPPORTED, "%s of %s, bus %s", what, device->name, device->bus);
+	refusal->group = group;
+	string_copy(refusal->device, sizeof(refusal->device), device->name);
+	return REFUSED;
+}
+
+/* The VFIO driver and its module: the wish's, else the bus's. */
+static int choose_driver(struct plan_member *member, const struct device *device, int group,
+	const struct plan_wish *wish, struct refusal *refusal)
+{
+	const struct bus *bus = bus_find(device->bus);
+	const char *driver = wish->driver ? wish->driver : bus ? bus->vfio_driver : NULL;
+
+	if (!driver)
+		return refuse_device(device, group, "a VFIO driver for the bus", refusal);
+	/* Drivers are named after their modules unless the table knows better. */
+	const char *module =
+		bus && strcmp(driver, bus->vfio_driver) == 0 ? bus->vfio_module : driver;
+	if (string_copy(member->target, sizeof(member->target), driver) < 0 ||
+		string_copy(member->module, sizeof(member->module), module) < 0)
+		return refuse_device(
+			device, group, "a driver with a name as long as wished for", refusal);
+	return 0;
+}
+
+static int plan_member(struct plan_member *member, const struct device *device, int group,
+	struct plan_wish (*wish)(const struct device *, void *), void *userdata,
+	struct refusal *refusal)
+{
+	member->action = plan_action_for(device);
+	member->syspath = strdup(device->syspath);
+	if (!member->syspath)
+		return -ENOMEM;
+	/* Of the same sizes as the device's. */
+	string_copy(member->name, sizeof(member->name), device->name);
+	string_copy(member->bus, sizeof(member->bus), device->bus);
+	if (member->action != PLAN_BIND)
+		return 0;
+	struct plan_wish wished = wish(device, userdata);
+	member->force = wished.force;
+	return choose_driver(member, device, group, &wished, refusal);
+}
+
+int plan_make(const struct group *group, struct plan_wish (*wish)(const struct device *, void *),
+	void *userdata, struct plan **plan, struct refusal *refusal)
+{
+	const struct device *device;
+	size_t i = 0;
+	bool is_usable = false;
+
+	*plan = NULL;
+	struct plan *made = plan_new(group->number, group->n_devices);
+	if (!made)
+		return -ENOMEM;
+	TAILQ_FOREACH (device, &group->devices, of_group) {
+		int r = plan_member(
+			&made->members[i], device, group->number, wish, userdata, refusal);
+		if (r != 0) {
+			plan_free(made);
+			return r;
+		}
+		is_usable = is_usable || made->members[i].action != PLAN_LEAVE;
+		i++;
+	}
+	if (!is_usable) {
+		plan_free(made);
+		refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"a device to hand out in group %d: bridges and devices on drivers like "
+			"pci-stub are left alone",
+			group->number);
+		refusal->group = group->number;
+		return REFUSED;
+	}
+	*plan = made;
+	return 0;
+}

@@ -1,0 +1,112 @@
+#include "daemon/bind/proof.h"
+
+#include "daemon/bind/undo.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define OPEN_ATTEMPTS 10
+
+static const struct timespec OPEN_PAUSE = { .tv_nsec = 100000000 };
+
+int group_open_patiently(const struct transaction *transaction)
+{
+	const struct sysfs_ops *ops = transaction->ops;
+
+	for (int attempt = 1;; attempt++) {
+		transaction_step(transaction, STEP_OPEN, -1);
+		int fd = ops->open_group(ops->userdata, transaction->plan->group);
+		if (fd != -ENOENT || attempt == OPEN_ATTEMPTS)
+			return fd;
+		nanosleep(&OPEN_PAUSE, NULL);
+	}
+}
+
+void group_close(const struct transaction *transaction, int group_fd)
+{
+	const struct sysfs_ops *ops = transaction->ops;
+
+	if (group_fd >= 0)
+		ops->close_group(ops->userdata, group_fd);
+}
+
+int refuse_group(const struct transaction *transaction, enum refusal_kind kind, enum bind_step step,
+	int error, struct refusal *refusal)
+{
+	int group = transaction->plan->group;
+
+	if (error == -EBUSY && step == STEP_OPEN)
+		refuse(refusal, REFUSAL_GROUP_BUSY, "/dev/vfio/%d is open in another process",
+			group);
+	else if (step == STEP_OPEN)
+		refuse(refusal, kind, "/dev/vfio/%d could not be opened", group);
+	else
+		refuse(refusal, kind, "/dev/vfio/%d does not say whether it is viable", group);
+	refusal->group = group;
+	refusal->step = step;
+	refusal->errnum = -error;
+	refusal->rolled_back = true;
+	return REFUSED;
+}
+
+/* Names what can be named: a device that has joined since the plan was made is not in it. */
+static int refuse_unviable(const struct transaction *transaction, struct refusal *refusal)
+{
+	const struct plan *plan = transaction->plan;
+	size_t n_named = 0;
+
+	refuse(refusal, REFUSAL_NOT_VIABLE, "group %d is not viable: ", plan->group);
+	refusal->group = plan->group;
+	refusal->step = STEP_VIABLE;
+	refusal->errnum = EPERM;
+	refusal->rolled_back = true;
+	for (size_t i = 0; i < plan->n_members; i++) {
+		const struct plan_member *member = &plan->members[i];
+		char driver[DRIVER_NAME_SIZE];
+
+		/* mdev's drivers are all VFIO's, whatever their names. */
+		if (strcmp(member->bus, "mdev") == 0 ||
+			member_read_driver(transaction, member, driver) < 0 ||
+			driver_leaves_dma(driver))
+			continue;
+		if (n_named++ == 0)
+			snprintf(refusal->device, sizeof(refusal->device), "%s", member->name);
+		refusal_append(
+			refusal, "%s%s is on %s", n_named > 1 ? ", " : "", member->name, driver);
+	}
+	if (n_named == 0)
+		refusal_append(refusal,
+			"a device that has joined it meanwhile is on a driver of the host");
+	return REFUSED;
+}
+
+int group_prove(const struct transaction *transaction, int *group_fd, struct refusal *refusal)
+{
+	const struct sysfs_ops *ops = transaction->ops;
+
+	*group_fd = group_open_patiently(transaction);
+	if (*group_fd < 0) {
+		int error = *group_fd;
+		*group_fd = -1;
+		return refuse_group(transaction, REFUSAL_TAKE_FAILED, STEP_OPEN, error, refusal);
+	}
+	transaction_step(transaction, STEP_VIABLE, -1);
+	int viable = ops->group_viable(ops->userdata, *group_fd);
+	if (viable > 0)
+		return 0;
+	if (viable == 0)
+		return refuse_unviable(transaction, refusal);
+	return refuse_group(transaction, REFUSAL_TAKE_FAILED, STEP_VIABLE, viable, refusal);
+}
+
+int transaction_open(struct transaction *transaction, int *group_fd, struct refusal *refusal)
+{
+	int r = group_prove(transaction, group_fd, refusal);
+	if (r != 0) {
+		group_close(transaction, *group_fd);
+		*group_fd = -1;
+	}
+	return r;
+}

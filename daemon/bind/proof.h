@@ -1,0 +1,23 @@
+/*
+ * The group as a whole: open, and viable? Shared by take, return and open. Nobody outside of
+ * this room includes this.
+ */
+#pragma once
+
+#include "daemon/bind/transaction.h"
+
+/*
+ * The group's fd, or -errno. Waits up to a second for the node: devtmpfs has it before the bind
+ * returns, but in a container it is made by somebody who hears of it later.
+ */
+int group_open_patiently(const struct transaction *transaction);
+/*
+ * Opens the group and has it say that it is viable: 0, or REFUSED with GROUP_BUSY, NOT_VIABLE or
+ * TAKE_FAILED (and rolled_back true: nothing was written here). *group_fd is open after
+ * NOT_VIABLE, too: kept open while its members are taken back, nobody else can open it.
+ */
+int group_prove(const struct transaction *transaction, int *group_fd, struct refusal *refusal);
+void group_close(const struct transaction *transaction, int group_fd);
+/* Fills in a step of the group that failed. */
+int refuse_group(const struct transaction *transaction, enum refusal_kind kind, enum bind_step step,
+	int error, struct refusal *refusal);

@@ -1,0 +1,106 @@
+#include "daemon/bind/sysfs.h"
+
+#include "daemon/base/util.h"
+#include "daemon/bind/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* A text attribute is a page at most (Documentation/filesystems/sysfs.rst). */
+#define ATTRIBUTE_SIZE 4096
+
+static int sysfs_write(void *userdata, const char *path, const char *value)
+{
+	(void)userdata;
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	/* One write is one store; a second one after a short write would be another value. */
+	size_t length = strlen(value);
+	ssize_t n = write(fd, value, length);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == length ? 0 : -EIO;
+}
+
+/* One read is the whole attribute, and a text ends at its first NUL. */
+static int sysfs_read(void *userdata, const char *path, char *buffer, size_t size)
+{
+	(void)userdata;
+	char attribute[ATTRIBUTE_SIZE];
+
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = read(fd, attribute, sizeof(attribute));
+	if (n < 0)
+		return -errno;
+	size_t length = strnlen(attribute, (size_t)n);
+	if (length > 0 && attribute[length - 1] == '\n')
+		length--;
+	if (length >= size)
+		return -EFBIG;
+	memcpy(buffer, attribute, length);
+	buffer[length] = '\0';
+	return (int)length;
+}
+
+static int sysfs_read_link(void *userdata, const char *path, char *buffer, size_t size)
+{
+	(void)userdata;
+	char target[PATH_MAX];
+
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	const char *slash = strrchr(target, '/');
+	return string_copy(buffer, size, slash ? slash + 1 : target) < 0 ? -EFBIG : 0;
+}
+
+static int sysfs_load_module(void *userdata, const char *name)
+{
+	(void)userdata;
+	return module_load(name);
+}
+
+static int vfio_open_group(void *userdata, int group)
+{
+	(void)userdata;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%d", group);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int vfio_group_viable(void *userdata, int group_fd)
+{
+	(void)userdata;
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+
+	if (ioctl(group_fd, VFIO_GROUP_GET_STATUS, &status) < 0)
+		return -errno;
+	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 1 : 0;
+}
+
+static void vfio_close_group(void *userdata, int group_fd)
+{
+	(void)userdata;
+	close(group_fd);
+}
+
+const struct sysfs_ops sysfs_kernel = {
+	.write = sysfs_write,
+	.read = sysfs_read,
+	.read_link = sysfs_read_link,
+	.load_module = sysfs_load_module,
+	.open_group = vfio_open_group,
+	.group_viable = vfio_group_viable,
+	.close_group = vfio_close_group,
+	.guard = guard_ask,
+};

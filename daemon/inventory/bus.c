@@ -1,0 +1,29 @@
+#include "daemon/inventory/bus.h"
+
+#include "daemon/base/util.h"
+
+#include <string.h>
+
+/*
+ * Names as the drivers register them (drivers/vfio/, drivers/s390/crypto/vfio_ap_drv.c).
+ *
+ * "mdev" is not here on purpose: a mediated device is created by its parent's driver for
+ * VFIO and sits on a VFIO driver from birth (Documentation/driver-api/vfio-mediated-device.rst):
+ * there is nothing to take it from, and nothing to return it to.
+ */
+static const struct bus buses[] = {
+	{ "pci", "vfio-pci", "vfio-pci" },
+	{ "platform", "vfio-platform", "vfio-platform" },
+	{ "amba", "vfio-amba", "vfio-amba" },
+	{ "fsl-mc", "vfio-fsl-mc", "vfio-fsl-mc" },
+	{ "cdx", "vfio-cdx", "vfio-cdx" },
+	{ "ap", "vfio_ap", "vfio_ap" },
+};
+
+const struct bus *bus_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(buses); i++)
+		if (strcmp(buses[i].name, name) == 0)
+			return &buses[i];
+	return NULL;
+}

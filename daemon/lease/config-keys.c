@@ -1,0 +1,226 @@
+#include "daemon/base/util.h"
+#include "daemon/lease/config-parse.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NAME_REGEX "[a-z0-9_.-]+"
+#define NAME_ALLOWED "letters, digits, '_', '.' and '-'"
+
+struct key {
+	const char *name;
+	bool is_list; /* may be repeated */
+	int (*parse)(struct parser *parser, const char *value);
+};
+
+static int key_admin(struct parser *parser, const char *value)
+{
+	return parse_subject(
+		parser, value, false, &parser->config->admins, &parser->config->n_admins);
+}
+
+static int key_take_timeout(struct parser *parser, const char *value)
+{
+	return parse_number(parser, value, 1, 3600, &parser->config->take_timeout_seconds);
+}
+
+static int key_max_connections(struct parser *parser, const char *value)
+{
+	return parse_number(parser, value, 1, 65536, &parser->config->max_connections);
+}
+
+static int key_max_message(struct parser *parser, const char *value)
+{
+	return parse_size(parser, value, 4U << 10, 64U << 20, &parser->config->max_message_bytes);
+}
+
+static int key_max_calls(struct parser *parser, const char *value)
+{
+	return parse_number(parser, value, 1, 1024, &parser->config->max_calls);
+}
+
+static int key_max_output(struct parser *parser, const char *value)
+{
+	return parse_size(parser, value, 64U << 10, 1U << 30, &parser->config->max_output_bytes);
+}
+
+static int key_match(struct parser *parser, const char *value)
+{
+	return parse_match(parser, value, parser_rule(parser));
+}
+
+static int key_allow(struct parser *parser, const char *value)
+{
+	struct rule *rule = parser_rule(parser);
+	return parse_subject(parser, value, true, &rule->allows, &rule->n_allows);
+}
+
+static int key_whole_group(struct parser *parser, const char *value)
+{
+	return parse_boolean(parser, value, &parser_rule(parser)->whole_group);
+}
+
+static int key_return(struct parser *parser, const char *value)
+{
+	bool returns = true;
+	int r = parse_boolean(parser, value, &returns);
+	if (r == 0)
+		parser_rule(parser)->stay = !returns;
+	return r;
+}
+
+static int key_force(struct parser *parser, const char *value)
+{
+	return parse_boolean(parser, value, &parser_rule(parser)->force);
+}
+
+static int key_account(struct parser *parser, const char *value)
+{
+	return parse_text(parser, value, NAME_REGEX, "uid, lease, unit, or a name of " NAME_ALLOWED,
+		&parser_rule(parser)->account);
+}
+
+/* The name becomes a directory below /sys/bus/BUS/drivers: no dot, so neither "." nor "..". */
+static int key_driver(struct parser *parser, const char *value)
+{
+	_Static_assert(DRIVER_NAME_SIZE == 64, "the regular expression below says 63");
+	return parse_text(parser, value, "[a-z0-9_-]{1,63}",
+		"the name of a driver: at most 63 letters, digits, '_' and '-'",
+		&parser_rule(parser)->driver);
+}
+
+static const struct key daemon_keys[] = {
+	{ "admin", true, key_admin },
+	{ "take-timeout", false, key_take_timeout },
+	{ "max-connections", false, key_max_connections },
+	{ "max-message", false, key_max_message },
+	{ "max-calls", false, key_max_calls },
+	{ "max-output", false, key_max_output },
+};
+
+static const struct key rule_keys[] = {
+	{ "match", true, key_match },
+	{ "allow", true, key_allow },
+	{ "whole-group", false, key_whole_group },
+	{ "return", false, key_return },
+	{ "force", false, key_force },
+	{ "account", false, key_account },
+	{ "driver", false, key_driver },
+};
+
+struct section {
+	const char *name;
+	const struct key *keys;
+	size_t n_keys; /* at most as many as `seen` has bits */
+};
+static const struct section daemon_section = { "daemon", daemon_keys, ARRAY_SIZE(daemon_keys) };
+static const struct section rule_section = { "rule", rule_keys, ARRAY_SIZE(rule_keys) };
+
+struct rule *parser_rule(struct parser *parser)
+{
+	return &parser->config->rules[parser->config->n_rules - 1];
+}
+
+static int begin_daemon(struct parser *parser)
+{
+	if (parser->daemon_file)
+		return parser_fail(parser,
+			"duplicate section [daemon]; it stands at %s:%u already: put all keys "
+			"there",
+			parser->daemon_file, parser->daemon_line);
+	parser->daemon_file = strdup(parser->file);
+	if (!parser->daemon_file)
+		return -ENOMEM;
+	parser->daemon_line = parser->line;
+	parser->section = &daemon_section;
+	return 0;
+}
+
+static int begin_rule(struct parser *parser, const char *name)
+{
+	int r = text_fits(name, NAME_REGEX);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return parser_fail(
+			parser, "'%s' is no name for a rule; allowed: " NAME_ALLOWED, name);
+
+	struct config *config = parser->config;
+	for (size_t i = 0; i < config->n_rules; i++)
+		if (strcmp(config->rules[i].name, name) == 0)
+			return parser_fail(parser,
+				"duplicate section [rule %s]; it stands at %s:%u already: "
+				"choose another name",
+				name, config->rules[i].file, config->rules[i].line);
+
+	struct rule *rule = array_append(&config->rules, &config->n_rules, sizeof(*rule));
+	if (!rule)
+		return -ENOMEM;
+	rule->line = parser->line;
+	rule->name = strdup(name);
+	rule->file = strdup(parser->file);
+	if (!rule->name || !rule->file)
+		return -ENOMEM;
+	parser->section = &rule_section;
+	return 0;
+}
+
+static int end_section(struct parser *parser)
+{
+	if (parser->section != &rule_section || parser_rule(parser)->n_matches > 0)
+		return 0;
+	parser->line = parser->section_line;
+	return parser_fail(parser,
+		"[rule %s] has no match = line, so it is a rule for no device; say which devices",
+		parser_rule(parser)->name);
+}
+
+int parser_section(struct parser *parser, const char *name)
+{
+	int r = end_section(parser);
+	if (r != 0)
+		return r;
+	parser->section = NULL;
+	parser->section_line = parser->line;
+	parser->seen = 0;
+	if (!name)
+		return 0;
+	if (strcmp(name, "daemon") == 0)
+		return begin_daemon(parser);
+	if (strcmp(name, "rule") == 0 || strncmp(name, "rule ", 5) == 0)
+		return begin_rule(parser, name + strlen("rule") + (name[4] == ' '));
+	return parser_fail(parser, "unknown section [%s]; known: [daemon], [rule NAME]", name);
+}
+
+static int unknown_key(struct parser *parser, const char *name)
+{
+	const struct section *section = parser->section;
+	char known[128] = "";
+	size_t length = 0;
+	for (size_t i = 0; i < section->n_keys && length < sizeof(known); i++)
+		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s",
+			i > 0 ? ", " : "", section->keys[i].name);
+	bool is_rule = section == &rule_section;
+	return parser_fail(parser, "unknown key '%s' in [%s%s%s]; known: %s", name, section->name,
+		is_rule ? " " : "", is_rule ? parser_rule(parser)->name : "", known);
+}
+
+int parser_key(struct parser *parser, const char *name, const char *value)
+{
+	const struct section *section = parser->section;
+	if (!section)
+		return parser_fail(parser,
+			"'%s' stands before the first section; known: [daemon], [rule NAME]", name);
+	for (size_t i = 0; i < section->n_keys; i++) {
+		const struct key *key = &section->keys[i];
+		if (strcmp(key->name, name) != 0)
+			continue;
+		if (!key->is_list && parser->seen & 1U << i)
+			return parser_fail(
+				parser, "'%s' is set twice in this section; allowed: once", name);
+		parser->seen |= 1U << i;
+		parser->key = key->name;
+		return key->parse(parser, value);
+	}
+	return unknown_key(parser, name);
+}

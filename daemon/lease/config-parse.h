@@ -1,0 +1,72 @@
+/*
+ * The inside of config_read(), in the order in which a line goes through it:
+ *
+ *   config.c        which files, in which order, and who may have written them
+ *   config-lines.c  a file → sections and keys, through libinih
+ *   config-keys.c   the tables of sections and keys
+ *   config-value.c  simple values: numbers, sizes, users
+ *   config-match.c  the grammar of `match =`
+ *
+ * All functions return 0, -ENOMEM or REFUSED (the refusal is then the parser's).
+ */
+#pragma once
+
+#include "daemon/lease/config.h"
+
+#include <stdio.h>
+
+struct section;
+
+struct parser {
+	struct config *config;
+	struct refusal *refusal;
+	const char *file; /* being read; borrowed */
+	unsigned line;    /* 0 = the file as a whole */
+
+	const struct section *section; /* that lines belong to; NULL: none yet in this file */
+	unsigned section_line;
+	unsigned seen;   /* keys of it that came already, a bit for each */
+	const char *key; /* being parsed; borrowed */
+
+	char *daemon_file; /* where [daemon] stands; NULL: nowhere yet; owned */
+	unsigned daemon_line;
+};
+
+/* "FILE:LINE: what is wrong; what is allowed". Always REFUSED. */
+int parser_fail(struct parser *parser, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The same for a value of the key being parsed. */
+int parser_fail_value(struct parser *parser, const char *value, const char *allowed);
+
+/* All of one open file: sections and keys. `parser->file` is its name. */
+int parser_read_lines(struct parser *parser, FILE *file);
+
+/* `[name]` begins; the section before it ends. NULL: the file ends. */
+int parser_section(struct parser *parser, const char *name);
+int parser_key(struct parser *parser, const char *name, const char *value);
+
+/* The rule whose section is being read. */
+struct rule *parser_rule(struct parser *parser);
+
+/* Values. `*to` is set on success only. */
+int parse_boolean(struct parser *parser, const char *value, bool *to);
+int parse_number(
+	struct parser *parser, const char *value, unsigned min, unsigned max, unsigned *to);
+int parse_size(struct parser *parser, const char *value, unsigned min, unsigned max, unsigned *to);
+/* A string that the extended regular expression describes, see text_fits(); owned by *to. */
+int parse_text(struct parser *parser, const char *value, const char *regex, const char *allowed,
+	char **to);
+/* Appends to the list; `with_units`: unit:… is allowed, too. */
+int parse_subject(
+	struct parser *parser, const char *value, bool with_units, struct allow **list, size_t *n);
+/* Appends to the rule's matches. */
+int parse_match(struct parser *parser, const char *value, struct rule *rule);
+
+/* Does the whole text fit, letters of either case? 1, 0 or -ENOMEM. */
+int text_fits(const char *text, const char *regex);
+
+/*
+ * Makes room for one more element at the end of *array (a pointer to the elements' pointer),
+ * zeroed: a pointer to it, and *n is one more; or NULL, nothing changed.
+ */
+void *array_append(void *array, size_t *n, size_t element_size);

@@ -1,0 +1,674 @@
+/* Files, sections, keys and their values. Users and groups are this file's own, not the host's. */
+#undef _FORTIFY_SOURCE
+#include "tests/unit/lease/config-bench.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+
+#define RULE "[rule r]\nmatch = bus:pci\n"
+
+/* --- what stands in for libc --------------------------------------------------- */
+
+static int n_interruptions;                      /* EINTR before an answer */
+static size_t n_allocations, failing_allocation; /* 0: none fails */
+
+static bool allocation_fails(void)
+{
+	return ++n_allocations == failing_allocation;
+}
+
+static int look_up(const char *name, size_t size, const char *known, size_t needed, bool *found)
+{
+	*found = false;
+	if (n_interruptions > 0) {
+		n_interruptions--;
+		return EINTR;
+	}
+	if (strcmp(name, "broken") == 0)
+		return EIO;
+	if (strcmp(name, "absent") == 0)
+		return ENOENT;
+	if (strcmp(name, "nomem") == 0)
+		return ENOMEM;
+	if (strcmp(name, "huge") == 0 || size < needed)
+		return ERANGE;
+	*found = strcmp(name, known) == 0;
+	return 0;
+}
+
+int getpwnam_r(
+	const char *name, struct passwd *entry, char *buffer, size_t size, struct passwd **result)
+{
+	bool found;
+	int r = look_up(name, size, "alice", 16384, &found);
+	memset(buffer, 'x', size);
+	entry->pw_uid = 1000;
+	*result = found ? entry : NULL;
+	return r;
+}
+
+int getgrnam_r(
+	const char *name, struct group *entry, char *buffer, size_t size, struct group **result)
+{
+	bool found;
+	int r = look_up(name, size, "dpdk", 1 << 20, &found);
+	memset(buffer, 'x', size);
+	entry->gr_gid = 2000;
+	*result = found ? entry : NULL;
+	return r;
+}
+
+char *strndup(const char *text, size_t size)
+{
+	size_t length = strnlen(text, size);
+	char *copy = allocation_fails() ? NULL : malloc(length + 1);
+	if (copy) {
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+	}
+	return copy;
+}
+
+char *strdup(const char *text)
+{
+	return strndup(text, strlen(text));
+}
+
+void *reallocarray(void *array, size_t n, size_t size)
+{
+	size_t bytes;
+	if (__builtin_mul_overflow(n, size, &bytes) || allocation_fails())
+		return NULL;
+	return realloc(array, bytes);
+}
+
+/* --- files --------------------------------------------------------------------- */
+
+static void assert_defaults(const struct config *config)
+{
+	assert_int_equal(config->n_rules, 0);
+	assert_int_equal(config->n_admins, 0);
+	assert_int_equal(config->take_timeout_seconds, 30);
+	assert_int_equal(config->max_connections, 512);
+	assert_int_equal(config->max_message_bytes, 1048576);
+	assert_int_equal(config->max_calls, 16);
+	assert_int_equal(config->max_output_bytes, 4194304);
+}
+
+static void test_defaults(void **state)
+{
+	struct config *config = NULL;
+	struct refusal refusal;
+	assert_int_equal(config_read(NULL, &config, &refusal), 0);
+	assert_defaults(config);
+	assert_null(config_free(config));
+	assert_null(config_free(NULL));
+	assert_defaults(bench_accepts(state, ""));
+	assert_defaults(bench_accepts(state, "[daemon]\n"));
+}
+
+static void test_main_file(void **state)
+{
+	struct config_bench *bench = *state;
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf", 0,
+		"cannot open: No such file or directory");
+	/* A FIFO would hang who opens it for reading. */
+	assert_int_equal(mkfifo(bench->main, 0644), 0);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf", 0, "not a regular file");
+	unlink(bench->main);
+	assert_int_equal(mkdir(bench->main, 0755), 0);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf", 0, "not a regular file");
+	rmdir(bench->main);
+	assert_int_equal(symlink("vfiod.conf", bench->main), 0);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf", 0, "cannot open: Too many");
+}
+
+static void test_file_size(void **state)
+{
+	struct config_bench *bench = *state;
+	size_t size = 1 << 20;
+	char *text = malloc(size + 1);
+	assert_non_null(text);
+	memset(text, '\n', size + 1);
+	bench_write(bench, "vfiod.conf", text, size);
+	assert_int_equal(bench_read(bench), 0);
+	bench_write(bench, "vfiod.conf", text, size + 1);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf", 0,
+		"the file has 1048577 bytes; allowed: at most 1048576");
+	free(text);
+}
+
+static void test_writers(void **state)
+{
+	struct config_bench *bench = *state;
+	char directory[64], drop_in[80];
+	snprintf(directory, sizeof(directory), "%s.d", bench->main);
+	snprintf(drop_in, sizeof(drop_in), "%s/a.conf", directory);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	bench_write(bench, "vfiod.conf", "", 0);
+	bench_write(bench, "vfiod.conf.d/a.conf", "", 0);
+	const struct {
+		const char *path, *name;
+	} paths[] = {
+		{ bench->main, "vfiod.conf" },
+		{ directory, "vfiod.conf.d" },
+		{ drop_in, "vfiod.conf.d/a.conf" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		assert_int_equal(chmod(paths[i].path, 0777), 0);
+		bench_assert_refusal(bench, bench_read(bench), paths[i].name, 0,
+			"anybody can write to it (mode 0777), and so take devices; run: chmod o-w");
+		assert_int_equal(chmod(paths[i].path, 0775), 0);
+		assert_int_equal(bench_read(bench), 0);
+	}
+}
+
+static void test_drop_ins(void **state)
+{
+	struct config_bench *bench = *state;
+	char directory[64], path[128];
+	snprintf(directory, sizeof(directory), "%s.d", bench->main);
+	bench_write(bench, "vfiod.conf", "[rule main]\nmatch = numa:0\n", 27);
+	assert_int_equal(bench_read(bench), 0); /* no directory */
+	assert_int_equal(bench->config->n_rules, 1);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	assert_int_equal(bench_read(bench), 0); /* an empty one */
+
+	/* Bytewise, so capitals first and 10 before 9. */
+	static const char *const names[] = { "b", "a", "9", "10", "Z", "a-b" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char name[64], text[64];
+		snprintf(name, sizeof(name), "vfiod.conf.d/%s.conf", names[i]);
+		snprintf(text, sizeof(text), "# x\n[rule %s]\nmatch = numa:1\n", names[i]);
+		bench_write(bench, name, text, strlen(text));
+	}
+	static const char *const ignored[] = { ".hidden.conf", "README", "a.conf~",
+		"a.conf.dpkg-old", ".conf", "a.CONF", "conf" };
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+		char name[64];
+		snprintf(name, sizeof(name), "vfiod.conf.d/%s", ignored[i]);
+		bench_write(bench, name, "nonsense", 8);
+	}
+	assert_int_equal(bench_read(bench), 0);
+	static const char *const order[] = { "main", "10", "9", "Z", "a-b", "a", "b" };
+	assert_int_equal(bench->config->n_rules, ARRAY_SIZE(order));
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		assert_string_equal(bench->config->rules[i].name, order[i]);
+	snprintf(path, sizeof(path), "%s/9.conf", directory);
+	assert_string_equal(bench->config->rules[2].file, path);
+	assert_int_equal(bench->config->rules[2].line, 2);
+	assert_string_equal(bench->config->rules[0].file, bench->main);
+
+	/* An error is in the file where it stands, and a section does not reach into the next. */
+	bench_write(bench, "vfiod.conf.d/a.conf", "\nforce = yes\n", 13);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf.d/a.conf", 2,
+		"'force' stands before the first section; known: [daemon], [rule NAME]");
+	/* So does that of a rule at its end. */
+	bench_write(bench, "vfiod.conf.d/a.conf", "\n[rule x]\n", 10);
+	bench_assert_refusal(
+		bench, bench_read(bench), "vfiod.conf.d/a.conf", 2, "[rule x] has no match = line");
+	snprintf(path, sizeof(path), "%s/a.conf", directory);
+	unlink(path);
+	assert_int_equal(symlink("nowhere", path), 0);
+	bench_assert_refusal(
+		bench, bench_read(bench), "vfiod.conf.d/a.conf", 0, "cannot open: No such file");
+	bench_remove_directory(directory);
+	bench_write(bench, "vfiod.conf.d", "", 0);
+	bench_assert_refusal(
+		bench, bench_read(bench), "vfiod.conf.d", 0, "cannot open: Not a directory");
+}
+
+static void test_duplicates(void **state)
+{
+	struct config_bench *bench = *state;
+	char directory[64], part[160];
+	bench_refuses(state, "\n[daemon]\n[rule a]\nmatch = numa:0\n[daemon]\n", 5,
+		"duplicate section [daemon]; it stands at ");
+	bench_refuses(state, RULE "[rule r]\n", 3, "duplicate section [rule r]; it stands at ");
+	snprintf(part, sizeof(part), "%s:1 already: choose another name", bench->main);
+	bench_refuses(state, RULE "[rule r]\n", 3, part);
+
+	snprintf(directory, sizeof(directory), "%s.d", bench->main);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	static const char text[] = "[daemon]\n" RULE;
+	bench_write(bench, "vfiod.conf", text, strlen(text));
+	bench_write(bench, "vfiod.conf.d/a.conf", "[rule r]\n", 9);
+	snprintf(part, sizeof(part), "[rule r]; it stands at %s:2 already", bench->main);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf.d/a.conf", 1, part);
+	bench_write(bench, "vfiod.conf.d/a.conf", "#\n[daemon]\n", 11);
+	snprintf(part, sizeof(part), "[daemon]; it stands at %s:1 already: put all keys there",
+		bench->main);
+	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf.d/a.conf", 2, part);
+}
+
+static void test_sections(void **state)
+{
+	bench_refuses(state, "[account alice]\n", 1,
+		"unknown section [account alice]; known: [daemon], [rule NAME]");
+	bench_refuses(state, "[]\n", 1, "unknown section []");
+	bench_refuses(state, "[Daemon]\n", 1, "unknown section [Daemon]");
+	bench_refuses(state, "[daemon x]\n", 1, "unknown section [daemon x]");
+	bench_refuses(state, "[ daemon]\n", 1, "unknown section [ daemon]");
+	bench_refuses(state, "[rules]\n", 1, "unknown section [rules]");
+	bench_refuses(state, "[rule]\n", 1, "'' is no name for a rule; allowed: letters");
+	bench_refuses(state, "[rule ]\n", 1, "'' is no name for a rule");
+	bench_refuses(state, "[rule  a]\n", 1, "' a' is no name for a rule");
+	bench_refuses(state, "[rule a b]\n", 1, "'a b' is no name for a rule");
+	bench_refuses(state, "[rule a/b]\n", 1, "'a/b' is no name for a rule");
+	bench_refuses(state, "[rule gr\xc3\xbcn]\n", 1, "is no name for a rule");
+	bench_refuses(state, "admin = user:alice\n", 1, "'admin' stands before the first section");
+	bench_refuses(state, "#\n[rule a]\n[rule b]\nmatch = numa:0\n", 2,
+		"[rule a] has no match = line, so it is a rule for no device");
+	bench_refuses(state, "[rule a]\nallow = user:alice\n\n", 1, "[rule a] has no match = line");
+	const struct config *config = bench_accepts(state, "[rule A-z_0.9]\nmatch = numa:0\n");
+	assert_string_equal(config->rules[0].name, "A-z_0.9");
+}
+
+static void test_unknown_keys(void **state)
+{
+	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
+		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
+		"force, "
+		"account, driver");
+	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
+		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
+		"max-message, max-calls, max-output");
+	/* Later issues'. */
+	bench_refuses(state, RULE "take = boot\n", 3, "unknown key 'take'");
+	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
+}
+
+static void test_repeated_keys(void **state)
+{
+	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
+		"account = uid", "driver = vfio-pci" };
+	char text[160], part[80];
+	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
+		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
+		snprintf(part, sizeof(part), "'%.*s' is set twice in this section; allowed: once",
+			(int)strcspn(scalars[i], " "), scalars[i]);
+		bench_refuses(state, text, 5, part);
+	}
+	static const char *const bounds[] = { "take-timeout = 30", "max-connections = 512",
+		"max-message = 1M", "max-calls = 16", "max-output = 4M" };
+	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++) {
+		snprintf(text, sizeof(text), "[daemon]\n%s\n%s\n", bounds[i], bounds[i]);
+		bench_refuses(state, text, 3, "is set twice in this section");
+	}
+	/* Once in each of two sections. */
+	bench_accepts(state, RULE "force = yes\n[rule s]\nmatch = numa:0\nforce = yes\n");
+}
+
+/* --- values ---------------------------------------------------------------------- */
+
+static void test_bounds(void **state)
+{
+	static const struct {
+		const char *key;
+		size_t offset;
+		const char *good[4];
+		unsigned value[4];
+		const char *bad[8];
+		const char *allowed;
+	} cases[] = {
+		{ "take-timeout", offsetof(struct config, take_timeout_seconds),
+			{ "1", "3600", "007" }, { 1, 3600, 7 },
+			{ "0", "3601", "", "-1", "+1", "30s", "4294967297",
+				"18446744073709551617" },
+			"a number from 1 to 3600" },
+		{ "max-connections", offsetof(struct config, max_connections), { "1", "65536" },
+			{ 1, 65536 }, { "0", "65537", "0x10", "1K", "1 2", "a" },
+			"a number from 1 to 65536" },
+		{ "max-calls", offsetof(struct config, max_calls), { "1", "1024" }, { 1, 1024 },
+			{ "0", "1025", "1.5" }, "a number from 1 to 1024" },
+		{ "max-message", offsetof(struct config, max_message_bytes),
+			{ "4096", "4K", "64M", "67108864" }, { 4096, 4096, 67108864, 67108864 },
+			{ "4095", "3K", "65M", "67108865", "1G", "1k", "1MB", "M" },
+			"bytes from 4K to 64M, with or without a suffix K, M, G" },
+		{ "max-output", offsetof(struct config, max_output_bytes),
+			{ "65536", "64K", "1G", "1024M" }, { 65536, 65536, 1073741824, 1073741824 },
+			{ "65535", "63K", "1073741825", "2G", "17179869184G", "4T", "-1M", "" },
+			"bytes from 64K to 1024M" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[128], part[160];
+		for (size_t j = 0; j < ARRAY_SIZE(cases[i].good) && cases[i].good[j]; j++) {
+			snprintf(text, sizeof(text), "[daemon]\n%s = %s\n", cases[i].key,
+				cases[i].good[j]);
+			const char *config = (const char *)bench_accepts(state, text);
+			unsigned value;
+			memcpy(&value, config + cases[i].offset, sizeof(value));
+			assert_int_equal(value, cases[i].value[j]);
+		}
+		for (size_t j = 0; j < ARRAY_SIZE(cases[i].bad) && cases[i].bad[j]; j++) {
+			snprintf(text, sizeof(text), "[daemon]\n%s = %s\n", cases[i].key,
+				cases[i].bad[j]);
+			snprintf(part, sizeof(part), "'%s' is no value for %s; allowed: %s",
+				cases[i].bad[j], cases[i].key, cases[i].allowed);
+			bench_refuses(state, text, 2, part);
+		}
+	}
+}
+
+static void test_switches(void **state)
+{
+	const struct config *config = bench_accepts(state, RULE);
+	assert_false(config->rules[0].whole_group);
+	assert_false(config->rules[0].stay);
+	assert_false(config->rules[0].force);
+	config = bench_accepts(state, RULE "whole-group = yes\n");
+	assert_true(config->rules[0].whole_group);
+	assert_false(config->rules[0].stay || config->rules[0].force);
+	config = bench_accepts(state, RULE "return = no\n");
+	assert_true(config->rules[0].stay);
+	assert_false(config->rules[0].whole_group || config->rules[0].force);
+	config = bench_accepts(state, RULE "force = yes\n");
+	assert_true(config->rules[0].force);
+	assert_false(config->rules[0].whole_group || config->rules[0].stay);
+	config = bench_accepts(state, RULE "whole-group = no\nreturn = yes\nforce = no\n");
+	assert_false(
+		config->rules[0].whole_group || config->rules[0].stay || config->rules[0].force);
+
+	bench_refuses(
+		state, RULE "force = true\n", 3, "'true' is no value for force; allowed: yes, no");
+	bench_refuses(state, RULE "return =\n", 3, "'' is no value for return; allowed: yes, no");
+	bench_refuses(state, RULE "whole-group = Yes\n", 3, "'Yes' is no value for whole-group");
+}
+
+static void test_account_and_driver(void **state)
+{
+	const struct config *config = bench_accepts(state, RULE);
+	assert_null(config->rules[0].account);
+	assert_null(config->rules[0].driver);
+	config = bench_accepts(state, RULE "account = lease\ndriver = mlx5_vfio_pci\n");
+	assert_string_equal(config->rules[0].account, "lease");
+	assert_string_equal(config->rules[0].driver, "mlx5_vfio_pci");
+	config = bench_accepts(state, RULE "account = Team.A_b-1\n");
+	assert_string_equal(config->rules[0].account, "Team.A_b-1");
+	bench_refuses(state, RULE "account = a b\n", 3,
+		"'a b' is no value for account; allowed: uid, lease, unit, or a name of letters");
+	bench_refuses(state, RULE "account =\n", 3, "'' is no value for account");
+	bench_refuses(state, RULE "account = user:1\n", 3, "'user:1' is no value for account");
+
+	bench_refuses(state, RULE "driver =\n", 3, "'' is no value for driver");
+	bench_refuses(state, RULE "driver = ..\n", 3, "'..' is no value for driver");
+	bench_refuses(state, RULE "driver = a/b\n", 3, "'a/b' is no value for driver");
+	char name[65], text[160];
+	memset(name, 'd', 64);
+	name[64] = '\0';
+	snprintf(text, sizeof(text), RULE "driver = %s\n", name);
+	bench_refuses(state, text, 3, "at most 63 letters");
+	name[63] = '\0';
+	snprintf(text, sizeof(text), RULE "driver = %s\n", name);
+	config = bench_accepts(state, text);
+	assert_string_equal(config->rules[0].driver, name);
+}
+
+static void test_subjects(void **state)
+{
+	const struct config *config = bench_accepts(state,
+		RULE "allow = user:alice\nallow = user:4294967294\nallow = group:dpdk\n"
+		     "allow = group:0\nallow = unit:a@*.service\nallow = unit:*\n"
+		     "[daemon]\nadmin = user:0\nadmin = group:dpdk\n");
+	const struct allow *allows = config->rules[0].allows;
+	assert_int_equal(config->rules[0].n_allows, 6);
+	assert_int_equal(allows[0].kind, ALLOW_USER);
+	assert_int_equal(allows[0].id, 1000);
+	assert_int_equal(allows[1].kind, ALLOW_USER);
+	assert_true(allows[1].id == 4294967294U);
+	assert_int_equal(allows[2].kind, ALLOW_GROUP);
+	assert_int_equal(allows[2].id, 2000);
+	assert_int_equal(allows[3].id, 0);
+	assert_int_equal(allows[4].kind, ALLOW_UNIT);
+	assert_string_equal(allows[4].pattern, "a@*.service");
+	assert_int_equal(config->n_admins, 2);
+	assert_int_equal(config->admins[0].kind, ALLOW_USER);
+	assert_int_equal(config->admins[1].id, 2000);
+
+	static const struct {
+		const char *value, *part;
+	} bad[] = {
+		{ "alice", "'alice' is no value for allow; allowed: one of user:NAME, group:NAME, "
+			   "unit:PATTERN a line; lines can be repeated" },
+		{ "", "'' is no value for allow" },
+		{ "user:", "'user:' is no value for allow" },
+		{ "users:alice", "'users:alice' is no value" },
+		{ "user:alice user:bob", "a line; lines can be repeated" },
+		{ "user: alice", "is no value for allow" },
+		{ "user:bob", "there is no user 'bob'; allowed: a name that this host knows" },
+		{ "user:dpdk", "there is no user 'dpdk'" },
+		{ "group:alice", "there is no group 'alice'" },
+		{ "group:absent", "there is no group 'absent'" },
+		{ "user:broken", "the user 'broken' cannot be looked up: Input/output error" },
+		{ "group:huge", "the group 'huge' cannot be looked up: Numerical result" },
+		{ "user:4294967295",
+			"user id 4294967295 does not exist; allowed: 0 to 4294967294" },
+		{ "group:4294967296", "group id 4294967296 does not exist" },
+		{ "user:-1", "there is no user '-1'" },
+		{ "user:0x10", "there is no user '0x10'" },
+		{ "unit:", "'unit:' is no value" },
+		{ "unit:dpdk", "the whole name of a unit as in unit:dpdk.service" },
+	};
+	char text[160];
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), RULE "allow = %s\n", bad[i].value);
+		bench_refuses(state, text, 3, bad[i].part);
+	}
+	bench_refuses(state, "[daemon]\nadmin = unit:a.service\n", 2,
+		"'unit:a.service' is no value for admin; allowed: one of user:NAME, group:NAME a "
+		"line");
+
+	n_interruptions = 3;
+	bench_accepts(state, RULE "allow = user:alice\n");
+	assert_int_equal(n_interruptions, 0);
+	struct config_bench *bench = *state;
+	bench_write(bench, "vfiod.conf", RULE "allow = user:nomem\n", strlen(RULE) + 19);
+	assert_int_equal(bench_read(bench), -ENOMEM);
+}
+
+static void test_match_terms(void **state)
+{
+	const struct config *config = bench_accepts(state,
+		"[rule r]\n"
+		"match = pci:address=0000:3B:00.0\nmatch = pci:address=1f:1f.7\n"
+		"match = pci:id=10DE:*\nmatch = pci:class=0C03FE\n"
+		"match = pci:pf=10000:3b:00.0\nmatch = pci:pf=3b:00.1,vf=0-65534\n"
+		"match = pci:pf=3b:00.1,vf=9\nmatch = bus:fsl-mc=dp*\n"
+		"match = udev:tag=my-tag udev:property=.A-b_1=x=y\nmatch = numa:1023\n");
+	assert_int_equal(config->rules[0].n_matches, 10);
+	const struct match *m = config->rules[0].matches;
+	assert_string_equal(m[0].terms[0].text, "0000:3b:00.0");
+	assert_string_equal(m[1].terms[0].text, "0000:1f:1f.7");
+	assert_int_equal(m[2].terms[0].vendor, 0x10de);
+	assert_int_equal(m[2].terms[0].product, ID_ANY);
+	assert_string_equal(m[3].terms[0].text, "0c03fe");
+	assert_string_equal(m[4].terms[0].text, "10000:3b:00.0");
+	assert_int_equal(m[4].terms[0].first, 0);
+	assert_true(m[4].terms[0].last == UINT_MAX);
+	assert_string_equal(m[5].terms[0].text, "0000:3b:00.1");
+	assert_int_equal(m[5].terms[0].last, 65534);
+	assert_int_equal(m[6].terms[0].first, 9);
+	assert_int_equal(m[6].terms[0].last, 9);
+	assert_string_equal(m[7].terms[0].text, "fsl-mc");
+	assert_string_equal(m[7].terms[0].value, "dp*");
+	assert_int_equal(m[8].n_terms, 2);
+	assert_string_equal(m[8].terms[1].text, ".A-b_1");
+	assert_string_equal(m[8].terms[1].value, "x=y");
+	assert_int_equal(m[9].terms[0].first, 1023);
+}
+
+static void test_bad_terms(void **state)
+{
+	static const char *const addresses[] = { "", "*", "3b", "3b:00", "3b:00.8", "3b:20.0",
+		"3b:0.0", "b:00.0", "03b:00.0", "000:3b:00.0", "000000000:3b:00.0", "0000:00.0",
+		"0000:3b:00.00", "3g:00.0", "3b:00.0,", "0000:3b:00.0:*", "3[b:00.*", "3[]:00.*",
+		"[[:digit:]]3:00.0", "3b/*", "000:*", "?:*", "0000:3?.0" };
+	static const char *const ids[] = { "", "10de", "10de:", ":2704", "10de:270", "10de:27044",
+		"0x10de:2704", "10dg:2704", "10d?:2704", "10de:2704:", "**:*" };
+	static const char *const classes[] = { "", "0", "020", "02000", "0200000", "0x02", "02*",
+		"0g" };
+	static const char *const pfs[] = { "", "3b:*", "3b:00", "3b:00.0,",
+		"3b:00.0,vf=", "3b:00.0,vf=1-0", "3b:00.0,vf=-1", "3b:00.0,vf=0-",
+		"3b:00.0,vf=0-65535", "3b:00.0,vf=65535", "3b:00.0,vf=0-99999",
+		"3b:00.0,vf=0-100000", "3b:00.0,pf=0", "3b:00.0,vf=1,vf=2", "3b:00.0,vf=a" };
+	static const char *const buses[] = { "", "=a", "a b=", "pci=", "pci:id",
+		"abcdefghijabcdefghijabcdefghijab" };
+	static const char *const tags[] = { "", "a:b", "a*" };
+	static const char *const properties[] = { "", "A", "A=", "=b", "A*=b" };
+	static const char *const nodes[] = { "", "1024", "-1", "a", "1-2", "00001" };
+	static const char *const others[] = { "pci", "pci:", "pci:vendor=8086", "address=3b:00.0",
+		"udev:TAG=vfio", "PCI:id=8086:100e", "pci:driver=e1000", "group:7" };
+#define CASES(prefix, list, allowed)                                                               \
+	{                                                                                          \
+		prefix, list, ARRAY_SIZE(list), allowed                                            \
+	}
+	const struct {
+		const char *prefix;
+		const char *const *list;
+		size_t n;
+		const char *allowed;
+	} cases[] = {
+		CASES("pci:address=", addresses, "[DOMAIN:]BUS:DEVICE.FUNCTION"),
+		CASES("pci:id=", ids, "VENDOR:PRODUCT of four hexadecimal digits each, or *"),
+		CASES("pci:class=", classes, "2, 4 or 6 hexadecimal digits"),
+		CASES("pci:pf=", pfs, "ADDRESS of the PF, or ADDRESS,vf=N"),
+		CASES("bus:", buses, "allowed: "),
+		CASES("udev:tag=", tags, "the name of a tag"),
+		CASES("udev:property=", properties, "KEY=PATTERN"),
+		CASES("numa:", nodes, "the number of a node, 0 to 1023"),
+		CASES("", others, "terms that begin with pci:address=, pci:id=, pci:class=, "),
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (size_t j = 0; j < cases[i].n; j++) {
+			char text[160];
+			/* As the second term of the second line. */
+			snprintf(text, sizeof(text), RULE "match = numa:0 %s%s\n", cases[i].prefix,
+				cases[i].list[j]);
+			bench_refuses(state, text, 3, cases[i].allowed);
+		}
+	}
+	bench_refuses(state, "[rule r]\nmatch =\n", 2, "'' is no value for match; allowed: terms");
+	/* Bounds from the other side. */
+	bench_accepts(state, "[rule r]\nmatch = bus:abcdefghijabcdefghijabcdefghija\n");
+}
+
+static void test_every_allocation_fails(void **state)
+{
+	struct config_bench *bench = *state;
+	char directory[64];
+	snprintf(directory, sizeof(directory), "%s.d", bench->main);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	static const char text[] =
+		"[daemon]\nadmin = user:alice\n[rule a]\nmatch = pci:address=3b:00.0 pci:id=*:*\n"
+		"match = pci:class=02 pci:pf=3b:00.0,vf=1 numa:1\nallow = unit:a.service\n"
+		"allow = group:dpdk\naccount = a\ndriver = b\n";
+	static const char drop_in[] = "[rule b]\nmatch = bus:pci=a udev:tag=b udev:property=C=d\n";
+	bench_write(bench, "vfiod.conf", text, strlen(text));
+	bench_write(bench, "vfiod.conf.d/a.conf", drop_in, strlen(drop_in));
+
+	size_t k = 1;
+	for (;; k++) {
+		n_allocations = 0;
+		failing_allocation = k;
+		int r = bench_read(bench);
+		failing_allocation = 0;
+		if (r == 0)
+			break;
+		assert_int_equal(r, -ENOMEM);
+		assert_null(bench->config);
+	}
+	assert_int_equal(bench->config->n_rules, 2);
+	assert_in_range(k, 25, 100); /* or nothing was made to fail */
+}
+
+/* --- what is shipped ------------------------------------------------------------ */
+
+static void test_shipped_file(void **state)
+{
+	struct config_bench *bench = *state;
+	struct config *config = NULL;
+	struct refusal refusal = { 0 };
+	/* Tests run at the top of the tree. */
+	if (config_read("systemd/vfiod.conf", &config, &refusal) != 0)
+		fail_msg("'%s'", refusal.text);
+	assert_defaults(config);
+	config_free(config);
+
+	/* All that is commented out is accepted, too, and every key is there. Names of the host are
+	 * this file's. */
+	char shipped[8192], text[8192];
+	assert_true(file_read("systemd/vfiod.conf", shipped, sizeof(shipped)) > 0);
+	size_t length = 0;
+	char *rest = shipped, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		bool is_example = line[0] == '#' && line[1] && line[1] != ' ';
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s\n",
+			strcmp(line, "#admin = group:sudo") == 0 ? "admin = group:dpdk"
+			: is_example                             ? line + 1
+								 : line);
+	}
+	bench_write(bench, "vfiod.conf", text, length);
+	if (bench_read(bench) != 0)
+		fail_msg("'%s'", bench->refusal.text);
+	static const char *const keys[] = { "admin", "take-timeout", "max-connections",
+		"max-message", "max-calls", "max-output", "match", "allow", "whole-group", "return",
+		"force", "account", "driver" };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		char start[32];
+		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
+		if (!strstr(text, start))
+			fail_msg("%s is not explained", keys[i]);
+	}
+	/* What it shows as defaults are the defaults. */
+	const struct config *all = bench->config;
+	assert_int_equal(all->n_admins, 1);
+	assert_int_equal(all->take_timeout_seconds, 30);
+	assert_int_equal(all->max_connections, 512);
+	assert_int_equal(all->max_message_bytes, 1048576);
+	assert_int_equal(all->max_calls, 16);
+	assert_int_equal(all->max_output_bytes, 4194304);
+	assert_int_equal(all->n_rules, 1);
+	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force);
+}
+
+static void test_example_of_the_design(void **state)
+{
+	const struct config *config = bench_accepts(state,
+		"[rule alice-gpu]\nmatch = pci:id=10de:2704\n# its companions too\n"
+		"whole-group = yes\nallow = user:alice\naccount = alice\n\n"
+		"[rule dpdk]\nmatch = pci:pf=0000:3b:00.0,vf=0-63\n# and stay taken\nreturn = no\n"
+		"allow = group:dpdk\n# each lease pays for itself\naccount = lease\n");
+	assert_int_equal(config->n_rules, 2);
+	assert_string_equal(config->rules[1].account, "lease");
+	assert_int_equal(config->rules[1].matches[0].terms[0].last, 63);
+	assert_true(config->rules[1].stay);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, bench_setup, bench_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_defaults),
+		TEST(test_main_file),
+		TEST(test_file_size),
+		TEST(test_writers),
+		TEST(test_drop_ins),
+		TEST(test_duplicates),
+		TEST(test_sections),
+		TEST(test_unknown_keys),
+		TEST(test_repeated_keys),
+		TEST(test_bounds),
+		TEST(test_switches),
+		TEST(test_account_and_driver),
+		TEST(test_subjects),
+		TEST(test_match_terms),
+		TEST(test_bad_terms),
+		TEST(test_every_allocation_fails),
+		TEST(test_shipped_file),
+		TEST(test_example_of_the_design),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

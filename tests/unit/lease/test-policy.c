@@ -1,0 +1,601 @@
+/* Policy against devices and groups made by hand, and rules written as people write them. */
+#include "daemon/base/util.h"
+#include "daemon/lease/policy.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CONFIG_PATH_SIZE 64
+
+/* Writes `text` to a file, reads it as a configuration, removes it. */
+static struct config *config_of(const char *text)
+{
+	char path[CONFIG_PATH_SIZE] = "/tmp/vfiod-policy-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	struct config *config = NULL;
+	struct refusal refusal = { 0 };
+	int r = config_read(path, &config, &refusal);
+	unlink(path);
+	if (r != 0)
+		fail_msg("%s", refusal.text);
+	return config;
+}
+
+struct bench {
+	struct group group;
+	struct device devices[4];
+};
+
+static struct device *bench_add(struct bench *bench, const char *name)
+{
+	assert_true(bench->group.n_devices < ARRAY_SIZE(bench->devices));
+	struct device *device = &bench->devices[bench->group.n_devices++];
+	*device = (struct device){ .group = &bench->group, .numa_node = -1, .vf_index = -1 };
+	assert_int_equal(string_copy(device->name, sizeof(device->name), name), 0);
+	TAILQ_INSERT_TAIL(&bench->group.devices, device, of_group);
+	return device;
+}
+
+static struct device *bench_add_pci(
+	struct bench *bench, const char *name, uint16_t vendor, uint16_t product, uint32_t class)
+{
+	struct device *device = bench_add(bench, name);
+	device->is_pci = true;
+	strcpy(device->bus, "pci");
+	device->vendor = vendor;
+	device->product = product;
+	device->class = class;
+	return device;
+}
+
+static void bench_init(struct bench *bench)
+{
+	memset(bench, 0, sizeof(*bench));
+	bench->group.number = 7;
+	TAILQ_INIT(&bench->group.devices);
+}
+
+/* Facts.md's group of three: a bridge and two NICs behind it. */
+static void bench_init_nics(struct bench *bench)
+{
+	bench_init(bench);
+	bench_add_pci(bench, "0000:00:1e.0", 0x1b36, 0x000e, 0x060400);
+	bench_add_pci(bench, "0000:01:00.0", 0x8086, 0x100e, 0x020000);
+	bench_add_pci(bench, "0000:01:01.0", 0x8086, 0x100e, 0x020000);
+}
+
+static bool not_a_bridge(const struct device *device)
+{
+	return device->class >> 8 != 0x0604;
+}
+
+static bool no_member(const struct device *device)
+{
+	(void)device;
+	return false;
+}
+
+/* Does a rule with this match line match the device by itself? */
+static bool matches(const char *match, const struct device *device)
+{
+	char text[300];
+	snprintf(text, sizeof(text), "[rule r]\nmatch = %s\n", match);
+	struct config *config = config_of(text);
+	assert_int_equal(config->n_rules, 1);
+	assert_int_equal(config->rules[0].n_matches, 1);
+	bool holds = match_holds(&config->rules[0].matches[0], device);
+	config_free(config);
+	return holds;
+}
+
+static void test_match_address(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench);
+	struct device *device = bench_add_pci(&bench, "0000:3b:0a.7", 0x8086, 0x1889, 0x020000);
+
+	assert_true(matches("pci:address=0000:3b:0a.7", device));
+	assert_true(matches("pci:address=3b:0a.7", device));
+	assert_true(matches("pci:address=0000:3B:0A.7", device));
+	assert_true(matches("pci:address=0000:3b:*", device));
+	assert_true(matches("pci:address=3b:*", device));
+	assert_true(matches("pci:address=3[a-c]:0a.?", device));
+	assert_true(matches("pci:address=0000:*", device));
+	assert_true(matches("pci:address=*:0a.7", device));
+	assert_true(matches("pci:address=*:3b:0a.7", device));
+	assert_false(matches("pci:address=0000:3b:0a.6", device));
+	assert_false(matches("pci:address=0001:3b:0a.7", device));
+	assert_false(matches("pci:address=0001:*", device));
+	assert_false(matches("pci:address=3[!b]:*", device));
+
+	/* Domain 0 is what is left out, no other. */
+	strcpy(device->name, "10000:3b:0a.7");
+	assert_false(matches("pci:address=3b:0a.7", device));
+	assert_false(matches("pci:address=3b:*", device));
+	assert_true(matches("pci:address=10000:3b:0a.7", device));
+
+	/* Not a PCI device, whatever it is called. */
+	strcpy(device->name, "0000:3b:0a.7");
+	device->is_pci = false;
+	assert_false(matches("pci:address=0000:3b:0a.7", device));
+}
+
+static void test_match_id_and_class(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench);
+	struct device *device = bench_add_pci(&bench, "0000:01:00.0", 0x10de, 0x2704, 0x030001);
+
+	assert_true(matches("pci:id=10de:2704", device));
+	assert_true(matches("pci:id=10DE:2704", device));
+	assert_true(matches("pci:id=10de:*", device));
+	assert_true(matches("pci:id=*:2704", device));
+	assert_true(matches("pci:id=*:*", device));
+	assert_false(matches("pci:id=10de:2705", device));
+	assert_false(matches("pci:id=10df:2704", device));
+	assert_false(matches("pci:id=10df:*", device));
+
+	assert_true(matches("pci:class=03", device));
+	assert_true(matches("pci:class=0300", device));
+	assert_true(matches("pci:class=030001", device));
+	assert_false(matches("pci:class=030000", device));
+	assert_false(matches("pci:class=0301", device));
+	assert_false(matches("pci:class=00", device));
+	device->class = 0xff00ab;
+	assert_true(matches("pci:class=FF00AB", device));
+
+	/* Zero is what other buses have in these fields. */
+	device->is_pci = false;
+	device->vendor = device->product = 0;
+	device->class = 0;
+	assert_false(matches("pci:id=*:*", device));
+	assert_false(matches("pci:id=0000:0000", device));
+	assert_false(matches("pci:class=00", device));
+}
+
+static void test_match_vf_boundaries(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench);
+	struct device *device = bench_add_pci(&bench, "0000:3b:02.0", 0x8086, 0x1889, 0x020000);
+	strcpy(device->physfn, "0000:3b:00.0");
+
+	static const struct {
+		int index;
+		bool range, single, all;
+	} cases[] = {
+		{ -1, false, false, false },
+		{ 0, false, false, true },
+		{ 3, false, false, true },
+		{ 4, true, true, true },
+		{ 5, true, false, true },
+		{ 7, true, false, true },
+		{ 8, false, false, true },
+		{ INT_MAX, false, false, true },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		device->vf_index = cases[i].index;
+		assert_int_equal(matches("pci:pf=0000:3b:00.0,vf=4-7", device), cases[i].range);
+		assert_int_equal(matches("pci:pf=3b:00.0,vf=4", device), cases[i].single);
+		assert_int_equal(matches("pci:pf=3B:00.0", device), cases[i].all);
+		assert_false(matches("pci:pf=0000:3b:00.1", device));
+	}
+	device->vf_index = 0;
+	assert_true(matches("pci:pf=3b:00.0,vf=0", device));
+	assert_true(matches("pci:pf=3b:00.0,vf=0-0", device));
+	device->vf_index = 65534;
+	assert_true(matches("pci:pf=3b:00.0,vf=0-65534", device));
+
+	/* The PF itself is none of its VFs. */
+	struct device *pf = bench_add_pci(&bench, "0000:3b:00.0", 0x8086, 0x1592, 0x020000);
+	pf->n_virtfns = 8;
+	assert_false(matches("pci:pf=0000:3b:00.0", pf));
+}
+
+static void test_match_other_terms(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench);
+	struct device *device = bench_add(&bench, "b1900000.dma-controller");
+	strcpy(device->bus, "platform");
+	char **properties = NULL, **tags = NULL;
+	assert_int_equal(strv_add(&properties, "ID=x"), 0);
+	assert_int_equal(strv_add(&properties, "ID_MODEL=Fast DMA"), 0);
+	assert_int_equal(strv_add(&properties, "ID_MODEL_ID=0x12"), 0);
+	assert_int_equal(strv_add(&tags, "systemd"), 0);
+	assert_int_equal(strv_add(&tags, "vfio"), 0);
+
+	assert_true(matches("bus:platform", device));
+	assert_true(matches("bus:platform=*.dma-controller", device));
+	assert_false(matches("bus:platform=*.dma", device));
+	assert_false(matches("bus:plat", device));
+	assert_false(matches("bus:pci", device));
+
+	assert_false(matches("udev:tag=vfio", device)); /* no list at all */
+	device->tags = tags;
+	assert_true(matches("udev:tag=vfio", device));
+	assert_false(matches("udev:tag=vfi", device));
+
+	assert_false(matches("udev:property=ID=x", device));
+	device->properties = properties;
+	assert_true(matches("udev:property=ID=x", device));
+	assert_true(matches("udev:property=ID_MODEL=Fast?DMA", device));
+	assert_true(matches("udev:property=ID_MODEL=*", device));
+	assert_false(matches("udev:property=ID_MODEL=Fast", device));
+	assert_false(matches("udev:property=ID_MODE=*", device));
+	assert_false(matches("udev:property=MODEL=*", device));
+
+	assert_false(matches("numa:0", device)); /* -1: unknown, which is not node 0 */
+	device->numa_node = 0;
+	assert_true(matches("numa:0", device));
+	assert_false(matches("numa:1", device));
+	device->numa_node = 1023;
+	assert_true(matches("numa:1023", device));
+
+	/* All terms of a line. */
+	assert_true(matches("bus:platform udev:tag=vfio numa:1023", device));
+	assert_false(matches("bus:platform udev:tag=vfio numa:1", device));
+	assert_false(matches("bus:pci udev:tag=vfio numa:1023", device));
+
+	/* No term is no match, not every match. */
+	struct match empty = { 0 };
+	assert_false(match_holds(&empty, device));
+	strv_free(properties);
+	strv_free(tags);
+}
+
+static struct subject alice(void)
+{
+	return (struct subject){ .uid = 1000, .gid = 1000 };
+}
+
+static int check(const char *rules, const struct subject *subject, const struct bench *bench,
+	struct verdict *verdict, struct refusal *refusal, struct config **config)
+{
+	*config = config_of(rules);
+	*refusal = (struct refusal){ 0 };
+	return policy_check(*config, subject, &bench->group, not_a_bridge, verdict, refusal);
+}
+
+static void assert_denied(const char *rules, const struct subject *subject,
+	const struct bench *bench, const char *device, const char *text_format)
+{
+	struct verdict verdict;
+	struct refusal refusal;
+	struct config *config;
+	assert_int_equal(check(rules, subject, bench, &verdict, &refusal, &config), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_ACCESS_DENIED);
+	assert_string_equal(refusal.device, device);
+	if (!strstr(refusal.text, text_format))
+		fail_msg("'%s' is not in '%s'", text_format, refusal.text);
+	config_free(config);
+}
+
+/* The name of the verdict's rule; "" = none. */
+static void assert_granted(const char *rules, const struct subject *subject,
+	const struct bench *bench, const char *rule, bool stay)
+{
+	struct verdict verdict;
+	struct refusal refusal;
+	struct config *config;
+	if (check(rules, subject, bench, &verdict, &refusal, &config) != 0)
+		fail_msg("%s", refusal.text);
+	assert_string_equal(verdict.rule ? verdict.rule->name : "", rule);
+	assert_int_equal(verdict.stay, stay);
+	config_free(config);
+}
+
+static void test_deny_by_default(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice();
+
+	assert_denied("", &subject, &bench, "0000:01:00.0",
+		"no rule matches 0000:01:00.0 (8086:100e); add a rule with match = "
+		"pci:address=0000:01:00.0 and allow = user:1000");
+	/* A rule without allow allows nobody. */
+	assert_denied("[rule nics]\nmatch = pci:id=8086:100e\n", &subject, &bench, "0000:01:00.0",
+		"rule 'nics' (");
+	assert_denied("[rule nics]\nmatch = pci:id=8086:100e\nallow = user:1001\n", &subject,
+		&bench, "0000:01:00.0",
+		":1) matches 0000:01:00.0 (8086:100e) but does not allow uid 1000; add allow = "
+		"user:1000 to it");
+	assert_denied("[rule nic]\nmatch = pci:address=01:00.0\nwhole-group = yes\n"
+		      "allow = user:1001\n[rule own]\nmatch = pci:address=01:00.0\n"
+		      "allow = user:1000\n[rule other]\nmatch = numa:5\nallow = user:1000\n",
+		&subject, &bench, "0000:01:01.0", "add whole-group = yes to rule 'own'");
+	assert_denied("[rule nic]\nmatch = pci:address=01:01.0\nwhole-group = yes\n"
+		      "allow = user:1001\n",
+		&subject, &bench, "0000:01:00.0",
+		"covers the whole group of 0000:01:00.0 (8086:100e) but does not allow uid 1000");
+}
+
+static void test_denied_on_other_buses(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench);
+	strcpy(bench_add(&bench, "dma0")->bus, "platform");
+	struct subject subject = alice();
+	assert_denied("", &subject, &bench, "dma0",
+		"no rule matches dma0 (bus platform); add a rule with match = bus:platform=dma0 "
+		"and "
+		"allow = user:1000");
+}
+
+/* What an answer tells people to write must be accepted, and help. */
+static void test_advice_helps(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice();
+	assert_granted("[rule a]\nmatch = pci:address=0000:01:00.0\nallow = user:1000\n"
+		       "[rule b]\nmatch = pci:address=0000:01:01.0\nallow = user:1000\n",
+		&subject, &bench, "a", false);
+	bench_init(&bench);
+	strcpy(bench_add(&bench, "dma0")->bus, "platform");
+	assert_granted("[rule a]\nmatch = bus:platform=dma0\nallow = user:1000\n", &subject, &bench,
+		"a", false);
+}
+
+static void test_coverage(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice();
+
+	/* One rule for both; the bridge needs none. */
+	assert_granted("[rule nics]\nmatch = pci:id=8086:100e\nallow = user:1000\n", &subject,
+		&bench, "nics", false);
+	/* One for the first only. */
+	assert_denied("[rule nic1]\nmatch = pci:address=01:00.0\nallow = user:1000\n", &subject,
+		&bench, "0000:01:01.0",
+		"no rule for uid 1000 matches 0000:01:01.0 (8086:100e), which is in one group "
+		"with 0000:01:00.0; add whole-group = yes to rule 'nic1' (");
+	/* One for the second only: the first is the one that is named. */
+	assert_denied("[rule nic2]\nmatch = pci:address=01:01.0\nallow = user:1000\n", &subject,
+		&bench, "0000:01:00.0", "add whole-group = yes to rule 'nic2' (");
+	/* Through either companion, and through the bridge. */
+	assert_granted("[rule nic1]\nmatch = pci:address=01:00.0\nwhole-group = yes\n"
+		       "allow = user:1000\n",
+		&subject, &bench, "nic1", false);
+	assert_granted("[rule nic2]\nmatch = pci:address=01:01.0\nwhole-group = yes\n"
+		       "allow = user:1000\n",
+		&subject, &bench, "nic2", false);
+	assert_granted("[rule bridge]\nmatch = pci:class=0604\nwhole-group = yes\n"
+		       "allow = user:1000\n",
+		&subject, &bench, "bridge", false);
+	/* Two lines of one rule; rights of two rules add up. */
+	assert_granted("[rule nics]\nmatch = pci:address=01:00.0\nmatch = pci:address=01:01.0\n"
+		       "allow = user:1000\n",
+		&subject, &bench, "nics", false);
+	assert_granted("[rule b]\nmatch = pci:address=01:01.0\nallow = user:1000\n"
+		       "[rule a]\nmatch = pci:address=01:00.0\nallow = user:1000\n",
+		&subject, &bench, "a", false);
+	/* Another's rule with whole-group does not help. */
+	assert_denied("[rule bob]\nmatch = pci:address=01:00.0\nwhole-group = yes\n"
+		      "allow = user:1001\n[rule alice]\nmatch = pci:address=01:00.0\n"
+		      "allow = user:1000\n",
+		&subject, &bench, "0000:01:01.0", "to rule 'alice'");
+}
+
+static void test_group_of_nothing(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice(), root = { 0 };
+	struct config *config = config_of("[rule all]\nmatch = bus:pci\nallow = user:1000\n");
+	struct verdict verdict;
+	struct refusal refusal = { 0 };
+	assert_int_equal(
+		policy_check(config, &subject, &bench.group, no_member, &verdict, &refusal),
+		REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_ACCESS_DENIED);
+	assert_string_equal(refusal.device, "");
+	assert_non_null(strstr(refusal.text, "group 7 has no device"));
+	assert_int_equal(
+		policy_check(config, &root, &bench.group, no_member, &verdict, &refusal), 0);
+	assert_null(verdict.rule);
+	config_free(config);
+}
+
+static void test_first_rule_wins(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice();
+	static const char rules[] =
+		"[rule bob]\nmatch = bus:pci\nallow = user:1001\ndriver = bobs\n"
+		"[rule nobody]\nmatch = pci:class=02\nforce = yes\n"
+		"[rule first]\nmatch = pci:id=8086:*\nallow = user:1000\naccount = one\n"
+		"[rule second]\nmatch = bus:pci\nallow = user:1000\naccount = two\nreturn = no\n";
+	/* Of account and driver the first, of return any. */
+	assert_granted(rules, &subject, &bench, "first", true);
+
+	struct config *config = config_of(rules);
+	const struct device *nic = &bench.devices[1];
+	assert_string_equal(policy_rule_for(config, &subject, nic)->name, "first");
+	assert_string_equal(policy_rule_for(config, NULL, nic)->name, "bob");
+	subject.uid = 1002;
+	assert_null(policy_rule_for(config, &subject, nic));
+	config_free(config);
+
+	/* Without allow: only for anyone. */
+	config = config_of("[rule nobody]\nmatch = pci:class=02\nforce = yes\n");
+	assert_null(policy_rule_for(config, &subject, nic));
+	assert_string_equal(policy_rule_for(config, NULL, nic)->name, "nobody");
+	assert_null(policy_rule_for(config, NULL, &bench.devices[0]));
+	config_free(config);
+
+	/* A companion's, and a device that is in no group (yet). */
+	config = config_of("[rule whole]\nmatch = pci:address=01:01.0\nwhole-group = yes\n"
+			   "allow = user:1002\n");
+	assert_string_equal(policy_rule_for(config, &subject, nic)->name, "whole");
+	bench.devices[1].group = NULL;
+	assert_null(policy_rule_for(config, &subject, nic));
+	config_free(config);
+}
+
+static void test_stay_counts_for_whom_the_rule_allows(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice(), root = { 0 };
+	static const char rules[] = "[rule a]\nmatch = bus:pci\nallow = user:1000\n"
+				    "[rule b]\nmatch = pci:address=01:01.0\nallow = user:1001\n"
+				    "return = no\n";
+	assert_granted(rules, &subject, &bench, "a", false);
+	subject.uid = 1001;
+	assert_denied(rules, &subject, &bench, "0000:01:00.0", "add whole-group = yes to rule 'b'");
+	assert_granted(rules, &root, &bench, "", true);
+	/* The second member's rule alone keeps the group. */
+	subject.uid = 1000;
+	assert_granted("[rule a]\nmatch = pci:address=01:00.0\nallow = user:1000\n"
+		       "[rule b]\nmatch = pci:address=01:01.0\nallow = user:1000\nreturn = no\n",
+		&subject, &bench, "a", true);
+	/* That of a bridge, which needs no rule, does not. */
+	assert_granted("[rule a]\nmatch = pci:class=02\nallow = user:1000\n"
+		       "[rule b]\nmatch = pci:class=0604\nallow = user:1000\nreturn = no\n",
+		&subject, &bench, "a", false);
+}
+
+static void test_admins(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct config *config = config_of("[daemon]\nadmin = user:1000\nadmin = group:2000\n");
+	gid_t groups[] = { 1, 2000 };
+	struct subject root = { .gid = 5 }, by_user = { .uid = 1000, .gid = 1000 },
+		       by_gid = { .uid = 1001, .gid = 2000 },
+		       by_group = { .uid = 1001, .gid = 3, .groups = groups, .n_groups = 2 },
+		       other = { .uid = 1001, .gid = 1000, .groups = groups, .n_groups = 1 };
+	assert_true(policy_is_admin(config, &root));
+	assert_true(policy_is_admin(config, &by_user));
+	assert_true(policy_is_admin(config, &by_gid));
+	assert_true(policy_is_admin(config, &by_group));
+	assert_false(policy_is_admin(config, &other));
+	config_free(config);
+
+	static const char rules[] = "[daemon]\nadmin = user:1000\n[rule nic]\n"
+				    "match = pci:address=01:00.0\nallow = user:1001\n";
+	assert_granted(rules, &by_user, &bench, "", false);
+	assert_granted("[daemon]\nadmin = user:1000\n[rule nic]\nmatch = pci:address=01:00.0\n"
+		       "allow = user:1000\n",
+		&by_user, &bench, "nic", false);
+	assert_granted("", &root, &bench, "", false);
+	assert_denied(rules, &by_gid, &bench, "0000:01:01.0", "rule 'nic'");
+}
+
+static void test_subjects(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	gid_t groups[] = { 10, 20 };
+	struct subject subject = alice();
+
+	static const char by_group[] = "[rule r]\nmatch = bus:pci\nallow = group:20\n";
+	assert_denied(by_group, &subject, &bench, "0000:01:00.0", "does not allow uid 1000");
+	subject.groups = groups;
+	subject.n_groups = 1;
+	assert_denied(by_group, &subject, &bench, "0000:01:00.0", "does not allow uid 1000");
+	subject.n_groups = 2;
+	assert_granted(by_group, &subject, &bench, "r", false);
+	/* Numbers of users and groups are not one another. */
+	assert_denied("[rule r]\nmatch = bus:pci\nallow = user:20\nallow = group:1000\n",
+		&(struct subject){ .uid = 1000, .gid = 20 }, &bench, "0000:01:00.0",
+		"does not allow");
+
+	static const struct {
+		const char *pattern, *unit;
+		bool fits;
+	} units[] = {
+		{ "dpdk.service", "dpdk.service", true },
+		{ "dpdk.service", "dpdk.servic", false },
+		{ "dpdk.service", "dpdk.services", false },
+		{ "dpdk.service", "xdpdk.service", false },
+		{ "dpdk@*.service", "dpdk@1.service", true },
+		{ "dpdk@*.service", "dpdk.service", false },
+		{ "dpdk@[0-3].service", "dpdk@3.service", true },
+		{ "dpdk@[0-3].service", "dpdk@4.service", false },
+		{ "my\\x2dunit.service", "my\\x2dunit.service", true },
+		{ "my\\x2dunit.service", "myx2dunit.service", false },
+		{ "*", "session-1.scope", true },
+		{ "*", "", false },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		char rules[200];
+		snprintf(rules, sizeof(rules), "[rule r]\nmatch = bus:pci\nallow = unit:%s\n",
+			units[i].pattern);
+		subject = alice();
+		strcpy(subject.unit, units[i].unit);
+		if (units[i].fits)
+			assert_granted(rules, &subject, &bench, "r", false);
+		else
+			assert_denied(
+				rules, &subject, &bench, "0000:01:00.0", "does not allow uid 1000");
+	}
+}
+
+static void test_subject_copy(void **state)
+{
+	(void)state;
+	gid_t groups[] = { 1, 2, 3 };
+	struct subject from = { .uid = 5, .groups = groups, .n_groups = 3, .pid = 7 }, to;
+	strcpy(from.unit, "a.service");
+	assert_int_equal(subject_copy(&to, &from), 0);
+	assert_ptr_not_equal(to.groups, from.groups);
+	groups[2] = 9;
+	assert_int_equal(to.groups[2], 3);
+	assert_int_equal(to.uid, 5);
+	assert_string_equal(to.unit, "a.service");
+	subject_clear(&to);
+	assert_null(to.groups);
+	assert_int_equal(to.n_groups, 0);
+	subject_clear(&to);
+
+	from = (struct subject){ .uid = 5 };
+	assert_int_equal(subject_copy(&to, &from), 0);
+	assert_null(to.groups);
+	subject_clear(&to);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_match_address),
+		cmocka_unit_test(test_match_id_and_class),
+		cmocka_unit_test(test_match_vf_boundaries),
+		cmocka_unit_test(test_match_other_terms),
+		cmocka_unit_test(test_deny_by_default),
+		cmocka_unit_test(test_denied_on_other_buses),
+		cmocka_unit_test(test_advice_helps),
+		cmocka_unit_test(test_coverage),
+		cmocka_unit_test(test_group_of_nothing),
+		cmocka_unit_test(test_first_rule_wins),
+		cmocka_unit_test(test_stay_counts_for_whom_the_rule_allows),
+		cmocka_unit_test(test_admins),
+		cmocka_unit_test(test_subjects),
+		cmocka_unit_test(test_subject_copy),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,231 @@
+# shellcheck shell=bash
+# The words that scenarios are written in. HACKING.md, "Adding a scenario", tells how.
+#
+#   EDU NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT   the devices (guest/machine, machine.sh)
+#   group_of driver_of override_of interface_of DEVICE · members_of GROUP
+#   PROGRAMS   directory of tests/vm/programs · WORK   a directory for the scenario's files
+#   SOCKET STATE_DIR DAEMON   of the daemon that start_daemon started
+# shellcheck source=tests/vm/guest/machine
+. "$VM/guest/machine"
+
+PATH=$BUILD:$PATH
+PROGRAMS=$BUILD/tests/vm/programs
+SOCKET=/run/vfiod/org.vfiod.Broker
+STATE_DIR=/run/vfiod
+DAEMON=
+TRACE=/sys/kernel/tracing/instances/vfiod
+export UBSAN_OPTIONS=print_stacktrace=1
+
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
+
+assert_eq() { # ACTUAL EXPECTED [WHAT]
+	[ "$1" = "$2" ] || fail "${3:-line ${BASH_LINENO[0]}}: is '$1', should be '$2'"
+}
+
+assert_contains() { # TEXT PART [WHAT]
+	[[ $1 == *"$2"* ]] || fail "${3:-line ${BASH_LINENO[0]}}: no '$2' in: $1"
+}
+
+# Runs a command that must fail; its output is the output.
+refused() {
+	! "$@" || fail "should have failed: $*"
+}
+
+wait_until() { # SECONDS COMMAND…
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || fail "waited in vain for: $*"
+		sleep 0.1
+	done
+}
+
+as_user() { # NAME COMMAND…
+	local name=$1
+	shift
+	HOME=/tmp USER=$name LOGNAME=$name ${replace_shell:-} setpriv --reuid "$name" --regid "$name" --init-groups -- "$@"
+}
+
+# in_background NAME COMMAND…: starts a program, or as_user's; its output goes to $WORK/NAME, its
+# own pid (not that of a shell around it) into the variable PID.
+in_background() {
+	local name=$1
+	shift
+	(
+		[ "$1" = as_user ] || exec "$@"
+		replace_shell='exec'
+		"$@"
+	) >"$WORK/$name" 2>&1 &
+	# shellcheck disable=SC2034
+	PID=$!
+}
+
+# start_daemon [OPTION…] <<CONFIGURATION: a fresh daemon, in a fresh directory. Returns when
+# its socket answers. Every write of it and of its children to sysfs is recorded from here on.
+start_daemon() {
+	[ -z "$DAEMON" ] || fail "there is a daemon already"
+	cat >"$WORK/vfiod.conf"
+	mkdir -p "$STATE_DIR"
+	chmod 0755 "$STATE_DIR"
+	forget_writes
+	(
+		[ ! -d "$TRACE" ] || {
+			echo "$BASHPID" >"$TRACE/set_event_pid"
+			echo 1 >"$TRACE/events/vfiod/enable"
+		}
+		exec vfiod --config "$WORK/vfiod.conf" --socket "$SOCKET" --state-dir "$STATE_DIR" "$@"
+	) >>"$WORK/daemon.log" 2>&1 &
+	DAEMON=$!
+	wait_until 20 daemon_answers_or_died
+	kill -0 "$DAEMON" 2>/dev/null || {
+		local status=0
+		wait "$DAEMON" || status=$?
+		DAEMON=
+		fail "the daemon ended at once, with status $status"
+	}
+}
+
+daemon_answers_or_died() {
+	"$PROGRAMS/varlink-call" "$SOCKET" '{"method":"org.varlink.service.GetInfo"}' ||
+		! kill -0 "$DAEMON"
+}
+
+# Ends the daemon as systemd does. It must end in 15 s, and with status 0.
+stop_daemon() {
+	local pid=$DAEMON status=0
+	[ -n "$pid" ] || return 0
+	! has_ended "$pid" || fail "the daemon has ended by itself"
+	kill -TERM "$pid"
+	wait_until 15 has_ended "$pid"
+	wait "$pid" || status=$?
+	DAEMON=
+	[ "$status" = 0 ] || fail "the daemon ended with status $status"
+}
+
+kill_daemon() {
+	kill -KILL "$DAEMON"
+	wait "$DAEMON" || true
+	DAEMON=
+}
+
+# True for zombies, too: those of this shell wait for it.
+has_ended() {
+	[ ! -e "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
+# What the daemon and its children wrote to sysfs since start_daemon or forget_writes, in order, one
+# a line: "0000:00:03.0 driver_override vfio-pci"; a newline that was written is shown as \n.
+sysfs_writes() {
+	[ -d "$TRACE" ] || fail "this kernel cannot trace sysfs writes"
+	# The value of an attribute can contain a newline: join what does not begin a record.
+	awk '/^#/ { next }
+		/ sysfs_kf_(bin_)?write: / { if (n++) print record; record = $0; next }
+		{ record = record "\\n" $0 }
+		END { if (n) print record }' "$TRACE/trace" |
+		sed -E 's/^.* device="([^"]*)" attribute="([^"]*)" value="(.*)"$/\1 \2 \3/'
+}
+
+forget_writes() {
+	[ ! -d "$TRACE" ] || echo >"$TRACE/trace"
+}
+
+assert_no_writes() {
+	local writes
+	writes=$(sysfs_writes)
+	[ -z "$writes" ] || fail "there were writes to sysfs: $writes"
+}
+
+# What the kernel said since the last kernel_log_mark (a scenario begins with one).
+kernel_log_mark() { echo "vfiod-vm: mark" >/dev/kmsg; }
+kernel_log() { dmesg | awk '/vfiod-vm: mark$/ { text = ""; next } { text = text $0 "\n" } END { printf "%s", text }'; }
+
+# The physical address of the page at a virtual ADDRESS of process PID.
+physical_address_of() { # PID ADDRESS
+	local entry
+	# dd seeks; od would read its way there.
+	entry=$(dd if="/proc/$1/pagemap" bs=8 skip=$(($2 / 4096)) count=1 status=none | od -An -t d8)
+	# Bit 63: present; bits 0-54: the frame (Documentation/admin-guide/mm/pagemap.rst).
+	((entry < 0)) || fail "no page at $2 of process $1"
+	printf '0x%x\n' $(((entry & ((1 << 55) - 1)) * 4096))
+}
+
+# By hand, what the daemon is for: DEVICE to DRIVER by its override; and back again.
+bind_by_hand() { # DEVICE DRIVER
+	echo "$2" >"/sys/bus/pci/devices/$1/driver_override"
+	[ -z "$(driver_of "$1")" ] || echo "$1" >"/sys/bus/pci/devices/$1/driver/unbind"
+	echo "$1" >/sys/bus/pci/drivers_probe
+	assert_eq "$(driver_of "$1")" "$2" "driver of $1"
+}
+unbind_by_hand() { # DEVICE
+	echo >"/sys/bus/pci/devices/$1/driver_override"
+	echo "$1" >"/sys/bus/pci/devices/$1/driver/unbind"
+	echo "$1" >/sys/bus/pci/drivers_probe
+}
+
+# qmp '{"execute":…}': a command for QEMU itself, as for plugging a device; prints the answer.
+qmp() {
+	local line answers=0
+	exec 9<>/dev/virtio-ports/org.vfiod.qmp
+	# The connection lasts as long as the machine: the first command counts once, and is an
+	# error later. Events and the greeting come in between.
+	printf '%s\n' '{"execute":"qmp_capabilities"}' "$1" >&9
+	while [ "$answers" -lt 2 ]; do
+		IFS= read -r -t 20 -u 9 line || fail "QEMU does not answer: $1"
+		case $line in '{"return"'* | '{"error"'*) answers=$((answers + 1)) ;; esac
+	done
+	exec 9>&-
+	printf '%s\n' "${line%$'\r'}"
+	[[ $line != '{"error"'* ]]
+}
+
+# Drivers and overrides of all devices. A scenario ends with assert_unchanged since its begin.
+snapshot() { SNAPSHOT=$(devices_now); }
+is_unchanged() { [ "$(devices_now)" = "$SNAPSHOT" ]; }
+assert_unchanged() {
+	is_unchanged || {
+		echo "drivers or overrides have changed (< before, > now):"
+		diff <(echo "$SNAPSHOT") <(devices_now) || true
+		fail "the kernel is not as it was"
+	}
+}
+
+scenario_begin() {
+	WORK=$(mktemp -d /tmp/scenario.XXXXXX)
+	chmod 0755 "$WORK"
+	cd "$WORK" || exit
+	find_devices
+	snapshot
+	SNAPSHOT_AT_BEGIN=$SNAPSHOT
+	kernel_log_mark
+	trap 'echo "FAILED: line $LINENO of ${BASH_SOURCE[0]##*/}: $BASH_COMMAND"' ERR
+	trap 'exit 124' TERM
+	trap scenario_exit EXIT
+}
+
+# The daemon may still be giving devices back when the last line of a scenario is done.
+scenario_end() {
+	local end=$((SECONDS + 10))
+	SNAPSHOT=$SNAPSHOT_AT_BEGIN
+	until is_unchanged || ((SECONDS >= end)); do
+		sleep 0.1
+	done
+	stop_daemon
+	assert_unchanged
+	ENDED_WELL=yes
+}
+
+scenario_exit() {
+	local status=$?
+	trap - ERR
+	[ "$status" = 0 ] && [ "${ENDED_WELL:-}" != yes ] && echo "FAILED: the scenario called exit" && status=1
+	[ "$status" = 0 ] || [ ! -s "$WORK/daemon.log" ] || {
+		echo "--- log of the daemon"
+		cat "$WORK/daemon.log"
+	}
+	cd /
+	rm -rf "$WORK"
+	exit "$status"
+}

@@ -1,0 +1,198 @@
+#!/bin/bash
+# Boots the machine and runs scenarios in it: all of tests/vm/scenarios, or those given (a file, or
+# a name such as 00-machine-dma). One boot; exit status 0 if all passed.
+#
+#   run.sh [SCENARIO…]
+#   run.sh --plain FILE   runs a bash script as root, its output as it comes; its exit status
+#   run.sh --shell        a root shell on this terminal, with vfiod running
+#
+# VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
+# VFIOD_VM_SECONDS the boot's deadline (600)       SCENARIO_SECONDS  each scenario's (120)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/vm/machine.sh
+. "$here/machine.sh"
+variant=${VARIANT:-release}
+deadline=${VFIOD_VM_SECONDS:-600}
+mode=suite
+scenarios=()
+run=
+qemu=
+
+die() {
+	echo "run.sh: $*" >&2
+	exit 2
+}
+
+# Whatever happens: no QEMU stays. It leads a process group of its own (setsid).
+clean_up() {
+	trap - EXIT
+	[ -z "$qemu" ] || { kill -KILL -- "-$qemu" && wait "$qemu"; } 2>/dev/null || true
+	[ ! -s "$run/console.log" ] || cp "$run/console.log" "$checkout/build/$variant/vm-console.log" || true
+	[ -z "$run" ] || rm -rf "$run"
+}
+
+console_tail() {
+	echo "--- the console's last lines (all: build/$variant/vm-console.log)"
+	tail -n 40 "$run/console.log" | tr -d '\r'
+}
+
+scenario_file() {
+	local file
+	for file in "$1" "$here/scenarios/$1" "$here/scenarios/$1.sh"; do
+		[ ! -f "$file" ] || { in_guest "$(realpath "$file")"; return; }
+	done
+	die "there is no scenario '$1'"
+}
+
+# The guest has a /tmp and a /run of its own.
+in_guest() {
+	case $1 in
+	"$checkout"/*) ;;
+	/tmp/* | /run/* | /dev/*) die "the guest does not see $1: move it into the checkout" ;;
+	esac
+	printf '%s\n' "$1"
+}
+
+read_arguments() {
+	local file
+	case ${1:-} in
+	--shell) mode=shell ;;
+	--plain)
+		mode=plain
+		[ -f "${2:-}" ] || die "--plain needs a file"
+		file=$(in_guest "$(realpath "$2")")
+		scenarios=("$file")
+		;;
+	-*) die "unknown option $1" ;;
+	*)
+		for file in "$@"; do
+			file=$(scenario_file "$file")
+			scenarios+=("$file")
+		done
+		[ $# != 0 ] || scenarios=("$here"/scenarios/*.sh)
+		;;
+	esac
+}
+
+# The kernel, the initramfs, and behind it (the kernel takes several archives) what this boot is
+# to do, for /bin/sh and bash.
+prepare() {
+	local paths initramfs rows columns
+	# A variable takes the exit status; a pipe or mapfile < <() would lose it.
+	paths=$("$here/kernel.sh" "${VFIOD_VM_KERNEL:-stock}")
+	kernel=${paths%%$'\n'*}
+	modules=${paths#*$'\n'}
+	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
+	initramfs=$run/initramfs
+	"$here/initramfs.sh" "$modules" "$initramfs"
+	read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
+	mkdir "$run/extra"
+	{
+		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" MODE "$mode" \
+			SCENARIO_SECONDS "${SCENARIO_SECONDS:-120}" \
+			ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
+		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
+		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
+	} >"$run/extra/vm.env"
+	{
+		cat "$initramfs"
+		(cd "$run/extra" && echo vm.env | cpio -o -H newc --owner 0:0 --quiet | gzip -1)
+	} >"$run/initrd"
+	machine_disk "$run/nvme.img"
+	machine_command "$run" "$kernel" "$run/initrd" ""
+}
+
+# For a person or a test on the host that wants to speak with the machine while it runs.
+write_environment() {
+	printf '%s=%q\n' VFIOD_VM_QMP "$run/qmp" VFIOD_VM_CONSOLE "$run/console.log" VFIOD_VM_PID "$qemu" \
+		>"$checkout/build/$variant/vm.env"
+}
+
+start() {
+	mkfifo "$run/results"
+	# Opened for both: neither side waits for the other, whoever dies first.
+	exec 3<>"$run/results"
+	: >"$run/console.log"
+	# --pdeathsig: QEMU goes even if this script is killed with SIGKILL.
+	setsid setpriv --pdeathsig KILL "${MACHINE[@]}" \
+		-serial "file:$run/console.log" -serial "file:$run/results" \
+		</dev/null >"$run/qemu.log" 2>&1 3>&- &
+	qemu=$!
+	write_environment
+}
+
+# Reads the result stream, line by line as it comes. Sets `ending`: what the guest says, or why
+# there is nothing more to come.
+read_results() {
+	local line part='' status
+	ending=
+	while [ -z "$ending" ]; do
+		status=0
+		IFS= read -r -t 0.5 -u 3 line || status=$?
+		# After a timeout, `line` is what there is of a line.
+		part+=$line
+		if [ "$status" = 0 ]; then
+			take_line "$part"
+			part=
+		elif ((SECONDS >= deadline)); then
+			ending="deadline of $deadline s"
+		elif ! kill -0 "$qemu" 2>/dev/null && [ -z "$line" ]; then
+			ending=$(grep -ao 'Kernel panic.*' "$run/console.log" | tr -d '\r') ||
+				ending="the machine ended before its time"
+		fi
+	done
+	[ -z "$part" ] || printf '%s\n' "$part"
+}
+
+passed=0
+failed=0
+planned=0
+take_line() {
+	case $mode:$1 in
+	*:"vfiod-vm: exit "*) ending=${1#vfiod-vm: } && return ;;
+	*:"Bail out! "*) ending=$1 ;;
+	suite:1..*) planned=${1#1..} && return ;;
+	suite:"ok "*) passed=$((passed + 1)) ;;
+	suite:"not ok "*) failed=$((failed + 1)) ;;
+	esac
+	printf '%s\n' "$1"
+}
+
+report() {
+	case $ending in
+	"exit "*) ;;
+	*)
+		echo "FAILED: $ending"
+		[[ $mode == plain || $ending == "Bail out! "* ]] || ((passed + failed >= ${#scenarios[@]})) ||
+			echo "in the scenario ${scenarios[passed + failed]}"
+		cat "$run/qemu.log"
+		console_tail
+		;;
+	esac
+	if [ "$mode" = plain ]; then
+		[[ $ending == "exit "* ]] && exit "${ending#exit }"
+		exit 1
+	fi
+	[ "$planned" != 0 ] || planned=${#scenarios[@]}
+	echo "vm ($variant): $passed passed, $failed failed, $((planned - passed - failed)) not run, in $SECONDS s"
+	[ "$ending" = "exit 0" ] && [ "$passed" = "$planned" ] && [ "$failed" = 0 ]
+}
+
+read_arguments "$@"
+mkdir -p "$checkout/build/$variant"
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+prepare
+if [ "$mode" = shell ]; then
+	echo "Booting (about ten seconds). Leave with exit; Ctrl-A X ends it at once."
+	"${MACHINE[@]}" -chardev stdio,id=terminal,mux=on,signal=off -serial chardev:terminal \
+		-mon chardev=terminal -serial null 2>"$run/qemu.log" || { cat "$run/qemu.log"; exit 1; }
+	exit
+fi
+start
+read_results
+report
