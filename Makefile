@@ -19,6 +19,10 @@ VERSION := 0.1.0
 SOVERSION := 0
 BUILD := build/$(VARIANT)
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@)
+
 ifeq ($(VARIANT),sanitize)
 CC := clang
 VARIANT_CFLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -73,11 +77,13 @@ all: $(PROGRAMS) $(LIBVFIOD) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
 
 $(BUILD)/%.o: %.c | setup-build
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_daemon)) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_daemon)) -c $< -o $@
 
 $(BUILD)/tests/%.o: tests/%.c | setup-build
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_mock)) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_mock)) -c $< -o $@
 
 # The interface files are compiled into whoever speaks them.
 $(GEN_IFACES): $(INTERFACES) proto/embed.awk
@@ -89,29 +95,33 @@ define room_rules
 $(call lib_of,$(1)): $(call objs_of,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call room_rules,$(r))))
 
 $(BUILD)/vfiod: $(BUILD)/daemon/main.o $(call libs_below,service)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev
 
 VFIOCTL_SRC := $(sort $(wildcard client/vfioctl/*.c))
 $(BUILD)/vfioctl: $(VFIOCTL_SRC:%.c=$(BUILD)/%.o) $(call libs_below,client)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_client))
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_client))
 
 $(LIBVFIOD): $(call libs_below,client) client/libvfiod.map
-	$(CC) -shared $(VARIANT_LDFLAGS) $(LDFLAGS) -Wl,-soname,$(notdir $@) -Wl,--version-script=client/libvfiod.map \
+	$(call say,LD)
+	$(Q)$(CC) -shared $(VARIANT_LDFLAGS) $(LDFLAGS) -Wl,-soname,$(notdir $@) -Wl,--version-script=client/libvfiod.map \
 		-o $@ -Wl,--whole-archive $(filter %.a,$^) -Wl,--no-whole-archive $(call pkg_libs,$(PKGS_client))
-	ln -sf $(notdir $@) $(BUILD)/libvfiod.so
+	@ln -sf $(notdir $@) $(BUILD)/libvfiod.so
 
 $(BUILD)/libvfiod.a: $(call objs_of,client) $(call objs_of,proto)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 # org.vfiod(7) is made from the interface files by the parser that serves them.
 $(BUILD)/varlink2mdoc: $(BUILD)/proto/tools/varlink2mdoc.o $(call libs_below,proto)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 $(BUILD)/org.vfiod.7: $(BUILD)/varlink2mdoc $(INTERFACES)
 	$(BUILD)/varlink2mdoc $(INTERFACES) >$@.tmp && mv $@.tmp $@
 
@@ -127,15 +137,76 @@ MOCK_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MOCK_SRC),$(sort $(wi
 
 define unit_rules
 $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call libs_below,$(1))
-	$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
+	$$(call say,LD)
+	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call unit_rules,$(r))))
 
 $(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,inventory)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
 
 .SECONDARY:
 include tests/tests.mk
+
+# --- installing -----------------------------------------------------------------
+INSTALL ?= install
+UNITDIR     = $(systemdlibdir)/systemd/system
+MAN1 := $(wildcard man/*.1)
+MAN3 := $(wildcard man/*.3)
+MAN5 := $(wildcard man/*.5)
+MAN8 := $(wildcard man/*.8)
+
+# Every file of an installation but the configuration: `uninstall` removes the same list.
+INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl \
+	$(libdir)/libvfiod.so.$(VERSION) $(libdir)/libvfiod.so.$(SOVERSION) $(libdir)/libvfiod.so \
+	$(libdir)/libvfiod.a $(libdir)/pkgconfig/libvfiod.pc $(includedir)/vfiod.h \
+	$(patsubst proto/%,$(datadir)/vfiod/%,$(INTERFACES)) \
+	$(patsubst man/%,$(mandir)/man1/%,$(MAN1)) $(patsubst man/%,$(mandir)/man3/%,$(MAN3)) \
+	$(patsubst man/%,$(mandir)/man5/%,$(MAN5)) $(patsubst man/%,$(mandir)/man8/%,$(MAN8)) \
+	$(mandir)/man7/org.vfiod.7 \
+	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
+	$(systemdlibdir)/sysusers.d/vfiod.conf $(systemdlibdir)/tmpfiles.d/vfiod.conf \
+	$(systemdlibdir)/modules-load.d/vfiod.conf
+
+fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libdir@|$(libdir)|g' \
+	-e 's|@includedir@|$(includedir)|g' -e 's|@version@|$(VERSION)|g'
+$(BUILD)/%.service: systemd/%.service.in Makefile
+	@mkdir -p $(@D)
+	$(Q)$(fill_in) $< >$@
+$(BUILD)/libvfiod.pc: client/libvfiod.pc.in Makefile
+	@mkdir -p $(@D)
+	$(Q)$(fill_in) $< >$@
+
+.PHONY: install uninstall
+# vfiod.conf is the administrator's: never overwritten.
+install: all $(BUILD)/vfiod.service $(BUILD)/libvfiod.pc
+	$(INSTALL) -Dm755 $(BUILD)/vfiod $(DESTDIR)$(sbindir)/vfiod
+	$(INSTALL) -Dm755 $(BUILD)/vfioctl $(DESTDIR)$(bindir)/vfioctl
+	$(INSTALL) -Dm755 $(LIBVFIOD) $(DESTDIR)$(libdir)/libvfiod.so.$(VERSION)
+	ln -sf libvfiod.so.$(VERSION) $(DESTDIR)$(libdir)/libvfiod.so.$(SOVERSION)
+	ln -sf libvfiod.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvfiod.so
+	$(INSTALL) -Dm644 $(BUILD)/libvfiod.a $(DESTDIR)$(libdir)/libvfiod.a
+	$(INSTALL) -Dm644 $(BUILD)/libvfiod.pc $(DESTDIR)$(libdir)/pkgconfig/libvfiod.pc
+	$(INSTALL) -Dm644 client/include/vfiod.h $(DESTDIR)$(includedir)/vfiod.h
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(datadir)/vfiod $(INTERFACES)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man1 $(MAN1)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man3 $(MAN3)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man5 $(MAN5)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man7 $(BUILD)/org.vfiod.7
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man8 $(MAN8)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(UNITDIR) $(BUILD)/vfiod.service systemd/vfiod.socket
+	$(INSTALL) -Dm644 systemd/vfiod.sysusers.conf $(DESTDIR)$(systemdlibdir)/sysusers.d/vfiod.conf
+	$(INSTALL) -Dm644 systemd/vfiod.tmpfiles.conf $(DESTDIR)$(systemdlibdir)/tmpfiles.d/vfiod.conf
+	$(INSTALL) -Dm644 systemd/vfiod.modules-load.conf \
+		$(DESTDIR)$(systemdlibdir)/modules-load.d/vfiod.conf
+	$(INSTALL) -dm755 $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf.d
+	[ -e $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf ] || \
+		$(INSTALL) -m644 systemd/vfiod.conf $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(datadir)/vfiod
+	@echo "Left in place: $(DESTDIR)$(sysconfdir)/vfiod"
 
 # --- dependency files -----------------------------------------------------------
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -14,8 +14,27 @@ check-unit: setup-check $(UNIT_BIN)
 check-mock: setup-check $(MOCK_BIN)
 	@RUNNER=umockdev-wrapper tests/unit/run.sh $(MOCK_BIN)
 
+# Everything. Ends with "N passed, N failed".
+check: setup-check
+	@MAKE="$(MAKE)" tests/check.sh lint check-unit check-mock sanitize check-valgrind check-vm
+
 clean:
 	rm -rf build
+
+help:
+	@echo 'make              build vfiod, vfioctl and libvfiod into build/release'
+	@echo 'make demo         show the broker at work on real VFIO, in a VM'
+	@echo 'make shell        a root shell in that VM, vfiod running'
+	@echo 'make check        everything below; ends with "N passed, N failed"'
+	@echo '  lint            formatting, clang-tidy, cppcheck, shellcheck, man pages, units'
+	@echo '  check-unit      pure parts, each failure of each operation'
+	@echo '  check-mock      the daemon and the inventory on a mocked sysfs'
+	@echo '  sanitize        both again under ASan and UBSan'
+	@echo '  check-valgrind  unit tests under valgrind'
+	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
+	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
+	@echo 'make clean        remove build/'
+	@echo 'Variables: VARIANT=release|clang|sanitize, V=1, NO_INSTALL=1 (never run apt)'
 
 # --- tests/vm: a real kernel in QEMU --------------------------------------------
 # Programs for scenarios need nothing but libc: no pkg-config, so that they build without

@@ -42,7 +42,11 @@ struct job_listener {
 
 /*
  * Forks. The plan stays the caller's and must outlive the job. deadline_seconds > 0 counts
- * from job_go (RETURN, OPEN: from now). 0 or -errno.
+ * from now until ready (reading driver_override waits for the device's lock, too), and anew
+ * from job_go. 0 or -errno, and then there was no write.
+ *
+ * A child whose job was freed is reaped by libev's default loop, as every child is: the process
+ * must have it (ev_default_loop), if only for that.
  */
 int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,

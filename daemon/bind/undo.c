@@ -56,8 +56,7 @@ static void describe_place(const struct transaction *transaction, const struct p
 static bool list_add(const struct transaction *transaction, const struct plan_member *member,
 	const struct member_fault *fault, char text[REFUSAL_TEXT_SIZE])
 {
-	char place[4 * DRIVER_NAME_SIZE], reason[4 * DRIVER_NAME_SIZE],
-		entry[3 * REFUSAL_TEXT_SIZE];
+	char place[REFUSAL_TEXT_SIZE], reason[REFUSAL_TEXT_SIZE], entry[3 * REFUSAL_TEXT_SIZE];
 
 	describe_place(transaction, member, place, sizeof(place));
 	describe_fault(member, fault, reason, sizeof(reason));

@@ -5,9 +5,9 @@
 #pragma once
 
 struct bus {
-	const char *name;	  /* directory below /sys/bus */
-	const char *vfio_driver;  /* the driver that hands its devices out */
-	const char *vfio_module;  /* module to load for it */
+	const char *name;        /* directory below /sys/bus */
+	const char *vfio_driver; /* the driver that hands its devices out */
+	const char *vfio_module; /* module to load for it */
 };
 
 /* NULL: a bus whose devices vfiod lists but cannot take. */

@@ -20,24 +20,24 @@ struct device {
 	UT_hash_handle by_syspath;
 	struct group *group;
 
-	char *syspath;		       /* "/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0" */
-	ino_t inode;		       /* of that directory: another one is another device */
+	char *syspath;                 /* "/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0" */
+	ino_t inode;                   /* of that directory: another one is another device */
 	char name[DEVICE_NAME_SIZE];   /* last part of syspath; unique within its bus */
-	char bus[32];		       /* name of its subsystem: "pci", "platform", "mdev" … */
+	char bus[32];                  /* name of its subsystem: "pci", "platform", "mdev" … */
 	char driver[DRIVER_NAME_SIZE]; /* "" = none */
-	char *description;	       /* from hwdb: "Intel 82540EM Gigabit Ethernet"; "" if unknown */
-	char *reset_method;	       /* "flr bus"; "" = none or unknown to this kernel */
-	char **properties;	       /* from udev's database, "KEY=value"; NULL = none */
-	char **tags;		       /* current ones, from udev's database; NULL = none */
-	int numa_node;		       /* -1 = unknown */
+	char *description;  /* from hwdb: "Intel 82540EM Gigabit Ethernet"; "" if unknown */
+	char *reset_method; /* "flr bus"; "" = none or unknown to this kernel */
+	char **properties;  /* from udev's database, "KEY=value"; NULL = none */
+	char **tags;        /* current ones, from udev's database; NULL = none */
+	int numa_node;      /* -1 = unknown */
 
 	/* PCI only, all zero elsewhere (vf_index: -1) */
 	bool is_pci;
 	uint16_t vendor, product, subsystem_vendor, subsystem_product;
-	uint32_t class;		     /* 24 bits: class, subclass, interface */
+	uint32_t class;                /* 24 bits: class, subclass, interface */
 	char physfn[DEVICE_NAME_SIZE]; /* of a VF: its PF; "" = not a VF */
-	int vf_index;		     /* of a VF: its number under the PF from 0; -1 */
-	unsigned n_virtfns;	     /* of a PF: how many VFs exist now */
+	int vf_index;                  /* of a VF: its number under the PF from 0; -1 */
+	unsigned n_virtfns;            /* of a PF: how many VFs exist now */
 };
 TAILQ_HEAD(device_list, device);
 

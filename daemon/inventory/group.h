@@ -8,13 +8,13 @@
 
 /* Where the group's devices are. */
 enum binding {
-	BINDING_HOST,	   /* with the host's drivers, or none */
-	BINDING_TAKING,	   /* a take runs */
-	BINDING_TAKEN,	   /* every member leaves DMA alone, at least one is on VFIO */
+	BINDING_HOST,      /* with the host's drivers, or none */
+	BINDING_TAKING,    /* a take runs */
+	BINDING_TAKEN,     /* every member leaves DMA alone, at least one is on VFIO */
 	BINDING_RETURNING, /* a return runs */
-	BINDING_FAILED,	   /* a rollback or return failed; `failure` says what is left where */
-	BINDING_STUCK,	   /* a bind child hangs in the kernel; `failure` says at which step */
-	BINDING_GONE,	   /* the last member has left */
+	BINDING_FAILED,    /* a rollback or return failed; `failure` says what is left where */
+	BINDING_STUCK,     /* a bind child hangs in the kernel; `failure` says at which step */
+	BINDING_GONE,      /* the last member has left */
 };
 const char *binding_name(enum binding binding); /* "host"; as in org.vfiod.Broker */
 
@@ -29,7 +29,7 @@ const char *owner_name(enum owner owner);
 /* A reserved I/O virtual address range, from the group's reserved_regions. */
 struct reserved_region {
 	uint64_t first, last; /* inclusive */
-	char type[24];	      /* "direct", "direct-relaxable", "reserved", "msi" */
+	char type[24];        /* "direct", "direct-relaxable", "reserved", "msi" */
 };
 
 struct group {
@@ -45,7 +45,7 @@ struct group {
 
 	enum binding binding;
 	enum owner owner;
-	unsigned n_holds; /* group_hold(); the inventory's own */
+	unsigned n_holds;                /* group_hold(); the inventory's own */
 	char failure[REFUSAL_TEXT_SIZE]; /* why it is failed or stuck; else "" */
 };
 TAILQ_HEAD(group_list, group);

@@ -14,9 +14,9 @@
 #include <ev.h>
 
 enum inventory_event {
-	DEVICE_ADDED,	/* device, and its group already holds it */
+	DEVICE_ADDED,   /* device, and its group already holds it */
 	DEVICE_REMOVED, /* device is about to be freed; group->devices no longer holds it */
-	DEVICE_DRIVER,	/* device->driver has changed; `before` is the old one */
+	DEVICE_DRIVER,  /* device->driver has changed; `before` is the old one */
 	GROUP_ADDED,
 	GROUP_BINDING, /* group->binding has changed; `before` is the old name */
 	GROUP_OWNER,   /* group->owner has changed; likewise */
@@ -28,7 +28,7 @@ struct inventory_change {
 	enum inventory_event event;
 	struct group *group;   /* never NULL */
 	struct device *device; /* NULL for GROUP_* */
-	const char *before;    /* DEVICE_DRIVER ("" = none), GROUP_BINDING, GROUP_OWNER; else NULL */
+	const char *before; /* DEVICE_DRIVER ("" = none), GROUP_BINDING, GROUP_OWNER; else NULL */
 };
 
 struct inventory;

@@ -41,7 +41,8 @@ static void rescan_or_retry(struct inventory *inventory)
 
 /*
  * Both groups are looked at: the one that the device was in, and the one that its link names
- * now. Children (interfaces, disks) are in neither.
+ * now. Children (interfaces, disks) are in neither. A device that was moved ("move") stays in
+ * its group, whose members are read again: so its old path is found out without DEVPATH_OLD.
  */
 static void path_changed(struct inventory *inventory, const char *syspath)
 {
@@ -55,24 +56,6 @@ static void path_changed(struct inventory *inventory, const char *syspath)
 		sync_or_retry(inventory, now, syspath);
 	if (now < 0 && now != -ENOENT)
 		inventory_rescan_later(inventory, RETRY_SECONDS);
-}
-
-static void event_handle(struct inventory *inventory, struct udev_device *event)
-{
-	const char *syspath = udev_device_get_syspath(event);
-	const char *old = udev_device_get_property_value(event, "DEVPATH_OLD");
-
-	if (old) { /* of "move" */
-		_cleanup_free_ char *path = NULL;
-		if (asprintf(&path, "/sys%s", old) < 0) {
-			path = NULL;
-			inventory_rescan_later(inventory, RETRY_SECONDS);
-		} else {
-			path_changed(inventory, path);
-		}
-	}
-	if (syspath)
-		path_changed(inventory, syspath);
 }
 
 /*
@@ -105,7 +88,8 @@ static void monitor_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 			events_lost(inventory, errno);
 			return;
 		}
-		event_handle(inventory, event);
+		if (udev_device_get_syspath(event))
+			path_changed(inventory, udev_device_get_syspath(event));
 		udev_device_unref(event);
 	}
 }

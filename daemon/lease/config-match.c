@@ -8,6 +8,7 @@
 
 /* As the kernel names PCI devices: %04x:%02x:%02x.%d, and some domains have more digits (VMD). */
 #define ADDRESS_REGEX "([0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f][.][0-7]"
+#define BLANKS " \t"
 #define VF_MAX 65534  /* numbers from 0; TotalVFs has 16 bits */
 #define NODE_MAX 1023 /* NODES_SHIFT is 10 at most */
 
@@ -126,9 +127,8 @@ static int term_pf(struct parser *parser, struct match_term *term, const char *t
 		return fail_term(parser, "pci:pf=", text,
 			"ADDRESS of the PF, or ADDRESS,vf=N or ADDRESS,vf=FIRST-LAST (0 to 65534)");
 
-	_cleanup_free_ char *address = strndup(text, strcspn(text, ","));
-	if (!address)
-		return -ENOMEM;
+	char address[DEVICE_NAME_SIZE];
+	snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, ","), text);
 	return address_copy(&term->text, address, count(address, ':') == 2);
 }
 
@@ -221,18 +221,17 @@ int parse_match(struct parser *parser, const char *value, struct rule *rule)
 {
 	if (!*value)
 		return parser_fail_value(parser, value, "terms that begin with " TERMS_ALLOWED);
-	_cleanup_free_ char *copy = strdup(value);
 	/* In the rule from the start: config_free() frees what a failure leaves. */
-	struct match *match =
-		copy ? array_append(&rule->matches, &rule->n_matches, sizeof(*match)) : NULL;
-	if (!match)
+	struct match *match = array_append(&rule->matches, &rule->n_matches, sizeof(*match));
+	char *copy = match ? strdup(value) : NULL;
+	if (!copy)
 		return -ENOMEM;
 
-	char *rest = copy, *text;
-	while ((text = strsep(&rest, " \t"))) {
-		int r = *text ? parse_term(parser, text, match) : 0;
-		if (r != 0)
-			return r;
-	}
-	return 0;
+	int r = 0;
+	char *rest = copy;
+	const char *text;
+	while (r == 0 && (text = strsep(&rest, BLANKS)))
+		r = *text ? parse_term(parser, text, match) : 0;
+	free(copy);
+	return r;
 }

@@ -144,6 +144,21 @@ static int group_id(const char *name, char *buffer, size_t size, unsigned *id)
 	return found ? 0 : r ? r : -1;
 }
 
+/* With a buffer of `size` bytes: as above, and ERANGE if that is not enough. */
+static int name_id(enum allow_kind kind, const char *name, size_t size, unsigned *id)
+{
+	char *buffer = malloc(size);
+	if (!buffer)
+		return ENOMEM;
+	int r;
+	do
+		r = kind == ALLOW_USER ? user_id(name, buffer, size, id)
+				       : group_id(name, buffer, size, id);
+	while (r == EINTR);
+	free(buffer);
+	return r;
+}
+
 #define NAMES_BYTES_MAX (16U << 20) /* a group with a million members; then something is wrong */
 
 static int resolve(struct parser *parser, const char *name, enum allow_kind kind, unsigned *id)
@@ -161,15 +176,8 @@ static int resolve(struct parser *parser, const char *name, enum allow_kind kind
 	}
 
 	int r = ERANGE;
-	for (size_t size = 4096; r == ERANGE && size <= NAMES_BYTES_MAX; size *= 4) {
-		_cleanup_free_ char *buffer = malloc(size);
-		if (!buffer)
-			return -ENOMEM;
-		do
-			r = kind == ALLOW_USER ? user_id(name, buffer, size, id)
-					       : group_id(name, buffer, size, id);
-		while (r == EINTR);
-	}
+	for (size_t size = 4096; r == ERANGE && size <= NAMES_BYTES_MAX; size *= 4)
+		r = name_id(kind, name, size, id);
 	switch (r) {
 	case 0:
 		return 0;

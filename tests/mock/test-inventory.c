@@ -573,6 +573,21 @@ static void test_stale_events(void **state)
 	check_true(host);
 }
 
+static void test_move(void **state)
+{
+	struct host *host = *state;
+	_cleanup_free_ char *a = testbed_add(host->bed, "platform", "a.dma", NULL, 7, "pl330");
+	free(testbed_add(host->bed, "platform", "b.dma", NULL, 7, "pl330"));
+
+	host_watch(host);
+	_cleanup_free_ char *moved = testbed_move(host->bed, a, "c.dma");
+	host_turn(host);
+	assert_string_equal(host->told, "deviceRemoved deviceAdded");
+	assert_null(find(host, "a.dma"));
+	assert_string_equal(find(host, "c.dma")->driver, "pl330");
+	check_true(host);
+}
+
 /* With udevd its events are listened to, which come when its rules have run. */
 static void test_udevd(void **state)
 {
@@ -950,6 +965,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_find, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_udevd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transaction_states, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_number_reused, setup, teardown),

@@ -251,6 +251,23 @@ void testbed_remove(struct testbed *bed, const char *syspath)
 	umockdev_testbed_remove_device(bed->mock, syspath);
 }
 
+char *testbed_move(struct testbed *bed, const char *syspath, const char *name)
+{
+	int group = group_of(bed, syspath);
+	char *moved = format("/sys/devices/%s", name);
+	_cleanup_free_ char *from = real(bed, syspath);
+	_cleanup_free_ char *to = real(bed, moved);
+	_cleanup_free_ char *member = format(
+		"%s/kernel/iommu_groups/%d/devices/%s", bed->sys, group, strrchr(syspath, '/') + 1);
+	_cleanup_free_ char *to_device = format("../../../../devices/%s", name);
+
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(unlink(member), 0);
+	assert_int_equal(symlink(to_device, member), 0); /* the link keeps its name */
+	testbed_send(bed, moved, "move");
+	return moved;
+}
+
 void testbed_set_attribute(
 	struct testbed *bed, const char *syspath, const char *name, const char *value)
 {

@@ -24,7 +24,7 @@ static inline int bench_setup(void **state)
 {
 	struct config_bench *bench = calloc(1, sizeof(*bench));
 	assert_non_null(bench);
-	strcpy(bench->directory, "/tmp/vfiod-config-XXXXXX");
+	snprintf(bench->directory, sizeof(bench->directory), "/tmp/vfiod-config-XXXXXX");
 	assert_non_null(mkdtemp(bench->directory));
 	snprintf(bench->main, sizeof(bench->main), "%s/vfiod.conf", bench->directory);
 	*state = bench;
@@ -113,3 +113,22 @@ static inline struct config *bench_accepts(void **state, const char *text)
 		fail_msg("'%s'", bench->refusal.text);
 	return bench->config;
 }
+
+/* Writes `text` to a file, reads it as a configuration, removes it. */
+static inline struct config *config_of(const char *text)
+{
+	char path[64] = "/tmp/vfiod-policy-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	struct config *config = NULL;
+	struct refusal refusal = { 0 };
+	int r = config_read(path, &config, &refusal);
+	unlink(path);
+	if (r != 0)
+		fail_msg("%s", refusal.text);
+	return config;
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, bench_setup, bench_teardown)

@@ -5,14 +5,11 @@
 
 static void test_line_length(void **state)
 {
-	/* "match = numa:0 numa:0 …", the last term at the end of the line: seen whole or not at
+	/* "match = numa:0 … numa:12", the last term at the end of the line: seen whole or not at
 	 * all. */
-	static const char tail[] = " numa:12";
 	for (size_t length = 197; length <= 203; length++) {
 		char line[256], text[300];
-		memset(line, ' ', length);
-		memcpy(line, "match = numa:0", 14);
-		strcpy(line + length - strlen(tail), tail);
+		snprintf(line, sizeof(line), "match = numa:0%*s", (int)length - 14, "numa:12");
 		for (int newline = 0; newline <= 1; newline++) {
 			snprintf(text, sizeof(text), "[rule r]\n%s%s", line, newline ? "\n" : "");
 			if (length > 199) {
@@ -64,11 +61,10 @@ static void test_section_length(void **state)
 static void test_key_length(void **state)
 {
 	/* libinih keeps 49 bytes of a key for continuation lines: there are none here. */
-	char text[160] = RULE, key[101];
+	char text[160], key[101];
 	memset(key, 'k', 100);
 	key[100] = '\0';
-	strcat(text, key);
-	strcat(text, " = 1\n");
+	snprintf(text, sizeof(text), RULE "%s = 1\n", key);
 	char part[128];
 	snprintf(part, sizeof(part), "unknown key '%s' in [rule r]", key);
 	bench_refuses(state, text, 3, part);
@@ -162,14 +158,14 @@ static void test_line_numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_line_length, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_section_length, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_key_length, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_comments, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_indented, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_shape, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_characters, bench_setup, bench_teardown),
-		cmocka_unit_test_setup_teardown(test_line_numbers, bench_setup, bench_teardown),
+		TEST(test_line_length),
+		TEST(test_section_length),
+		TEST(test_key_length),
+		TEST(test_comments),
+		TEST(test_indented),
+		TEST(test_shape),
+		TEST(test_characters),
+		TEST(test_line_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

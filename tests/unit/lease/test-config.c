@@ -468,92 +468,6 @@ static void test_subjects(void **state)
 	assert_int_equal(bench_read(bench), -ENOMEM);
 }
 
-static void test_match_terms(void **state)
-{
-	const struct config *config = bench_accepts(state,
-		"[rule r]\n"
-		"match = pci:address=0000:3B:00.0\nmatch = pci:address=1f:1f.7\n"
-		"match = pci:id=10DE:*\nmatch = pci:class=0C03FE\n"
-		"match = pci:pf=10000:3b:00.0\nmatch = pci:pf=3b:00.1,vf=0-65534\n"
-		"match = pci:pf=3b:00.1,vf=9\nmatch = bus:fsl-mc=dp*\n"
-		"match = udev:tag=my-tag udev:property=.A-b_1=x=y\nmatch = numa:1023\n");
-	assert_int_equal(config->rules[0].n_matches, 10);
-	const struct match *m = config->rules[0].matches;
-	assert_string_equal(m[0].terms[0].text, "0000:3b:00.0");
-	assert_string_equal(m[1].terms[0].text, "0000:1f:1f.7");
-	assert_int_equal(m[2].terms[0].vendor, 0x10de);
-	assert_int_equal(m[2].terms[0].product, ID_ANY);
-	assert_string_equal(m[3].terms[0].text, "0c03fe");
-	assert_string_equal(m[4].terms[0].text, "10000:3b:00.0");
-	assert_int_equal(m[4].terms[0].first, 0);
-	assert_true(m[4].terms[0].last == UINT_MAX);
-	assert_string_equal(m[5].terms[0].text, "0000:3b:00.1");
-	assert_int_equal(m[5].terms[0].last, 65534);
-	assert_int_equal(m[6].terms[0].first, 9);
-	assert_int_equal(m[6].terms[0].last, 9);
-	assert_string_equal(m[7].terms[0].text, "fsl-mc");
-	assert_string_equal(m[7].terms[0].value, "dp*");
-	assert_int_equal(m[8].n_terms, 2);
-	assert_string_equal(m[8].terms[1].text, ".A-b_1");
-	assert_string_equal(m[8].terms[1].value, "x=y");
-	assert_int_equal(m[9].terms[0].first, 1023);
-}
-
-static void test_bad_terms(void **state)
-{
-	static const char *const addresses[] = { "", "*", "3b", "3b:00", "3b:00.8", "3b:20.0",
-		"3b:0.0", "b:00.0", "03b:00.0", "000:3b:00.0", "000000000:3b:00.0", "0000:00.0",
-		"0000:3b:00.00", "3g:00.0", "3b:00.0,", "0000:3b:00.0:*", "3[b:00.*", "3[]:00.*",
-		"[[:digit:]]3:00.0", "3b/*", "000:*", "?:*", "0000:3?.0" };
-	static const char *const ids[] = { "", "10de", "10de:", ":2704", "10de:270", "10de:27044",
-		"0x10de:2704", "10dg:2704", "10d?:2704", "10de:2704:", "**:*" };
-	static const char *const classes[] = { "", "0", "020", "02000", "0200000", "0x02", "02*",
-		"0g" };
-	static const char *const pfs[] = { "", "3b:*", "3b:00", "3b:00.0,",
-		"3b:00.0,vf=", "3b:00.0,vf=1-0", "3b:00.0,vf=-1", "3b:00.0,vf=0-",
-		"3b:00.0,vf=0-65535", "3b:00.0,vf=65535", "3b:00.0,vf=0-99999",
-		"3b:00.0,vf=0-100000", "3b:00.0,pf=0", "3b:00.0,vf=1,vf=2", "3b:00.0,vf=a" };
-	static const char *const buses[] = { "", "=a", "a b=", "pci=", "pci:id",
-		"abcdefghijabcdefghijabcdefghijab" };
-	static const char *const tags[] = { "", "a:b", "a*" };
-	static const char *const properties[] = { "", "A", "A=", "=b", "A*=b" };
-	static const char *const nodes[] = { "", "1024", "-1", "a", "1-2", "00001" };
-	static const char *const others[] = { "pci", "pci:", "pci:vendor=8086", "address=3b:00.0",
-		"udev:TAG=vfio", "PCI:id=8086:100e", "pci:driver=e1000", "group:7" };
-#define CASES(prefix, list, allowed)                                                               \
-	{                                                                                          \
-		prefix, list, ARRAY_SIZE(list), allowed                                            \
-	}
-	const struct {
-		const char *prefix;
-		const char *const *list;
-		size_t n;
-		const char *allowed;
-	} cases[] = {
-		CASES("pci:address=", addresses, "[DOMAIN:]BUS:DEVICE.FUNCTION"),
-		CASES("pci:id=", ids, "VENDOR:PRODUCT of four hexadecimal digits each, or *"),
-		CASES("pci:class=", classes, "2, 4 or 6 hexadecimal digits"),
-		CASES("pci:pf=", pfs, "ADDRESS of the PF, or ADDRESS,vf=N"),
-		CASES("bus:", buses, "allowed: "),
-		CASES("udev:tag=", tags, "the name of a tag"),
-		CASES("udev:property=", properties, "KEY=PATTERN"),
-		CASES("numa:", nodes, "the number of a node, 0 to 1023"),
-		CASES("", others, "terms that begin with pci:address=, pci:id=, pci:class=, "),
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		for (size_t j = 0; j < cases[i].n; j++) {
-			char text[160];
-			/* As the second term of the second line. */
-			snprintf(text, sizeof(text), RULE "match = numa:0 %s%s\n", cases[i].prefix,
-				cases[i].list[j]);
-			bench_refuses(state, text, 3, cases[i].allowed);
-		}
-	}
-	bench_refuses(state, "[rule r]\nmatch =\n", 2, "'' is no value for match; allowed: terms");
-	/* Bounds from the other side. */
-	bench_accepts(state, "[rule r]\nmatch = bus:abcdefghijabcdefghijabcdefghija\n");
-}
-
 static void test_every_allocation_fails(void **state)
 {
 	struct config_bench *bench = *state;
@@ -646,8 +560,6 @@ static void test_example_of_the_design(void **state)
 	assert_true(config->rules[1].stay);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, bench_setup, bench_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -664,8 +576,6 @@ int main(void)
 		TEST(test_switches),
 		TEST(test_account_and_driver),
 		TEST(test_subjects),
-		TEST(test_match_terms),
-		TEST(test_bad_terms),
 		TEST(test_every_allocation_fails),
 		TEST(test_shipped_file),
 		TEST(test_example_of_the_design),

@@ -1,0 +1,301 @@
+/* The parent's side of a bind job, on the loop. */
+#include "daemon/bind/job.h"
+
+#include "daemon/base/util.h"
+#include "daemon/bind/job-wire.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+struct job {
+	struct ev_loop *loop;
+	enum job_kind kind;
+	struct plan *plan;
+	struct job_listener listener;
+	void *userdata;
+	pid_t pid;
+	int socket;
+	int pidfd;
+	ev_io readable; /* of the socket */
+	ev_io ended;    /* of the pidfd */
+	ev_timer deadline;
+	double deadline_seconds;
+	bool is_ready; /* JOB_TAKE: waits for job_go() */
+	bool has_gone; /* the child was told to go */
+	bool is_done;  /* the child has said how it ended */
+	enum bind_step step;
+	int member;
+	/* What it said, for the listener. */
+	int result;
+	int group_fd;
+	struct refusal refusal;
+};
+
+static void deadline_start(struct job *job)
+{
+	if (job->deadline_seconds <= 0)
+		return;
+	ev_timer_stop(job->loop, &job->deadline);
+	/* Since now, not since the loop last looked at the clock. */
+	ev_now_update(job->loop);
+	ev_timer_set(&job->deadline, job->deadline_seconds, 0);
+	ev_timer_start(job->loop, &job->deadline);
+}
+
+static struct plan_member *member_of(const struct job *job, const struct record *record)
+{
+	return record->member >= 0 && (size_t)record->member < job->plan->n_members
+		       ? &job->plan->members[record->member]
+		       : NULL;
+}
+
+/* 0 or -EPROTO. */
+static int job_note(struct job *job, const struct record *record)
+{
+	struct plan_member *member = member_of(job, record);
+
+	if (record->member >= 0 && !member)
+		return -EPROTO;
+	switch (record->kind) {
+	case RECORD_STEP:
+		job->step = (enum bind_step)record->step;
+		job->member = record->member;
+		return 0;
+	case RECORD_KNOWN:
+		if (!member)
+			return -EPROTO;
+		memcpy(member->host_driver, record->host_driver, sizeof(member->host_driver));
+		memcpy(member->host_override, record->host_override, sizeof(member->host_override));
+		member->known = true;
+		return 0;
+	case RECORD_READY:
+		if (job->kind != JOB_TAKE || job->is_ready)
+			return -EPROTO;
+		job->is_ready = true;
+		return 0;
+	case RECORD_DONE:
+		job->is_done = true;
+		job->result = record->result;
+		job->refusal = record->refusal;
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Takes one record in: its kind, or 0 when there is none for now, or no more. */
+static int job_receive(struct job *job)
+{
+	struct record record;
+	int fd;
+
+	int r = record_receive(job->socket, &record, &fd, MSG_DONTWAIT);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == 1)
+		r = job_note(job, &record);
+	else if (r == 0)
+		r = -ECHILD; /* closed: the rest is the pidfd's to tell */
+	if (fd >= 0 && r == 0 && job->group_fd < 0)
+		job->group_fd = steal_fd(&fd);
+	if (fd >= 0)
+		close(fd);
+	/* A success without what it is about. */
+	if (job->is_done && job->result == 0 && job->kind != JOB_RETURN && job->group_fd < 0)
+		r = -EPROTO;
+	if (r == 0)
+		return record.kind;
+	ev_io_stop(job->loop, &job->readable);
+	if (r != -ECHILD) {
+		job->is_done = true;
+		job->result = r;
+		refuse(&job->refusal, REFUSAL_SYSTEM,
+			"what the bind child of group %d said could not be received",
+			job->plan->group);
+		job->refusal.errnum = -r;
+	}
+	return 0;
+}
+
+/* One record a call: the listener may free the job. */
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)revents;
+	struct job *job = watcher->data;
+
+	if (job_receive(job) != RECORD_READY)
+		return;
+	/* From here on it is the caller whom the child waits for. */
+	ev_timer_stop(loop, &job->deadline);
+	job->listener.ready(job, job->userdata);
+}
+
+static void refuse_silence(struct job *job)
+{
+	const char *device;
+	enum bind_step step = job_step(job, &device);
+
+	job->result = -ECHILD;
+	refuse(&job->refusal, REFUSAL_SYSTEM,
+		"the bind child of group %d was killed at step %s%s%s", job->plan->group,
+		bind_step_name(step), *device ? " of " : "", device);
+	job->refusal.group = job->plan->group;
+	job->refusal.step = step;
+	job->refusal.errnum = ECHILD;
+	string_copy(job->refusal.device, sizeof(job->refusal.device), device);
+}
+
+static void on_ended(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)revents;
+	struct job *job = watcher->data;
+	siginfo_t ignored;
+
+	/* ECHILD is fine: libev's default loop reaps every child that ends (ev_child, libev(3)). */
+	waitid(P_PIDFD, (id_t)job->pidfd, &ignored, WEXITED | WNOHANG);
+	while (ev_is_active(&job->readable) && job_receive(job) != 0)
+		;
+	ev_io_stop(loop, &job->readable);
+	ev_io_stop(loop, &job->ended);
+	ev_timer_stop(loop, &job->deadline);
+	if (!job->is_done)
+		refuse_silence(job);
+
+	/* Copies: the listener may free the job and still look at them. */
+	struct refusal refusal = job->refusal;
+	int result = job->result, group_fd = steal_fd(&job->group_fd);
+	job->listener.done(job, result, &group_fd, &refusal, job->userdata);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct job *job = timer->data;
+	const char *device;
+	enum bind_step step = job_step(job, &device);
+
+	if (job->listener.late)
+		job->listener.late(job, step, device, job->userdata);
+}
+
+/* No signal may run a handler of the loop's in the child, so none comes before it is ready. */
+static int fork_child(const struct job *job, const struct sysfs_ops *ops, int socket)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid_t pid = fork();
+	if (pid == 0)
+		job_child(job->kind, job->plan, ops, socket);
+	int error = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid < 0 ? -error : pid;
+}
+
+static void tell_go(struct job *job)
+{
+	struct record record = { .kind = RECORD_GO, .member = -1 };
+
+	job->has_gone = true;
+	/* A child that has died meanwhile is told by its pidfd. */
+	record_send(job->socket, &record, -1, MSG_DONTWAIT);
+	deadline_start(job);
+}
+
+int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata, struct job **job)
+{
+	int pair[2];
+
+	*job = NULL;
+	struct job *made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	*made = (struct job){
+		.loop = loop,
+		.kind = kind,
+		.plan = plan,
+		.listener = *listener,
+		.userdata = userdata,
+		.socket = -1,
+		.pidfd = -1,
+		.deadline_seconds = deadline_seconds,
+		.member = -1,
+		.group_fd = -1,
+	};
+	ev_init(&made->readable, on_readable);
+	ev_init(&made->ended, on_ended);
+	ev_init(&made->deadline, on_deadline);
+	made->readable.data = made->ended.data = made->deadline.data = made;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		int r = -errno;
+		job_free(made);
+		return r;
+	}
+	made->socket = pair[0];
+	int r = fork_child(made, ops, pair[1]);
+	close(pair[1]);
+	/* Not reaped before we are back in the loop: the pid is still this child's. */
+	if (r > 0) {
+		made->pid = r;
+		made->pidfd = pidfd_open(made->pid, 0);
+		r = made->pidfd < 0 ? -errno : 0;
+	}
+	if (r < 0) {
+		job_free(made); /* the child, if there is one, waits for GO, and ends */
+		return r;
+	}
+	ev_io_set(&made->readable, made->socket, EV_READ);
+	ev_io_set(&made->ended, made->pidfd, EV_READ);
+	ev_io_start(loop, &made->readable);
+	ev_io_start(loop, &made->ended);
+	if (kind == JOB_TAKE)
+		deadline_start(made);
+	else
+		tell_go(made);
+	*job = made;
+	return 0;
+}
+
+void job_go(struct job *job)
+{
+	if (!job->has_gone)
+		tell_go(job);
+}
+
+/* Closing the socket is what tells a child that waits; one that works does not look at it. */
+struct job *job_free(struct job *job)
+{
+	if (!job)
+		return NULL;
+	ev_io_stop(job->loop, &job->readable);
+	ev_io_stop(job->loop, &job->ended);
+	ev_timer_stop(job->loop, &job->deadline);
+	if (job->socket >= 0)
+		close(job->socket);
+	if (job->pidfd >= 0)
+		close(job->pidfd);
+	if (job->group_fd >= 0)
+		close(job->group_fd);
+	free(job);
+	return NULL;
+}
+
+pid_t job_pid(const struct job *job)
+{
+	return job->pid;
+}
+
+enum bind_step job_step(const struct job *job, const char **device)
+{
+	*device = job->member >= 0 ? job->plan->members[job->member].name : "";
+	return job->step;
+}
