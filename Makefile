@@ -126,8 +126,8 @@ $(BUILD)/org.vfiod.7: $(BUILD)/varlink2mdoc $(INTERFACES)
 	$(BUILD)/varlink2mdoc $(INTERFACES) >$@.tmp && mv $@.tmp $@
 
 # --- tests --------------------------------------------------------------------
-# tests/unit/ROOM/test-x.c links ROOM and what is below it; tests/mock/test-x.c
-# links the daemon's rooms and runs under umockdev-wrapper.
+# tests/unit/ROOM/test-x.c links the other files there, ROOM, and what is below it;
+# tests/mock/test-x.c links the daemon's rooms and runs under umockdev-wrapper.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test-*.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 MOCK_SRC := $(sort $(wildcard tests/mock/test-*.c))
@@ -135,10 +135,11 @@ MOCK_BIN := $(MOCK_SRC:%.c=$(BUILD)/%)
 # What the mock tests share: every other file there.
 MOCK_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MOCK_SRC),$(sort $(wildcard tests/mock/*.c))))
 
+unit_helpers = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/$(1)/*.c))))
 define unit_rules
-$(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call libs_below,$(1))
+$(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call unit_helpers,$(1)) $(call libs_below,$(1))
 	$$(call say,LD)
-	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
+	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call unit_rules,$(r))))
 

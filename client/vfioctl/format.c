@@ -28,8 +28,11 @@ static size_t character_length(const unsigned char *text)
 			return 0;
 	if (text[0] == 0xc2 && text[1] < 0xa0)
 		return 0; /* C1: U+009B starts a control sequence */
-	if (text[0] == 0xe2 && text[1] == 0x80 && (text[2] == 0xae || text[2] == 0xad))
-		return 0; /* overrides of direction: the line would read differently */
+	/* U+202A–202E, U+2066–2069 change the direction: the line would read differently. */
+	if (text[0] == 0xe2 && text[1] == 0x80 && text[2] >= 0xaa && text[2] <= 0xae)
+		return 0;
+	if (text[0] == 0xe2 && text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9)
+		return 0;
 	return length;
 }
 

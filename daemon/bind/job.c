@@ -24,7 +24,7 @@ struct job {
 	ev_io ended;    /* of the pidfd */
 	ev_timer deadline;
 	double deadline_seconds;
-	bool is_ready; /* JOB_TAKE: waits for job_go() */
+	bool is_ready; /* JOB_TAKE: inspected, waits for job_go() */
 	bool has_gone; /* the child was told to go */
 	bool is_done;  /* the child has said how it ended */
 	enum bind_step step;
@@ -259,15 +259,13 @@ int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	ev_io_start(loop, &made->ended);
 	if (kind == JOB_TAKE)
 		deadline_start(made);
-	else
-		tell_go(made);
 	*job = made;
 	return 0;
 }
 
 void job_go(struct job *job)
 {
-	if (!job->has_gone)
+	if ((job->kind != JOB_TAKE || job->is_ready) && !job->has_gone)
 		tell_go(job);
 }
 

@@ -7,7 +7,8 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   RETURN and OPEN go without waiting: ready is not called.
+ *   RETURN and OPEN inspect nothing, ready is not called: job_new(), journal, job_go() at once.
+ *   So the journal holds the child's pid before its first write, whatever the kind of job.
  */
 #pragma once
 
@@ -29,7 +30,9 @@ struct job_listener {
 	/*
 	 * The end, exactly once, after which the job may be freed (also from within). result 0:
 	 * *group_fd (TAKE, OPEN) is the listener's to keep or close. REFUSED: see refusal.
-	 * Negative: the child could not be run or died without a word (-ECHILD, text in refusal).
+	 * Negative: the child died without a word (-ECHILD), or what it said was lost (-EMFILE: no
+	 * room for the fd); text in refusal. Then nobody knows how far it came: a RETURN finds out.
+	 * What the pointers point to outlives a job_free() from within.
 	 */
 	void (*done)(struct job *job, int result, int *group_fd, const struct refusal *refusal,
 		void *userdata);

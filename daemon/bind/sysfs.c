@@ -85,7 +85,7 @@ static int vfio_group_viable(void *userdata, int group_fd)
 
 	if (ioctl(group_fd, VFIO_GROUP_GET_STATUS, &status) < 0)
 		return -errno;
-	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 1 : 0;
+	return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
 }
 
 static void vfio_close_group(void *userdata, int group_fd)

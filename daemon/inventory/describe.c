@@ -50,15 +50,15 @@ static bool is_legal_form(const char *word, size_t length)
 }
 
 /*
- * "Intel Corporation" → "Intel", "Broadcom Inc. and subsidiaries" → "Broadcom",
- * "Advanced Micro Devices, Inc. [AMD/ATI]" → "AMD/ATI". In place; returns its start.
+ * The part of a vendor's name that people use: "Intel" of "Intel Corporation", "Broadcom" of
+ * "Broadcom Inc. and subsidiaries", "AMD/ATI" of "Advanced Micro Devices, Inc. [AMD/ATI]".
  */
-static char *vendor_shorten(char *vendor)
+static const char *vendor_short(const char *vendor, size_t *size)
 {
 	size_t length = strlen(vendor);
-	char *bracket = strrchr(vendor, '[');
+	const char *bracket = strrchr(vendor, '[');
 	if (bracket && length > 0 && vendor[length - 1] == ']' && bracket[1] != ']') {
-		vendor[length - 1] = '\0';
+		*size = (size_t)(vendor + length - bracket) - 2;
 		return bracket + 1;
 	}
 
@@ -72,24 +72,21 @@ static char *vendor_shorten(char *vendor)
 			break;
 		length = start;
 	}
-	vendor[length] = '\0';
+	*size = length;
 	return vendor;
 }
 
 char *device_describe(const char *vendor, const char *model)
 {
-	_cleanup_free_ char *copy = strdup(vendor ? vendor : "");
+	size_t length;
+	const char *maker = vendor_short(vendor ? vendor : "", &length);
 	char *text = NULL;
-	if (!copy)
-		return NULL;
 
-	const char *maker = vendor_shorten(copy);
-	size_t length = strlen(maker);
 	if (!model || *model == '\0')
-		text = strdup(maker);
+		text = strndup(maker, length);
 	else if (length == 0 || (strncmp(model, maker, length) == 0 && model[length] == ' '))
 		text = strdup(model);
-	else if (asprintf(&text, "%s %s", maker, model) < 0)
+	else if (asprintf(&text, "%.*s %s", (int)length, maker, model) < 0)
 		text = NULL;
 	if (text)
 		make_printable(text);

@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Most of a function's size here is uthash's macros.
+ * NOLINTBEGIN(readability-function-size) */
+
 int index_add_group(struct inventory *inventory, struct group *group)
 {
 	struct group *before = TAILQ_LAST(&inventory->groups, group_list);
@@ -57,3 +60,28 @@ void index_remove_device(struct inventory *inventory, struct device *device)
 	TAILQ_REMOVE(&device->group->devices, device, of_group);
 	device->group->n_devices--;
 }
+
+size_t inventory_n_groups(const struct inventory *inventory)
+{
+	return HASH_CNT(by_number, inventory->by_number);
+}
+
+size_t inventory_n_devices(const struct inventory *inventory)
+{
+	return HASH_CNT(by_syspath, inventory->devices);
+}
+
+struct group *inventory_group(struct inventory *inventory, int number)
+{
+	struct group *group;
+	HASH_FIND(by_number, inventory->by_number, &number, sizeof(number), group);
+	return group;
+}
+
+struct device *inventory_device(struct inventory *inventory, const char *syspath)
+{
+	struct device *device;
+	HASH_FIND(by_syspath, inventory->devices, syspath, strlen(syspath), device);
+	return device;
+}
+/* NOLINTEND(readability-function-size) */

@@ -34,11 +34,12 @@ struct inventory {
  */
 int inventory_new_at(
 	struct ev_loop *loop, const char *udev_directory, struct inventory **inventory);
-struct device *inventory_device(struct inventory *inventory, const char *syspath); /* NULL */
 void inventory_tell(struct inventory *inventory, enum inventory_event event, struct group *group,
 	struct device *device, const char *before);
 
-/* index.c: into the lists and tables, and out of them. 0 or -ENOMEM, then nothing has changed. */
+/* index.c */
+struct device *inventory_device(struct inventory *inventory, const char *syspath); /* NULL */
+/* Into the lists and tables, and out of them. 0 or -ENOMEM, then nothing has changed. */
 int index_add_group(struct inventory *inventory, struct group *group);
 void index_remove_group(struct inventory *inventory, struct group *group);
 int index_add_device(struct inventory *inventory, struct group *group, struct device *device);

@@ -143,30 +143,6 @@ struct group_list *inventory_groups(struct inventory *inventory)
 	return &inventory->groups;
 }
 
-size_t inventory_n_groups(const struct inventory *inventory)
-{
-	return HASH_CNT(by_number, inventory->by_number);
-}
-
-size_t inventory_n_devices(const struct inventory *inventory)
-{
-	return HASH_CNT(by_syspath, inventory->devices);
-}
-
-struct group *inventory_group(struct inventory *inventory, int number)
-{
-	struct group *group;
-	HASH_FIND(by_number, inventory->by_number, &number, sizeof(number), group);
-	return group;
-}
-
-struct device *inventory_device(struct inventory *inventory, const char *syspath)
-{
-	struct device *device;
-	HASH_FIND(by_syspath, inventory->devices, syspath, strlen(syspath), device);
-	return device;
-}
-
 const char *inventory_iommu(const struct inventory *inventory)
 {
 	return inventory->iommu;

@@ -8,22 +8,22 @@
 #include "daemon/base/refusal.h"
 
 enum match_kind {
-	MATCH_ADDRESS,	/* pci:address=0000:01:00.0 (a shell pattern: 0000:3b:*) */
-	MATCH_ID,	/* pci:id=10de:2704, 10de:* */
-	MATCH_CLASS,	/* pci:class=0200 (a prefix of the six digits) */
-	MATCH_PF,	/* pci:pf=0000:3b:00.0,vf=0-63 */
-	MATCH_BUS,	/* bus:platform, bus:mdev=<name pattern> */
-	MATCH_TAG,	/* udev:tag=vfio */
+	MATCH_ADDRESS,  /* pci:address=0000:01:00.0 (a shell pattern: 0000:3b:*) */
+	MATCH_ID,       /* pci:id=10de:2704, 10de:* */
+	MATCH_CLASS,    /* pci:class=0200 (a prefix of the six digits) */
+	MATCH_PF,       /* pci:pf=0000:3b:00.0,vf=0-63 */
+	MATCH_BUS,      /* bus:platform, bus:mdev=<name pattern> */
+	MATCH_TAG,      /* udev:tag=vfio */
 	MATCH_PROPERTY, /* udev:property=KEY=pattern */
-	MATCH_NUMA,	/* numa:1 */
+	MATCH_NUMA,     /* numa:1 */
 };
 
 /* One `match =` line: terms separated by blanks, all of which must hold. */
 struct match_term {
 	enum match_kind kind;
-	char *text;	 /* pattern, tag, bus … as the kind needs; owned */
-	char *value;	 /* second pattern (MATCH_PROPERTY value, MATCH_BUS name) or NULL; owned */
-	unsigned first, last; /* MATCH_PF: VF range, inclusive; MATCH_NUMA: first */
+	char *text;  /* pattern, tag, bus … as the kind needs; owned */
+	char *value; /* second pattern (MATCH_PROPERTY value, MATCH_BUS name) or NULL; owned */
+	unsigned first, last;     /* MATCH_PF: VF range, inclusive; MATCH_NUMA: first */
 	unsigned vendor, product; /* MATCH_ID; ID_ANY = any */
 };
 #define ID_ANY 0x10000u
@@ -40,8 +40,8 @@ enum allow_kind {
 };
 struct allow {
 	enum allow_kind kind;
-	unsigned id;	/* uid or gid, resolved when the file is read */
-	char *pattern;	/* ALLOW_UNIT; owned */
+	unsigned id;   /* uid or gid, resolved when the file is read */
+	char *pattern; /* ALLOW_UNIT; owned */
 };
 
 struct rule {
@@ -52,11 +52,11 @@ struct rule {
 	size_t n_matches;
 	struct allow *allows; /* any of them; none = nobody but administrators' take */
 	size_t n_allows;
-	char *account; /* "uid", "lease", "unit" or a name; NULL = uid */
-	char *driver;  /* NULL = the bus's */
+	char *account;    /* "uid", "lease", "unit" or a name; NULL = uid */
+	char *driver;     /* NULL = the bus's */
 	bool whole_group; /* covers every member of a group of which it matches one */
-	bool stay;	  /* at the end of a lease: stay taken (return = no) */
-	bool force;	  /* past the guard */
+	bool stay;        /* at the end of a lease: stay taken (return = no) */
+	bool force;       /* past the guard */
 };
 
 struct config {

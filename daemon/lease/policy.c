@@ -85,11 +85,12 @@ static bool rule_matches(const struct rule *rule, const struct device *device)
 static const struct device *rule_matched_member(
 	const struct rule *rule, const struct device *device)
 {
+	if (!device->group)
+		return NULL;
 	const struct device *member;
-	if (device->group)
-		TAILQ_FOREACH (member, &device->group->devices, of_group)
-			if (rule_matches(rule, member))
-				return member;
+	TAILQ_FOREACH (member, &device->group->devices, of_group)
+		if (rule_matches(rule, member))
+			return member;
 	return NULL;
 }
 

@@ -17,9 +17,9 @@ bool match_holds(const struct match *match, const struct device *device);
 bool policy_is_admin(const struct config *config, const struct subject *subject);
 
 struct verdict {
-	const struct rule *rule; /* first covering rule of the first member that needs one; borrowed,
-				    NULL for an administrator without a rule */
-	bool stay;		 /* any covering rule says so */
+	const struct rule *rule; /* first covering rule of the first member that needs one;
+				    borrowed, NULL for an administrator without a rule */
+	bool stay;               /* any covering rule says so */
 };
 
 /*

@@ -13,8 +13,8 @@ struct subject {
 	gid_t *groups; /* supplementary; owned */
 	size_t n_groups;
 	pid_t pid;
-	char unit[256];	   /* systemd unit of the process, "dpdk.service"; "" = none or unknown */
-	char command[16];  /* comm, for people */
+	char unit[256];   /* systemd unit of the process, "dpdk.service"; "" = none or unknown */
+	char command[16]; /* comm, for people */
 };
 
 int subject_copy(struct subject *to, const struct subject *from); /* 0 or -ENOMEM */

@@ -101,6 +101,11 @@ EXPORTED struct udev_device *udev_monitor_receive_device(struct udev_monitor *mo
 		faults.n_events++;
 		return udev_device_ref(faults.endless);
 	}
+	if (faults.events == EVENTS_OVERRUN) {
+		faults.events = EVENTS_ARRIVE;
+		errno = ENOBUFS;
+		return NULL;
+	}
 	event = NEXT(udev_monitor_receive_device)(monitor);
 	if (event)
 		faults.n_events++;
@@ -110,8 +115,6 @@ EXPORTED struct udev_device *udev_monitor_receive_device(struct udev_monitor *mo
 		return event;
 	for (; event; event = NEXT(udev_monitor_receive_device)(monitor))
 		udev_device_unref(event);
-	errno = faults.events == EVENTS_OVERRUN ? ENOBUFS : EAGAIN;
-	if (faults.events == EVENTS_OVERRUN)
-		faults.events = EVENTS_ARRIVE;
+	errno = EAGAIN;
 	return NULL;
 }

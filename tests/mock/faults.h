@@ -15,7 +15,7 @@ bool faults_struck(void);
 enum event_fault {
 	EVENTS_ARRIVE,
 	EVENTS_VANISH,  /* are read and lost, silently: as if there had been none */
-	EVENTS_OVERRUN, /* are lost, and the next reading says ENOBUFS, once; then EVENTS_ARRIVE */
+	EVENTS_OVERRUN, /* the next reading says ENOBUFS, once; then EVENTS_ARRIVE */
 	EVENTS_ENDLESS, /* the next event comes again and again */
 };
 void faults_set_events(enum event_fault fault);

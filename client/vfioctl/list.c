@@ -1,0 +1,182 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/vfioctl/format.h"
+#include "client/vfioctl/table.h"
+#include "client/vfioctl/vfioctl.h"
+
+struct listing {
+	struct json_object *groups; /* an array; owned */
+	int64_t total;
+};
+
+/* One group a reply; where there is none to list, one reply without a group. */
+static int listing_add(const char *parameters, int *fds, size_t n_fds, void *userdata)
+{
+	struct listing *listing = userdata;
+	struct json_object *reply = json_tokener_parse(parameters), *group;
+	int r = 0;
+
+	(void)fds;
+	(void)n_fds;
+	if (!reply)
+		return -1;
+	listing->total = get_int(reply, "total", 0);
+	group = get_object(reply, "group");
+	if (group) {
+		json_object_get(group);
+		r = json_object_array_add(listing->groups, group);
+		if (r < 0)
+			json_object_put(group);
+	}
+	json_object_put(reply);
+	return r;
+}
+
+/* One line a device; what is the group's stands in the first. */
+static int group_rows(struct table *table, struct json_object *group)
+{
+	char number[24], owner[160];
+	size_t n_devices;
+	struct json_object *devices = get_array(group, "devices", &n_devices);
+
+	snprintf(number, sizeof number, "%lld", (long long)get_int(group, "number", -1));
+	format_holder(get_object(group, "holder"), owner, sizeof owner);
+	for (size_t i = 0; i < n_devices || i == 0; i++) {
+		struct json_object *device =
+			i < n_devices ? json_object_array_get_idx(devices, i) : NULL;
+		const char *driver = get_string(device, "driver");
+		const char *name = get_string(device, "description");
+		const char *cells[] = {
+			i ? "" : number,
+			i ? "" : format_group_state(group),
+			get_string(device, "name"),
+			driver || !device ? driver : "-",
+			i ? "" : owner,
+			name ? name : get_string(device, "id"),
+		};
+		int r = table_add(table, cells);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int table_fill(struct table *table, const struct listing *listing)
+{
+	for (size_t i = 0; i < json_object_array_length(listing->groups); i++) {
+		int r = group_rows(table, json_object_array_get_idx(listing->groups, i));
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int listing_print(struct context *context, const struct listing *listing)
+{
+	static const char *const titles[] = { "GROUP", "STATE", "DEVICE", "DRIVER", "OWNER", "NAME",
+		NULL };
+	long long n = (long long)json_object_array_length(listing->groups);
+	struct table table;
+	int r;
+
+	table_init(&table, titles);
+	table.first_gap = 1;
+	if (context->is_terminal)
+		table.max_width = format_terminal_width(STDOUT_FILENO);
+	r = table_fill(&table, listing);
+	if (r == 0 && table.n_rows > 0)
+		table_print(&table, context->out, context->has_legend);
+	table_clear(&table);
+	if (r < 0) {
+		fputs("vfioctl: out of memory\n", stderr);
+		return EXIT_REFUSED;
+	}
+	if (!context->has_legend)
+		return EXIT_SUCCESS;
+	if (listing->total == 0)
+		fputs("This host has no IOMMU groups: is the IOMMU on? (firmware, and "
+		      "intel_iommu=on)\n",
+			context->out);
+	else if (n < listing->total)
+		fprintf(context->out, "%lld of %lld groups; --all shows the rest\n", n,
+			(long long)listing->total);
+	return EXIT_SUCCESS;
+}
+
+static int listing_print_json(struct context *context, struct listing *listing)
+{
+	struct json_object *document = json_object_new_object();
+	struct json_object *total = json_object_new_int64(listing->total);
+
+	if (!document || !total || json_object_object_add(document, "total", total) < 0) {
+		json_object_put(total);
+		json_object_put(document);
+		fputs("vfioctl: out of memory\n", stderr);
+		return EXIT_REFUSED;
+	}
+	json_object_get(listing->groups);
+	json_object_object_add(document, "groups", listing->groups);
+	json_print(context, document);
+	json_object_put(document);
+	return EXIT_SUCCESS;
+}
+
+static int list_groups(struct context *context, bool all)
+{
+	struct listing listing = { .groups = json_object_new_array() };
+	int r, exit_code;
+
+	if (!listing.groups) {
+		fputs("vfioctl: out of memory\n", stderr);
+		return EXIT_REFUSED;
+	}
+	r = vfiod_call(context->vfiod, "org.vfiod.Broker.List",
+		all ? "{\"all\":true}" : "{\"all\":false}", true, NULL, 0, context->timeout_ms,
+		listing_add, &listing);
+	if (r < 0)
+		exit_code = complain(context, r, "list groups");
+	else if (context->is_json)
+		exit_code = listing_print_json(context, &listing);
+	else
+		exit_code = listing_print(context, &listing);
+	json_object_put(listing.groups);
+	return exit_code;
+}
+
+static int list_run(struct context *context, int argc, char *argv[])
+{
+	static const struct option own[] = { { "all", no_argument, NULL, 'a' }, { 0 } };
+	bool all = false;
+	int option, exit_code;
+
+	options_begin();
+	while ((option = options_next(context, argc, argv, false, own, &exit_code)) != OPTION_END) {
+		if (option == OPTION_EXIT)
+			return exit_code;
+		all = true;
+	}
+	if (optind < argc)
+		return usage_error(context, "no arguments; one group is: vfioctl status %s",
+			argv[optind]);
+	exit_code = connect_daemon(context);
+	return exit_code ? exit_code : list_groups(context, all);
+}
+
+const struct command command_list = {
+	.name = "list",
+	.arguments = "[--all]",
+	.summary = "Show groups, their devices and drivers, and who has them",
+	.help = "Groups that a rule covers or that are not with the host; --all: every group.\n"
+		"STATE is the owner's (leased, lingering) or where the devices are: host, taking,\n"
+		"taken, returning, failed, stuck. OWNER is user, command and pid of who asked.\n"
+		"\n"
+		"Examples:\n"
+		"  vfioctl list\n"
+		"  vfioctl list --all --no-legend | grep -i nvme\n"
+		"  vfioctl list --all --json | jq '.groups[] | select(.mayLease) | .number'\n",
+	.run = list_run,
+};

@@ -1,0 +1,89 @@
+#include <stdlib.h>
+
+#include "client/vfioctl/format.h"
+#include "client/vfioctl/vfioctl.h"
+
+static bool add(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (value && json_object_object_add(object, key, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
+
+static struct json_object *revoke_parameters(const char *lease, const char *reason, bool end)
+{
+	struct json_object *parameters = json_object_new_object();
+
+	if (parameters && add(parameters, "lease", json_object_new_string(lease)) &&
+		(!reason || add(parameters, "reason", json_object_new_string(reason))) &&
+		(!end || add(parameters, "end", json_object_new_boolean(true))))
+		return parameters;
+	json_object_put(parameters);
+	return NULL;
+}
+
+static int revoke(struct context *context, const char *lease, const char *reason, bool end)
+{
+	struct json_object *parameters = revoke_parameters(lease, reason, end), *reply;
+	char name[64];
+	int r;
+
+	format_printable(lease, name, sizeof name);
+	if (!parameters) {
+		fputs("vfioctl: out of memory\n", stderr);
+		return EXIT_REFUSED;
+	}
+	r = ask(context, "org.vfiod.Admin.Revoke", parameters, &reply);
+	if (r < 0)
+		return complain(context, r, "revoke lease %s", name);
+	if (context->is_json)
+		json_print(context, reply);
+	else if (end)
+		fprintf(context->out, "lease %s ended\n", name);
+	else
+		fprintf(context->out, "asked the holder of lease %s to give it back\n", name);
+	json_object_put(reply);
+	return EXIT_SUCCESS;
+}
+
+static int revoke_run(struct context *context, int argc, char *argv[])
+{
+	static const struct option own[] = {
+		{ "end", no_argument, NULL, 'e' },
+		{ "reason", required_argument, NULL, 'r' },
+		{ 0 },
+	};
+	const char *reason = NULL;
+	bool end = false;
+	int option, exit_code;
+
+	options_begin();
+	while ((option = options_next(context, argc, argv, false, own, &exit_code)) != OPTION_END) {
+		if (option == OPTION_EXIT)
+			return exit_code;
+		if (option == 'e')
+			end = true;
+		else
+			reason = optarg;
+	}
+	if (argc - optind != 1)
+		return usage_error(context, "which lease? One; vfioctl leases shows them");
+	exit_code = connect_daemon(context);
+	return exit_code ? exit_code : revoke(context, argv[optind], reason, end);
+}
+
+const struct command command_revoke = {
+	.name = "revoke",
+	.arguments = "LEASE [--end] [--reason TEXT]",
+	.summary = "Ask the holder of a lease to give it back",
+	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves the\n"
+		"                 group lingering until it closes them\n"
+		"  --reason TEXT  what the holder is told\n"
+		"LEASE is a name that vfioctl leases shows. Administrators only.\n"
+		"\n"
+		"Examples:\n"
+		"  sudo vfioctl revoke 3 --reason 'the host is going down at six'\n"
+		"  sudo vfioctl revoke 3 --end\n",
+	.run = revoke_run,
+};

@@ -1,0 +1,150 @@
+#include "daemon/bind/journal.h"
+
+#include "daemon/base/util.h"
+#include "daemon/bind/journal-json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Some 400 bytes a member; beyond this it is not ours. */
+#define ENTRY_SIZE ((size_t)1024 * 1024)
+
+static int entry_path(char path[PATH_MAX], const char *state_directory, int group)
+{
+	int n = snprintf(path, PATH_MAX, "%s/journal/%d.json", state_directory, group);
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int journal_init(const char *state_directory)
+{
+	char path[PATH_MAX];
+
+	int n = snprintf(path, sizeof(path), "%s/journal", state_directory);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	/* The socket lies in it, too, for everybody to reach. */
+	if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	struct stat there;
+	if (errno != EEXIST || lstat(path, &there) < 0)
+		return -errno;
+	return S_ISDIR(there.st_mode) ? 0 : -ENOTDIR;
+}
+
+int journal_write(const char *state_directory, const struct journal_entry *entry)
+{
+	_cleanup_free_ char *json = NULL;
+	char path[PATH_MAX];
+	size_t length;
+
+	int r = entry_path(path, state_directory, entry->plan->group);
+	if (r == 0)
+		r = journal_encode(entry, &json, &length);
+	if (r == 0)
+		r = file_write_atomic(path, json, length);
+	return r;
+}
+
+int journal_remove(const char *state_directory, int group)
+{
+	char path[PATH_MAX];
+
+	int r = entry_path(path, state_directory, group);
+	if (r == 0 && unlink(path) < 0 && errno != ENOENT)
+		r = -errno;
+	return r;
+}
+
+int journal_read(const char *state_directory, int group, struct journal_entry *entry, char *text,
+	size_t text_size)
+{
+	char path[PATH_MAX];
+
+	*entry = (struct journal_entry){ .plan = NULL };
+	if (text_size > 0)
+		text[0] = '\0';
+	int r = entry_path(path, state_directory, group);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *json = malloc(ENTRY_SIZE);
+	if (!json)
+		return -ENOMEM;
+	ssize_t length = file_read(path, json, ENTRY_SIZE);
+	if (length == -EFBIG) {
+		snprintf(text, text_size, "it is too large");
+		return -EBADMSG;
+	}
+	if (length < 0)
+		return (int)length;
+	return journal_decode(json, (size_t)length, group, entry, text, text_size);
+}
+
+void journal_entry_clear(struct journal_entry *entry)
+{
+	plan_free(entry->plan);
+	*entry = (struct journal_entry){ .plan = NULL };
+}
+
+/* The group of "12.json", exactly as entry_path() writes it; -1: no entry. */
+static int group_of(const char *file_name)
+{
+	char expected[32], *end;
+
+	errno = 0;
+	long number = strtol(file_name, &end, 10);
+	if (errno || end == file_name || number < 0 || number > INT_MAX)
+		return -1;
+	snprintf(expected, sizeof(expected), "%ld.json", number);
+	return strcmp(file_name, expected) == 0 ? (int)number : -1;
+}
+
+static int compare(const void *left, const void *right)
+{
+	int a = *(const int *)left, b = *(const int *)right;
+	return (a > b) - (a < b);
+}
+
+int journal_list(const char *state_directory, int **groups, size_t *n_groups)
+{
+	_cleanup_free_ int *found = NULL;
+	const struct dirent *entry;
+	char path[PATH_MAX];
+	size_t n_found = 0;
+
+	*groups = NULL;
+	*n_groups = 0;
+	int n = snprintf(path, sizeof(path), "%s/journal", state_directory);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	DIR *directory = opendir(path);
+	if (!directory)
+		return -errno;
+	int r = 0;
+	while (r == 0 && (errno = 0, entry = readdir(directory))) {
+		int group = group_of(entry->d_name);
+		if (group < 0)
+			continue;
+		int *grown = reallocarray(found, n_found + 1, sizeof(*found));
+		if (!grown) {
+			r = -ENOMEM;
+			break;
+		}
+		found = grown;
+		found[n_found++] = group;
+	}
+	if (r == 0 && errno)
+		r = -errno;
+	closedir(directory);
+	if (r < 0)
+		return r;
+	if (n_found > 0)
+		qsort(found, n_found, sizeof(*found), compare);
+	*groups = steal_pointer(&found);
+	*n_groups = n_found;
+	return 0;
+}

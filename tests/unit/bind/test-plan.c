@@ -1,0 +1,212 @@
+/* Which member is bound, left, or already there; to which driver; and what cannot be planned. */
+#include "daemon/bind/plan.h"
+
+#include "daemon/base/util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A group of up to four devices, on the stack. */
+struct bench {
+	struct group group;
+	struct device devices[4];
+	char syspaths[4][64];
+	struct plan_wish wish;
+	unsigned n_asked;
+};
+
+static void bench_init(struct bench *bench)
+{
+	memset(bench, 0, sizeof(*bench));
+	bench->group.number = 7;
+	TAILQ_INIT(&bench->group.devices);
+}
+
+static struct device *add(struct bench *bench, const char *bus, const char *driver)
+{
+	size_t index = bench->group.n_devices++;
+	struct device *device = &bench->devices[index];
+
+	snprintf(
+		bench->syspaths[index], sizeof(bench->syspaths[index]), "/sys/devices/d%zu", index);
+	device->syspath = bench->syspaths[index];
+	snprintf(device->name, sizeof(device->name), "d%zu", index);
+	snprintf(device->bus, sizeof(device->bus), "%s", bus);
+	snprintf(device->driver, sizeof(device->driver), "%s", driver);
+	device->is_pci = strcmp(bus, "pci") == 0;
+	TAILQ_INSERT_TAIL(&bench->group.devices, device, of_group);
+	return device;
+}
+
+static struct plan_wish wish(const struct device *device, void *userdata)
+{
+	struct bench *bench = userdata;
+	assert_int_equal(plan_action_for(device), PLAN_BIND);
+	bench->n_asked++;
+	return bench->wish;
+}
+
+static void test_actions(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *bus, *driver;
+		uint32_t class;
+		enum plan_action action;
+	} cases[] = {
+		{ "pci", "e1000", 0x020000, PLAN_BIND },
+		{ "pci", "", 0x020000, PLAN_BIND },
+		{ "pci", "vfio-pci", 0x020000, PLAN_ALREADY },
+		{ "pci", "mlx5_vfio_pci", 0x020000, PLAN_ALREADY },
+		{ "pci", "pcieport", 0x060400, PLAN_LEAVE },
+		{ "pci", "", 0x060400, PLAN_LEAVE },
+		{ "pci", "pci-stub", 0x020000, PLAN_LEAVE },
+		{ "platform", "xgmac", 0, PLAN_BIND },
+		{ "platform", "vfio-platform", 0, PLAN_ALREADY },
+		{ "mdev", "mtty", 0, PLAN_ALREADY },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct bench bench;
+		bench_init(&bench);
+		struct device *device = add(&bench, cases[i].bus, cases[i].driver);
+		device->class = cases[i].class;
+		assert_int_equal(plan_action_for(device), cases[i].action);
+	}
+}
+
+static void test_whole_group(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+
+	bench_init(&bench);
+	add(&bench, "pci", "pcieport")->class = 0x060400;
+	add(&bench, "pci", "e1000");
+	add(&bench, "platform", "");
+	add(&bench, "pci", "vfio-pci");
+	bench.wish.force = true;
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+
+	assert_int_equal(bench.n_asked, 2);
+	assert_int_equal(plan->group, 7);
+	assert_int_equal(plan->n_members, 4);
+	assert_int_equal(plan_n_binds(plan), 2);
+	assert_int_equal(plan->members[0].action, PLAN_LEAVE);
+	assert_false(plan->members[0].force);
+	assert_int_equal(plan->members[1].action, PLAN_BIND);
+	assert_string_equal(plan->members[1].name, "d1");
+	assert_string_equal(plan->members[1].bus, "pci");
+	assert_string_equal(plan->members[1].syspath, "/sys/devices/d1");
+	assert_string_equal(plan->members[1].target, "vfio-pci");
+	assert_string_equal(plan->members[1].module, "vfio-pci");
+	assert_true(plan->members[1].force);
+	assert_false(plan->members[1].known);
+	assert_string_equal(plan->members[2].target, "vfio-platform");
+	assert_int_equal(plan->members[3].action, PLAN_ALREADY);
+	assert_null(plan_free(plan));
+	assert_null(plan_free(NULL));
+}
+
+static void test_wished_driver(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+	char name[DRIVER_NAME_SIZE + 1];
+
+	bench_init(&bench);
+	add(&bench, "pci", "mlx5_core");
+	bench.wish.driver = "mlx5_vfio_pci";
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_string_equal(plan->members[0].target, "mlx5_vfio_pci");
+	assert_string_equal(plan->members[0].module, "mlx5_vfio_pci");
+	plan_free(plan);
+
+	/* The longest name that fits, and one more. */
+	memset(name, 'x', sizeof(name));
+	name[DRIVER_NAME_SIZE - 1] = '\0';
+	bench.wish.driver = name;
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_string_equal(plan->members[0].target, name);
+	plan_free(plan);
+	name[DRIVER_NAME_SIZE - 1] = 'x';
+	name[DRIVER_NAME_SIZE] = '\0';
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_null(plan);
+}
+
+static void test_bus_without_driver(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+
+	bench_init(&bench);
+	add(&bench, "pci", "e1000");
+	add(&bench, "virtio", "virtio_net");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_int_equal(refusal.group, 7);
+	assert_string_equal(refusal.device, "d1");
+	assert_non_null(strstr(refusal.text, "virtio"));
+	assert_null(plan);
+
+	bench.wish.driver = "vfio-virtio";
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_string_equal(plan->members[1].module, "vfio-virtio");
+	plan_free(plan);
+}
+
+static void test_nothing_to_hand_out(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+
+	bench_init(&bench);
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
+	add(&bench, "pci", "pcieport")->class = 0x060400;
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_int_equal(refusal.group, 7);
+	assert_null(plan);
+	/* One that is there already is enough. */
+	add(&bench, "pci", "vfio-pci");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_int_equal(plan_n_binds(plan), 0);
+	plan_free(plan);
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	assert_string_equal(plan_action_name(PLAN_BIND), "bind");
+	assert_string_equal(plan_action_name(PLAN_LEAVE), "leave");
+	assert_string_equal(plan_action_name(PLAN_ALREADY), "already");
+	assert_string_equal(plan_action_name((enum plan_action)99), "unknown");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_whole_group),
+		cmocka_unit_test(test_wished_driver),
+		cmocka_unit_test(test_bus_without_driver),
+		cmocka_unit_test(test_nothing_to_hand_out),
+		cmocka_unit_test(test_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
