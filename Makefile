@@ -60,9 +60,11 @@ BELOW_lease     := lease $(BELOW_inventory)
 BELOW_broker    := broker bind lease $(BELOW_inventory)
 BELOW_service   := service $(BELOW_broker) proto
 BELOW_client    := client proto
+BELOW_vfioctl   := vfioctl client proto
 DAEMON_ROOMS := base inventory bind lease broker service
 
-src_of  = $(sort $(wildcard $(if $(filter proto client,$(1)),$(1),daemon/$(1))/*.c))
+dir_of  = $(if $(filter proto client,$(1)),$(1),$(if $(filter vfioctl,$(1)),client/vfioctl,daemon/$(1)))
+src_of  = $(filter-out client/vfioctl/main.c,$(sort $(wildcard $(call dir_of,$(1))/*.c)))
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 lib_of  = $(BUILD)/room-$(1).a
 libs_below = $(foreach r,$(BELOW_$(1)),$(call lib_of,$(r)))
@@ -97,14 +99,13 @@ $(call lib_of,$(1)): $(call objs_of,$(1))
 	@rm -f $$@
 	$$(Q)$(AR) rcs $$@ $$^
 endef
-$(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call room_rules,$(r))))
+$(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call room_rules,$(r))))
 
 $(BUILD)/vfiod: $(BUILD)/daemon/main.o $(call libs_below,service)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev
 
-VFIOCTL_SRC := $(sort $(wildcard client/vfioctl/*.c))
-$(BUILD)/vfioctl: $(VFIOCTL_SRC:%.c=$(BUILD)/%.o) $(call libs_below,client)
+$(BUILD)/vfioctl: $(BUILD)/client/vfioctl/main.o $(call libs_below,vfioctl)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_client))
 
@@ -135,17 +136,25 @@ MOCK_BIN := $(MOCK_SRC:%.c=$(BUILD)/%)
 # What the mock tests share: every other file there.
 MOCK_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MOCK_SRC),$(sort $(wildcard tests/mock/*.c))))
 
-unit_helpers = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/$(1)/*.c))))
+# The tests of vfioctl talk to the fake daemon of the client's.
+unit_helper_dirs = tests/unit/$(1) $(if $(filter vfioctl,$(1)),tests/unit/client)
+unit_helpers = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(sort $(wildcard $(addsuffix /*.c,$(call unit_helper_dirs,$(1)))))))
 define unit_rules
 $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call unit_helpers,$(1)) $(call libs_below,$(1))
 	$$(call say,LD)
 	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
 endef
-$(foreach r,$(DAEMON_ROOMS) proto client,$(eval $(call unit_rules,$(r))))
+$(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call unit_rules,$(r))))
 
 $(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,inventory)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
+
+# tests/host: the daemon itself, on a mocked host that this program makes.
+MOCK_HOST := $(BUILD)/tests/host/mock-host
+$(MOCK_HOST): $(BUILD)/tests/host/mock-host.o $(BUILD)/tests/mock/testbed.o $(call libs_below,base)
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_mock))
 
 .SECONDARY:
 include tests/tests.mk

@@ -38,14 +38,17 @@ help:
 
 # --- tests/vm: a real kernel in QEMU --------------------------------------------
 # Programs for scenarios need nothing but libc: no pkg-config, so that they build without
-# the packages of `setup-check`.
-VM_SRC := $(filter-out tests/vm/programs/program.c,$(sort $(wildcard tests/vm/programs/*.c)))
+# the packages of `setup-check`. Those in lib/ are clients, and have libvfiod as well.
+VM_SHARED := tests/vm/programs/program.c tests/vm/programs/edu.c
+VM_SRC := $(filter-out $(VM_SHARED),$(sort $(wildcard tests/vm/programs/*.c tests/vm/programs/lib/*.c)))
 VM_BIN := $(VM_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/vm/%.o: tests/vm/%.c | setup-build
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) -c $< -o $@
-$(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(BUILD)/tests/vm/programs/program.o
+$(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(VM_SHARED:%.c=$(BUILD)/%.o)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+$(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
 .PHONY: vm-programs check-vm shell
 vm-programs: $(VM_BIN)

@@ -72,7 +72,7 @@ int connect_daemon(struct context *context)
 	return EXIT_NO_DAEMON;
 }
 
-int complain(struct context *context, int error, const char *format, ...)
+int complain(struct context *context, const char *format, ...)
 {
 	const char *name = vfiod_error_name(context->vfiod);
 	va_list arguments;
@@ -84,8 +84,6 @@ int complain(struct context *context, int error, const char *format, ...)
 	fprintf(stderr, ": %s\n", vfiod_strerror(context->vfiod));
 	if (name && strcmp(name, "org.varlink.service.PermissionDenied") == 0)
 		fputs("Administrators only: try sudo.\n", stderr);
-	else if (error == -ETIMEDOUT && !name)
-		fputs("See what it is busy with: vfioctl status\n", stderr);
 	return EXIT_REFUSED;
 }
 

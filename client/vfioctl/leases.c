@@ -70,7 +70,7 @@ static int leases_run(struct context *context, int argc, char *argv[])
 		return exit_code;
 	r = ask(context, "org.vfiod.Broker.Leases", NULL, &reply);
 	if (r < 0)
-		return complain(context, r, "list leases");
+		return complain(context, "list leases");
 	if (context->is_json)
 		json_print(context, reply);
 	else

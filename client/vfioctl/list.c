@@ -138,7 +138,7 @@ static int list_groups(struct context *context, bool all)
 		all ? "{\"all\":true}" : "{\"all\":false}", true, NULL, 0, context->timeout_ms,
 		listing_add, &listing);
 	if (r < 0)
-		exit_code = complain(context, r, "list groups");
+		exit_code = complain(context, "list groups");
 	else if (context->is_json)
 		exit_code = listing_print_json(context, &listing);
 	else
@@ -160,8 +160,8 @@ static int list_run(struct context *context, int argc, char *argv[])
 		all = true;
 	}
 	if (optind < argc)
-		return usage_error(context, "no arguments; one group is: vfioctl status %s",
-			argv[optind]);
+		return usage_error(
+			context, "no arguments; one group is: vfioctl status %s", argv[optind]);
 	exit_code = connect_daemon(context);
 	return exit_code ? exit_code : list_groups(context, all);
 }

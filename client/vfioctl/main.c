@@ -8,13 +8,17 @@
 #include "client/vfioctl/vfioctl.h"
 
 /* What was printed must have arrived, except where the reader had enough of it (… | head). */
-static int output_finish(int exit_code)
+static int output_finish(const struct context *context, int exit_code)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	int error = context->write_error;
+
+	errno = EIO; /* where an earlier write failed, and this one has nothing left to write */
+	if (!error && fflush(stdout) == 0 && !ferror(stdout))
 		return exit_code;
-	if (errno == EPIPE)
+	error = error ? error : errno;
+	if (error == EPIPE)
 		return exit_code;
-	fprintf(stderr, "vfioctl: cannot write: %s\n", strerrordesc_np(errno));
+	fprintf(stderr, "vfioctl: cannot write: %s\n", strerrordesc_np(error));
 	return exit_code == EXIT_SUCCESS ? EXIT_REFUSED : exit_code;
 }
 
@@ -50,5 +54,5 @@ int main(int argc, char *argv[])
 	setlocale(LC_CTYPE, "");
 	exit_code = start(&context, argc, argv);
 	vfiod_close(context.vfiod);
-	return output_finish(exit_code);
+	return output_finish(&context, exit_code);
 }

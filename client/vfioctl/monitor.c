@@ -14,8 +14,8 @@ struct event {
 	const char *arrow;
 };
 
-static void event_field(
-	struct json_object *reply, const char *key, const char *otherwise, char *buffer, size_t size)
+static void event_field(struct json_object *reply, const char *key, const char *otherwise,
+	char *buffer, size_t size)
 {
 	const char *value = get_string(reply, key);
 
@@ -161,8 +161,6 @@ static void event_print(struct context *context, struct json_object *reply)
 	fprintf(context->out, "%s%s\n", *event.text ? ": " : "", event.text);
 }
 
-#define OUTPUT_CLOSED (-EPIPE)
-
 static int monitor_event(const char *parameters, int *fds, size_t n_fds, void *userdata)
 {
 	struct context *context = userdata;
@@ -177,7 +175,10 @@ static int monitor_event(const char *parameters, int *fds, size_t n_fds, void *u
 	else
 		event_print(context, reply);
 	json_object_put(reply);
-	return fflush(context->out) == 0 ? 0 : OUTPUT_CLOSED;
+	if (fflush(context->out) == 0)
+		return 0;
+	context->write_error = errno;
+	return -errno;
 }
 
 static int monitor_run(struct context *context, int argc, char *argv[])
@@ -193,9 +194,9 @@ static int monitor_run(struct context *context, int argc, char *argv[])
 		return exit_code;
 	r = vfiod_call(context->vfiod, "org.vfiod.Broker.Monitor", NULL, true, NULL, 0, -1,
 		monitor_event, context);
-	if (r == OUTPUT_CLOSED)
+	if (context->write_error)
 		return EXIT_SUCCESS; /* main() tells a full disk from a reader that has gone */
-	return r < 0 ? complain(context, r, "go on watching") : EXIT_SUCCESS;
+	return r < 0 ? complain(context, "go on watching") : EXIT_SUCCESS;
 }
 
 const struct command command_monitor = {

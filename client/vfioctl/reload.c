@@ -17,7 +17,7 @@ static int reload_run(struct context *context, int argc, char *argv[])
 		return exit_code;
 	r = ask(context, "org.vfiod.Admin.Reload", NULL, &reply);
 	if (r < 0)
-		return complain(context, r, "reload");
+		return complain(context, "reload");
 	rules = (long long)get_int(reply, "rules", 0);
 	if (context->is_json)
 		json_print(context, reply);

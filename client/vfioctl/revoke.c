@@ -36,7 +36,7 @@ static int revoke(struct context *context, const char *lease, const char *reason
 	}
 	r = ask(context, "org.vfiod.Admin.Revoke", parameters, &reply);
 	if (r < 0)
-		return complain(context, r, "revoke lease %s", name);
+		return complain(context, "revoke lease %s", name);
 	if (context->is_json)
 		json_print(context, reply);
 	else if (end)
@@ -77,7 +77,8 @@ const struct command command_revoke = {
 	.name = "revoke",
 	.arguments = "LEASE [--end] [--reason TEXT]",
 	.summary = "Ask the holder of a lease to give it back",
-	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves the\n"
+	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves "
+		"the\n"
 		"                 group lingering until it closes them\n"
 		"  --reason TEXT  what the holder is told\n"
 		"LEASE is a name that vfioctl leases shows. Administrators only.\n"

@@ -93,8 +93,8 @@ static void overview_print(struct context *context, struct json_object *status)
 	counts_print(context->out, status);
 	rules_print(context->out, status);
 	for (size_t i = 0; i < n; i++)
-		problem_print(context->out, line_width(context),
-			json_object_array_get_idx(problems, i));
+		problem_print(
+			context->out, line_width(context), json_object_array_get_idx(problems, i));
 }
 
 /* "  Name      text", wrapped. */
@@ -246,7 +246,7 @@ static int status_ask(struct context *context, const char *argument)
 	r = ask(context, argument ? "org.vfiod.Broker.Describe" : "org.vfiod.Admin.Status",
 		parameters, &reply);
 	if (r < 0)
-		return complain(context, r, argument ? "describe %s" : "get the %s", target);
+		return complain(context, argument ? "describe %s" : "get the %s", target);
 	if (context->is_json)
 		json_print(context, reply);
 	else if (argument)

@@ -101,6 +101,6 @@ void table_print(const struct table *table, FILE *out, bool has_titles)
 	if (has_titles)
 		row_print(table, table->titles, widths, out);
 	for (size_t row = 0; row < table->n_rows; row++)
-		row_print(table, (const char *const *)table->cells + row * table->n_columns,
-			widths, out);
+		row_print(table, (const char *const *)table->cells + row * table->n_columns, widths,
+			out);
 }

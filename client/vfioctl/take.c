@@ -11,8 +11,7 @@ struct move {
 	const char *already; /* "was taken already" */
 };
 
-static void moved_print(
-	struct context *context, const struct move *move, struct json_object *reply)
+static void moved_print(struct context *context, const struct move *move, struct json_object *reply)
 {
 	size_t n;
 	struct json_object *devices = get_array(reply, "devices", &n);
@@ -46,7 +45,7 @@ static int move_one(struct context *context, const struct move *move, const char
 	}
 	r = ask(context, move->method, parameters, &reply);
 	if (r < 0)
-		return complain(context, r, "%s %s", move->verb, target);
+		return complain(context, "%s %s", move->verb, target);
 	if (context->is_json)
 		json_print(context, reply);
 	else
@@ -101,7 +100,8 @@ const struct command command_take = {
 	.name = "take",
 	.arguments = "DEVICE|GROUP…",
 	.summary = "Take whole groups away from the drivers of the host",
-	.help = "All devices of a group move to VFIO drivers, or none does; bridges stay. They stay\n"
+	.help = "All devices of a group move to VFIO drivers, or none does; bridges stay. They "
+		"stay\n"
 		"taken until vfioctl return. A lease does both by itself. Administrators only.\n"
 		"\n"
 		"Examples:\n"

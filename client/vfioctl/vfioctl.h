@@ -26,8 +26,9 @@ struct context {
 	bool is_json, has_legend;
 	int timeout_ms; /* for each reply; -1: as long as it takes */
 	const char *command;
-	FILE *out;	  /* stdout, or a test's buffer */
+	FILE *out;        /* stdout, or a test's buffer */
 	bool is_terminal; /* out is one: names are cut to its width */
+	int write_error;  /* a positive errno: out could not be written */
 	struct vfiod *vfiod;
 };
 
@@ -74,8 +75,8 @@ void command_help_print(FILE *out, const struct command *command);
 /* Connects unless connected: 0, or an exit code when the message was printed. */
 int connect_daemon(struct context *context);
 /* "vfioctl: cannot TASK: …" with a hint where there is one; the exit code for it. */
-int complain(struct context *context, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+int complain(struct context *context, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 /*
  * One reply: 0 and its parameters in *reply, which the caller puts, or -errno (vfiod_strerror()
  * says). `parameters` are taken over. -ECONNREFUSED etc. from connecting as well.

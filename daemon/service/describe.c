@@ -47,12 +47,20 @@ static struct json_object *describe_device(const struct device *device)
 	return json;
 }
 
-static struct json_object *describe_holder(const struct subject *subject)
+static struct json_object *describe_holder(
+	const struct subject *subject, const struct lease *lease)
 {
 	struct json_object *json = json_object_new_object();
+	char command[sizeof(subject->command)];
+
+	/* A holder may have changed its name since: by exec, as vfioctl's child does. Its lease
+	 * lasts no longer than it, so the number is still its own. */
+	if (!lease || !lease->follows_process ||
+		process_command(subject->pid, command, sizeof(command)) < 0)
+		string_copy(command, sizeof(command), subject->command);
 	json_put(json, "pid", json_object_new_int(subject->pid));
 	json_put(json, "uid", json_object_new_int64(subject->uid));
-	json_put(json, "command", json_text(subject->command));
+	json_put(json, "command", json_text(command));
 	json_put(json, "unit", *subject->unit ? json_text(subject->unit) : NULL);
 	return json;
 }
@@ -99,7 +107,7 @@ struct json_object *describe_group(
 	json_put(json, "owner", json_text(owner_name(group->owner)));
 	json_put(json, "failure", *group->failure ? json_text(group->failure) : NULL);
 	json_put(json, "holder",
-		holder && group->owner != OWNER_NONE ? describe_holder(holder) : NULL);
+		holder && group->owner != OWNER_NONE ? describe_holder(holder, lease) : NULL);
 	json_put(json, "lease", lease ? json_text(lease->name) : NULL);
 	json_put(json, "isCovered", json_object_new_boolean(group_is_covered(broker, group)));
 	json_put(json, "mayLease", json_object_new_boolean(may));
@@ -118,7 +126,7 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 		json_object_array_add(groups, json_object_new_int(lease->groups[i]->number));
 	json_put(json, "lease", json_text(lease->name));
 	json_put(json, "groups", groups);
-	json_put(json, "holder", describe_holder(&lease->subject));
+	json_put(json, "holder", describe_holder(&lease->subject, lease));
 	json_put(json, "account", json_text(lease->account));
 	json_put(json, "ageSeconds", json_object_new_int64((int64_t)age));
 	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));

@@ -178,7 +178,8 @@ static int select_groups(
 }
 
 /* The process that the lease follows: 0 with its pidfd taken out of the message, or REFUSED. */
-static int take_holder(struct call *call, int *pidfd, struct refusal *refusal)
+static int take_holder(
+	struct call *call, int *pidfd, struct subject *holder, struct refusal *refusal)
 {
 	struct json_object *index =
 		json_field(call->varlink.parameters, "holderFileDescriptor");
@@ -197,6 +198,9 @@ static int take_holder(struct call *call, int *pidfd, struct refusal *refusal)
 		return refuse(refusal, REFUSAL_ACCESS_DENIED,
 			"the holder, process %d, runs as uid %u and not as you", (int)pid, (unsigned)uid);
 	*pidfd = steal_fd(&fd);
+	/* Rights are the caller's; who is shown as having the devices is the process that has. */
+	holder->pid = pid;
+	process_command(pid, holder->command, sizeof(holder->command));
 	return 0;
 }
 
@@ -207,8 +211,9 @@ static void acquire(struct call *call)
 	int64_t wait_seconds = wait ? json_object_get_int64(wait) : 0;
 	struct group *groups[MAX_SELECTORS];
 	struct refusal refusal;
+	struct subject holder = session->subject; /* its pointers stay the session's */
 	struct acquire_request request = {
-		.subject = &session->subject,
+		.subject = &holder,
 		.groups = groups,
 		.wait_seconds = (double)wait_seconds,
 		.holder_pidfd = -1,
@@ -221,7 +226,7 @@ static void acquire(struct call *call)
 	}
 	int r = select_groups(call, groups, &request.n_groups, &refusal);
 	if (r == 0)
-		r = take_holder(call, &request.holder_pidfd, &refusal);
+		r = take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	struct acquisition *acquisition = r == 0 ? calloc(1, sizeof(*acquisition)) : NULL;
 	if (r == 0 && !acquisition) {
 		if (request.holder_pidfd >= 0)

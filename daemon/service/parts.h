@@ -52,6 +52,8 @@ void session_kill(struct session *session, const char *why);
 
 /* Who is at the other end: SO_PEERCRED, SO_PEERGROUPS, /proc. 0 or -errno. */
 int peer_identify(int fd, struct subject *subject);
+/* A process's command as it is now, printable. 0 or -errno. */
+int process_command(pid_t pid, char *command, size_t size);
 /*
  * Is this a pidfd, and of which process? 0 with *pid and *uid; -EBADF: not a pidfd;
  * -ESRCH: the process has ended.

@@ -47,6 +47,20 @@ static int peer_pidfd(int fd, pid_t pid)
 	return pidfd < 0 ? -errno : pidfd;
 }
 
+int process_command(pid_t pid, char *command, size_t size)
+{
+	char path[64], text[64];
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	ssize_t n = file_read(path, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	snprintf(command, size, "%.15s", text); /* TASK_COMM_LEN, include/linux/sched.h */
+	for (char *c = command; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			*c = '?';
+	return 0;
+}
+
 /*
  * Command and unit are read by number. The number belonged to the peer all the while if the
  * peer's pidfd says, after reading, that it still runs; otherwise they stay empty.
@@ -54,7 +68,7 @@ static int peer_pidfd(int fd, pid_t pid)
 static void peer_describe(int fd, struct subject *subject)
 {
 	_cleanup_close_ int pidfd = peer_pidfd(fd, subject->pid);
-	char path[64], command[64];
+	char path[64], command[sizeof(subject->command)];
 	_cleanup_free_ char *unit = NULL;
 	struct stat st;
 
@@ -64,17 +78,13 @@ static void peer_describe(int fd, struct subject *subject)
 	/* A recycled number: the process that has it now is somebody else's. */
 	if (stat(path, &st) < 0 || (st.st_uid != subject->uid && st.st_uid != 0))
 		return;
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)subject->pid);
-	if (file_read(path, command, sizeof(command)) < 0)
+	if (process_command(subject->pid, command, sizeof(command)) < 0)
 		return;
 	if (sd_pid_get_unit(subject->pid, &unit) < 0)
 		unit = NULL;
 	if (pidfd_has_ended(pidfd))
 		return;
-	snprintf(subject->command, sizeof(subject->command), "%.15s", command);
-	for (char *c = subject->command; *c; c++)
-		if (*c <= ' ' || *c > '~')
-			*c = '?';
+	string_copy(subject->command, sizeof(subject->command), command);
 	if (unit)
 		string_copy(subject->unit, sizeof(subject->unit), unit);
 }

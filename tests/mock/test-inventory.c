@@ -582,6 +582,7 @@ static void test_move(void **state)
 	host_watch(host);
 	_cleanup_free_ char *moved = testbed_move(host->bed, a, "c.dma");
 	host_turn(host);
+	assert_non_null(inventory_device(host->inventory, moved));
 	assert_string_equal(host->told, "deviceRemoved deviceAdded");
 	assert_null(find(host, "a.dma"));
 	assert_string_equal(find(host, "c.dma")->driver, "pl330");

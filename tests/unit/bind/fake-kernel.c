@@ -14,6 +14,8 @@ static int enter(struct fake_kernel *kernel)
 {
 	unsigned at = ++kernel->n_ops;
 
+	while (at == kernel->hangs_at)
+		usleep(1000);
 	if (at == kernel->event_at)
 		kernel->event(kernel);
 	if (kernel->dead_from && at >= kernel->dead_from)
@@ -103,9 +105,6 @@ static int fake_write(void *userdata, const char *path, const char *value)
 	char driver[DRIVER_NAME_SIZE];
 	const char *file;
 
-	if (kernel->hangs_at_write == getpid())
-		for (;;)
-			pause();
 	int r = enter(kernel);
 	if (r < 0)
 		return r;
@@ -288,10 +287,12 @@ struct fake_device *fake_kernel_add(struct fake_kernel *kernel, const char *driv
 		.is_present = true,
 		.is_bridge = strcmp(driver, "pcieport") == 0,
 	};
-	snprintf(device->name, sizeof(device->name), "0000:01:%02zx.%zu", kernel->n_devices / 8,
+	char name[32];
+	snprintf(name, sizeof(name), "0000:01:%02zx.%zu", kernel->n_devices / 8,
 		kernel->n_devices % 8);
+	copy(device->name, sizeof(device->name), name);
 	snprintf(device->syspath, sizeof(device->syspath),
-		"/sys/devices/pci0000:00/0000:00:1c.0/%s", device->name);
+		"/sys/devices/pci0000:00/0000:00:1c.0/%s", name);
 	/* What VFIO has was the host's once. */
 	copy(device->native, sizeof(device->native), driver_is_vfio(driver) ? "e1000" : driver);
 	copy(device->driver, sizeof(device->driver), driver);

@@ -54,7 +54,8 @@ struct fake_kernel {
 	/* Called before operation `at`, to change the world behind its back; 0 = never. */
 	unsigned event_at;
 	void (*event)(struct fake_kernel *kernel);
-	pid_t hangs_at_write; /* the process that is to sleep for ever in its next write */
+	/* This operation does not come back before another process sets it to 0. */
+	volatile unsigned hangs_at;
 };
 
 /* As the host has it: "vfio-pci" and "e1000" and "snd" are there, all loaded. */

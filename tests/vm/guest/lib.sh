@@ -116,6 +116,30 @@ has_ended() {
 	[ ! -e "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
+# The processes that have the group of DEVICE open, one a line.
+openers_of() { # DEVICE
+	local path
+	find /proc/[0-9]*/fd -lname "/dev/vfio/$(group_of "$1")" 2>/dev/null | while read -r path; do
+		path=${path#/proc/}
+		echo "${path%%/*}"
+	done | sort -u
+}
+
+# A value in the first line of JSON on stdin, by its path; nothing for null: json group devices 0 name
+json() { "$VM/guest/json" "$@"; }
+
+# What NAME, started by in_background, has said: waits for a line that begins with TEXT, and prints it.
+said() { # NAME TEXT
+	wait_until 30 grep "^$2" "$WORK/$1"
+	grep -m 1 "^$2" "$WORK/$1"
+}
+
+# Ends a program that in_background started, in the way it is meant to end.
+end() { # PID
+	kill -TERM "$1"
+	wait "$1"
+}
+
 # What the daemon and its children wrote to sysfs since start_daemon or forget_writes, in order, one
 # a line: "0000:00:03.0 driver_override vfio-pci"; a newline that was written is shown as \n.
 sysfs_writes() {
@@ -151,6 +175,26 @@ physical_address_of() { # PID ADDRESS
 	((entry < 0)) || fail "no page at $2 of process $1"
 	printf '0x%x\n' $(((entry & ((1 << 55) - 1)) * 4096))
 }
+
+# What edu-dma and lib/lease say of their memory, in FILE, is so: the IOMMU has work to do, as the
+# IOVAs are not the physical addresses. IOVA is left for assert_faults.
+assert_translated() { # FILE
+	local pid address length offset physical
+	read -r _ _ pid _ address _ IOVA _ length <<<"$(grep '^memory:' "$1")"
+	for ((offset = 0; offset < length; offset += 4096)); do
+		physical=$(physical_address_of "$pid" "$(printf '0x%x' $((address + offset)))")
+		echo "page at IOVA $(printf '0x%x' $((IOVA + offset))) is at physical $physical"
+		((physical != IOVA + offset)) || fail "the IOVA is the physical address: nothing is proven"
+	done
+}
+# The IOMMU has said that it stopped an access of DEVICE at IOVA, both ways.
+assert_faults() { # DEVICE
+	wait_until 10 faulted Write "$1"
+	wait_until 10 faulted Read "$1"
+	faulted Write "$1"
+	faulted Read "$1"
+}
+faulted() { kernel_log | grep "DMAR:.*DMA $1.*\[${2#0000:}\] fault addr $IOVA "; }
 
 # By hand, what the daemon is for: DEVICE to DRIVER by its override; and back again.
 bind_by_hand() { # DEVICE DRIVER

@@ -1,232 +1,20 @@
 /*
  * edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] GROUP_FD DEVICE
  *
- * Drives QEMU's edu device (docs/specs/edu.txt) through VFIO as anybody may who was given the fd of
- * its group: an own container, memory at an IOVA, DMA from memory into the device and back into
- * other memory. Then the same addresses without a mapping: nothing may move, either way.
+ * Drives QEMU's edu device (edu.h) with the fd of its group: DMA both ways at an IOVA, then the
+ * same addresses without a mapping.
  *
  *   --pause        waits for a line on stdin before it unmaps: for who wants to look
  *   --hold         opens the device, and holds it until SIGTERM; no DMA
  *   --fork-holder  the same in a child that keeps only the device; the parent ends at once
  */
+#include "tests/vm/programs/edu.h"
 #include "tests/vm/programs/program.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <linux/pci_regs.h>
-#include <linux/vfio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-enum {
-	EDU_ID = 0x00,
-	EDU_DMA_SOURCE = 0x80,
-	EDU_DMA_TARGET = 0x88,
-	EDU_DMA_COUNT = 0x90,
-	EDU_DMA_COMMAND = 0x98,
-	EDU_BUFFER = 0x40000, /* the device's own memory, one page, as its DMA engine sees it */
-	EDU_START = 1,
-	EDU_TO_MEMORY = 2,
-	/* Older QEMUs abort on a whole page (edu_check_range in hw/misc/edu.c). */
-	N_BYTES = 2048,
-};
-
-/* The device puts out 28 bits of an address. */
-static const uint64_t EDU_LAST_ADDRESS = (1 << 28) - 1;
-
-struct edu {
-	int container, group, device;
-	volatile uint8_t *registers; /* BAR 0 */
-	size_t n_registers_bytes;
-	uint8_t *memory; /* two pages: what is sent, and where it comes back */
-	size_t n_memory_bytes;
-	uint64_t iova; /* of the memory */
-};
-
-static void container_open(struct edu *edu, const char *name)
-{
-	struct vfio_group_status status = { .argsz = sizeof(status) };
-
-	if (ioctl(edu->group, VFIO_GROUP_GET_STATUS, &status))
-		err(EXIT_SYSTEM, "VFIO_GROUP_GET_STATUS");
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		errx(EXIT_SYSTEM, "the group is not viable");
-	edu->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (edu->container < 0)
-		err(EXIT_SYSTEM, "/dev/vfio/vfio");
-	if (ioctl(edu->group, VFIO_GROUP_SET_CONTAINER, &edu->container))
-		err(EXIT_SYSTEM, "VFIO_GROUP_SET_CONTAINER");
-	if (ioctl(edu->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		err(EXIT_SYSTEM, "VFIO_SET_IOMMU");
-	edu->device = ioctl(edu->group, VFIO_GROUP_GET_DEVICE_FD, name);
-	if (edu->device < 0)
-		err(EXIT_SYSTEM, "VFIO_GROUP_GET_DEVICE_FD %s", name);
-}
-
-static struct vfio_region_info region(const struct edu *edu, uint32_t index)
-{
-	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
-	if (ioctl(edu->device, VFIO_DEVICE_GET_REGION_INFO, &info))
-		err(EXIT_SYSTEM, "VFIO_DEVICE_GET_REGION_INFO %u", index);
-	return info;
-}
-
-static void bus_mastering_enable(const struct edu *edu)
-{
-	off_t at = (off_t)region(edu, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
-	uint16_t command;
-
-	if (pread(edu->device, &command, sizeof(command), at) != sizeof(command))
-		err(EXIT_SYSTEM, "reading the PCI command register");
-	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
-	if (pwrite(edu->device, &command, sizeof(command), at) != sizeof(command))
-		err(EXIT_SYSTEM, "writing the PCI command register");
-}
-
-static void registers_map(struct edu *edu)
-{
-	struct vfio_region_info bar = region(edu, VFIO_PCI_BAR0_REGION_INDEX);
-	void *address = mmap(
-		NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->device, (off_t)bar.offset);
-	if (address == MAP_FAILED)
-		err(EXIT_SYSTEM, "mmap of BAR 0");
-	edu->registers = address;
-	edu->n_registers_bytes = bar.size;
-	uint32_t id = *(volatile uint32_t *)(edu->registers + EDU_ID);
-	if ((id & 0xffff) != 0x00ed)
-		errx(EXIT_WRONG, "not an edu device: identification 0x%08x", id);
-}
-
-static void memory_allocate(struct edu *edu)
-{
-	edu->n_memory_bytes = 2 * (size_t)sysconf(_SC_PAGESIZE);
-	void *address = mmap(NULL, edu->n_memory_bytes, PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (address == MAP_FAILED)
-		err(EXIT_SYSTEM, "mmap of memory");
-	edu->memory = address;
-}
-
-static void memory_map(const struct edu *edu)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)edu->memory,
-		.iova = edu->iova,
-		.size = edu->n_memory_bytes,
-	};
-	if (ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map))
-		err(EXIT_SYSTEM, "VFIO_IOMMU_MAP_DMA at 0x%llx", (unsigned long long)edu->iova);
-}
-
-static void memory_unmap(const struct edu *edu)
-{
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap), .iova = edu->iova, .size = edu->n_memory_bytes
-	};
-	if (ioctl(edu->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
-		err(EXIT_SYSTEM, "VFIO_IOMMU_UNMAP_DMA");
-	if (unmap.size != edu->n_memory_bytes)
-		errx(EXIT_WRONG, "unmapped %llu bytes, not %zu", (unsigned long long)unmap.size,
-			edu->n_memory_bytes);
-}
-
-static void register_write(const struct edu *edu, size_t at, uint64_t value)
-{
-	*(volatile uint64_t *)(edu->registers + at) = value;
-}
-
-static void transfer(const struct edu *edu, uint64_t source, uint64_t target, uint64_t command)
-{
-	register_write(edu, EDU_DMA_SOURCE, source);
-	register_write(edu, EDU_DMA_TARGET, target);
-	register_write(edu, EDU_DMA_COUNT, N_BYTES);
-	register_write(edu, EDU_DMA_COMMAND, command | EDU_START);
-	/* It takes 100 ms of the guest's time; the bit falls when it is done. */
-	for (int i = 0; i < 3000; i++) {
-		if (!(*(volatile uint64_t *)(edu->registers + EDU_DMA_COMMAND) & EDU_START))
-			return;
-		usleep(10000);
-	}
-	errx(EXIT_WRONG, "a transfer has not ended after 30 s");
-}
-
-static void to_device(const struct edu *edu, uint64_t iova)
-{
-	transfer(edu, iova, EDU_BUFFER, 0);
-}
-
-static void to_memory(const struct edu *edu, uint64_t iova)
-{
-	transfer(edu, EDU_BUFFER, iova, EDU_TO_MEMORY);
-}
-
-/* xorshift64: no two places of it alike, and different for each seed. */
-static void fill(uint8_t *bytes, uint64_t seed)
-{
-	for (size_t i = 0; i < N_BYTES; i++) {
-		seed ^= seed << 13;
-		seed ^= seed >> 7;
-		seed ^= seed << 17;
-		bytes[i] = (uint8_t)(seed >> 24);
-	}
-}
-
-/* Memory → device → other memory, at IOVAs that the IOMMU translates. */
-static void check_mapped(const struct edu *edu)
-{
-	size_t page = edu->n_memory_bytes / 2;
-	uint8_t *sent = edu->memory, *came_back = edu->memory + page;
-
-	fill(sent, 0x5eed);
-	memset(came_back, 0, N_BYTES);
-	to_device(edu, edu->iova);
-	to_memory(edu, edu->iova + page);
-	if (memcmp(sent, came_back, N_BYTES) != 0)
-		errx(EXIT_WRONG, "what came back is not what was sent");
-	printf("equal: %d bytes, memory to device to memory\n", N_BYTES);
-}
-
-/* The device holds `sent` from before; the memory is where it was, but not for the device. */
-static void check_unmapped(struct edu *edu)
-{
-	uint8_t sentinel[N_BYTES];
-	uint64_t unmapped = edu->iova;
-
-	fill(sentinel, 0xace);
-	memory_unmap(edu);
-	memcpy(edu->memory, sentinel, N_BYTES);
-	to_memory(edu, unmapped);
-	if (memcmp(edu->memory, sentinel, N_BYTES) != 0)
-		errx(EXIT_WRONG, "the device wrote to memory that is not mapped");
-	printf("blocked: device to memory at unmapped 0x%llx\n", (unsigned long long)unmapped);
-
-	/* Had the device read the sentinel, it would give it away elsewhere. */
-	to_device(edu, unmapped);
-	memset(edu->memory, 0, N_BYTES);
-	edu->iova += edu->n_memory_bytes;
-	memory_map(edu);
-	to_memory(edu, edu->iova);
-	if (memcmp(edu->memory, sentinel, N_BYTES) == 0)
-		errx(EXIT_WRONG, "the device read memory that is not mapped");
-	memory_unmap(edu);
-	printf("blocked: memory to device at unmapped 0x%llx\n", (unsigned long long)unmapped);
-}
-
-static void wait_for_line(void)
-{
-	int c;
-
-	fflush(stdout);
-	do
-		c = getchar();
-	while (c != '\n' && c != EOF);
-}
 
 static void hold_in_child(struct edu *edu)
 {
@@ -258,7 +46,7 @@ int main(int argc, char *argv[])
 		{ "fork-holder", no_argument, NULL, 'f' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct edu edu = { .iova = 0x4000000 };
+	struct edu edu = { .iova = EDU_IOVA };
 	int option, what = 0;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -271,11 +59,11 @@ int main(int argc, char *argv[])
 	}
 	if (argc - optind != 2)
 		usage();
-	edu.group = (int)program_number(argv[optind], INT_MAX);
-	if (fcntl(edu.group, F_GETFD) < 0)
-		err(EXIT_SYSTEM, "descriptor %d", edu.group);
+	int group = (int)program_number(argv[optind], INT_MAX);
+	if (fcntl(group, F_GETFD) < 0)
+		err(EXIT_SYSTEM, "descriptor %d", group);
 
-	container_open(&edu, argv[optind + 1]);
+	edu_open(&edu, group, argv[optind + 1]);
 	if (what == 'h') {
 		program_hold("holding");
 		return 0;
@@ -284,16 +72,11 @@ int main(int argc, char *argv[])
 		hold_in_child(&edu);
 		return 0;
 	}
-	bus_mastering_enable(&edu);
-	registers_map(&edu);
-	memory_allocate(&edu);
-	memory_map(&edu);
-	check_mapped(&edu);
-	printf("memory: pid %d address 0x%lx iova 0x%llx length %zu\n", (int)getpid(),
-		(unsigned long)(uintptr_t)edu.memory, (unsigned long long)edu.iova,
-		edu.n_memory_bytes);
+	edu_prepare(&edu);
+	edu_check_mapped(&edu);
+	edu_print_memory(&edu);
 	if (what == 'p')
-		wait_for_line();
-	check_unmapped(&edu);
+		program_wait_for_line();
+	edu_check_unmapped(&edu);
 	return 0;
 }

@@ -28,3 +28,13 @@ void program_hold(const char *what)
 	int number;
 	sigwait(&ends, &number);
 }
+
+void program_wait_for_line(void)
+{
+	int c;
+
+	fflush(stdout);
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
+}

@@ -19,3 +19,5 @@ enum {
 unsigned long program_number(const char *text, unsigned long max);
 /* Says `what` on stdout, and waits for SIGTERM, SIGINT or SIGHUP. */
 void program_hold(const char *what);
+/* What was printed is out; then one line of stdin, or its end. */
+void program_wait_for_line(void);

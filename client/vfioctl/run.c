@@ -1,0 +1,354 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/vfioctl/format.h"
+#include "client/vfioctl/run.h"
+
+#define SETTLE_TRIES 100 /* of a tenth of a second: for groups that go back by themselves */
+
+struct run {
+	struct context *context;
+	struct run_groups groups;
+	char **argv; /* CMD and its arguments, expanded; NULL at the end */
+	char *names; /* LISTEN_FDNAMES */
+	char *lease; /* its name, once there is one */
+	int wait_seconds;
+};
+
+static int out_of_memory(void)
+{
+	fputs("vfioctl: out of memory\n", stderr);
+	return EXIT_RUN_FAILED;
+}
+
+static int describe(struct context *context, const char *target, struct json_object **reply)
+{
+	struct json_object *parameters = selector_parameters(target);
+
+	*reply = NULL;
+	if (!parameters)
+		return -ENOMEM;
+	return ask(context, "org.vfiod.Broker.Describe", parameters, reply);
+}
+
+/* Which groups there will be, so that all of CMD's arguments are known before any is taken. */
+static int groups_resolve(struct run *run)
+{
+	struct run_groups *groups = &run->groups;
+
+	for (size_t i = 0; i < groups->n_targets; i++) {
+		char target[256];
+		struct json_object *reply;
+		int r = describe(run->context, groups->targets[i].name, &reply);
+
+		target_describe(groups->targets[i].name, target, sizeof target);
+		if (r < 0) {
+			complain(run->context, "acquire %s", target);
+			return EXIT_RUN_FAILED;
+		}
+		r = run_groups_describe(groups, i, get_object(reply, "group"));
+		json_object_put(reply);
+		if (r < 0) {
+			fprintf(stderr, "vfioctl: cannot acquire %s: %s\n", target,
+				strerrordesc_np(-r));
+			return EXIT_RUN_FAILED;
+		}
+	}
+	return 0;
+}
+
+static int arguments_expand(struct run *run, int argc, char *argv[])
+{
+	run->argv = calloc((size_t)argc + 1, sizeof *run->argv);
+	if (!run->argv)
+		return out_of_memory();
+	for (int i = 0; i < argc; i++) {
+		char wrong[128] = "";
+		int r = 0;
+
+		if (i == 0)
+			run->argv[i] = strdup(argv[i]);
+		else
+			r = placeholders_expand(
+				&run->groups, argv[i], &run->argv[i], wrong, sizeof wrong);
+		if (r == -EINVAL) {
+			fprintf(stderr,
+				"vfioctl run: %s: none of the groups to be acquired; nothing was "
+				"acquired\n",
+				wrong);
+			return EXIT_RUN_FAILED;
+		}
+		if (!run->argv[i])
+			return out_of_memory();
+	}
+	return 0;
+}
+
+/* "group13:group14" */
+static int names_join(struct run *run)
+{
+	size_t size;
+	FILE *stream = open_memstream(&run->names, &size);
+
+	if (!stream)
+		return out_of_memory();
+	for (size_t i = 0; i < run->groups.n; i++)
+		fprintf(stream, "%sgroup%d", i ? ":" : "", run->groups.numbers[i]);
+	return fclose(stream) == 0 ? 0 : out_of_memory();
+}
+
+/* The lease's descriptors in the order that CMD's arguments were made for; now ours. */
+static int fds_sort(const struct run *run, struct vfiod_lease *lease, int *fds)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < run->groups.n; i++) {
+		fds[i] = -1;
+		for (size_t j = 0; j < vfiod_lease_n_groups(lease) && fds[i] < 0; j++)
+			if (vfiod_lease_group_number(lease, j) == run->groups.numbers[i])
+				fds[i] = vfiod_lease_steal_group_fd(lease, j);
+		n += fds[i] >= 0;
+	}
+	return n == run->groups.n ? 0 : -ESTALE;
+}
+
+static int child_start(struct run *run, struct launch *launch, struct vfiod_lease *lease)
+{
+	int fds[RUN_MAX_GROUPS], r = fds_sort(run, lease, fds);
+
+	if (r == 0)
+		r = launch_go(launch, fds, run->groups.n);
+	/* Only CMD has them from here on: a copy would keep the groups from going back. */
+	for (size_t i = 0; i < run->groups.n; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (r == 0)
+		return 0;
+	fprintf(stderr, "vfioctl: cannot hand the groups to %s: %s\n", run->argv[0],
+		r == -ESTALE ? "the groups have changed, try again" : strerrordesc_np(-r));
+	return EXIT_RUN_FAILED;
+}
+
+static int acquire(struct run *run, const struct launch *launch, struct vfiod_lease **lease)
+{
+	struct run_groups *groups = &run->groups;
+	const char **names = calloc(groups->n_targets, sizeof *names);
+	char numbers[256] = "";
+	size_t used = 0;
+	int r;
+
+	if (!names)
+		return out_of_memory();
+	for (size_t i = 0; i < groups->n_targets; i++) {
+		char target[256];
+
+		names[i] = groups->targets[i].name;
+		target_describe(names[i], target, sizeof target);
+		if (used < sizeof numbers)
+			used += (size_t)snprintf(numbers + used, sizeof numbers - used, "%s%s",
+				i ? ", " : "", target);
+	}
+	r = vfiod_acquire_for(run->context->vfiod, names, groups->n_targets,
+		(unsigned)run->wait_seconds, launch->pidfd, lease);
+	free(names);
+	if (r == 0)
+		return 0;
+	complain(run->context, "acquire %s", numbers);
+	return EXIT_RUN_FAILED;
+}
+
+/* Is the group on its way back still? And if it came to rest: is it open somewhere? */
+static bool group_is_settled(struct run *run, size_t index, bool *is_lingering)
+{
+	char target[32];
+	struct json_object *reply, *group;
+	const char *binding, *owner, *lease;
+	bool is_settled = true;
+
+	snprintf(target, sizeof target, "group:%d", run->groups.numbers[index]);
+	*is_lingering = false;
+	if (describe(run->context, target, &reply) < 0)
+		return true; /* it has gone, or the daemon: nothing to wait for */
+	group = get_object(reply, "group");
+	binding = get_string(group, "binding");
+	owner = get_string(group, "owner");
+	lease = get_string(group, "lease");
+	if (owner && strcmp(owner, "lingering") == 0)
+		*is_lingering = true;
+	else if (lease && run->lease && strcmp(lease, run->lease) == 0)
+		is_settled = false;
+	else if (binding && strcmp(binding, "returning") == 0)
+		is_settled = false;
+	json_object_put(reply);
+	return is_settled;
+}
+
+static void groups_settle(struct run *run)
+{
+	const struct timespec tenth = { .tv_nsec = 100000000 };
+
+	for (size_t i = 0; i < run->groups.n; i++) {
+		bool is_lingering;
+
+		for (int tries = 0; tries < SETTLE_TRIES; tries++) {
+			if (group_is_settled(run, i, &is_lingering))
+				break;
+			nanosleep(&tenth, NULL);
+		}
+		if (is_lingering)
+			fprintf(stderr,
+				"vfioctl: group %d is still open in some process; its devices "
+				"go back when that ends\n",
+				run->groups.numbers[i]);
+	}
+}
+
+/* The daemon sees CMD's end as well: that the lease is over already is what we want. */
+static void release(struct run *run, struct vfiod_lease *lease)
+{
+	int r = vfiod_release(run->context->vfiod, lease);
+
+	if (r == 1 || r == -ENOKEY)
+		groups_settle(run);
+	else if (r < 0)
+		fprintf(stderr,
+			"vfioctl: %s; the lease ends with %s all the same, see vfioctl list\n",
+			vfiod_strerror(run->context->vfiod), run->argv[0]);
+}
+
+/*
+ * CMD's process is there before the lease, so that the lease can follow it: then killing
+ * vfioctl takes nothing away from CMD.
+ */
+static int run_command(struct run *run)
+{
+	struct vfiod_lease *lease;
+	struct launch launch;
+	int exit_code, r;
+
+	r = launch_fork(
+		&launch, run->argv, run->names, run->groups.n, vfiod_get_fd(run->context->vfiod));
+	if (r < 0) {
+		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
+		return EXIT_RUN_FAILED;
+	}
+	exit_code = acquire(run, &launch, &lease);
+	if (exit_code) {
+		launch_close(&launch);
+		return exit_code;
+	}
+	run->lease = strdup(vfiod_lease_name(lease)); /* without it, less waiting: no harm */
+	exit_code = child_start(run, &launch, lease);
+	if (exit_code == 0)
+		exit_code = launch_wait(&launch);
+	launch_close(&launch);
+	release(run, lease);
+	return exit_code;
+}
+
+static int run_option(struct run *run, int option)
+{
+	char name[32];
+
+	if (option == 'd')
+		return run_groups_add_target(&run->groups, optarg) < 0 ? out_of_memory() : 0;
+	if (option == 'w') {
+		if (seconds_parse(optarg, INT_MAX, &run->wait_seconds) == 0)
+			return 0;
+		usage_error(run->context, "--wait %s: not a number of seconds", optarg);
+		return EXIT_RUN_FAILED;
+	}
+	if (group_argument(optarg) < 0) {
+		usage_error(run->context, "--group %s: not the number of a group", optarg);
+		return EXIT_RUN_FAILED;
+	}
+	snprintf(name, sizeof name, "group:%d", group_argument(optarg));
+	return run_groups_add_target(&run->groups, name) < 0 ? out_of_memory() : 0;
+}
+
+/* 0, or an exit code; *is_done: there is nothing to run. */
+static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
+{
+	static const struct option own[] = {
+		{ "device", required_argument, NULL, 'd' },
+		{ "group", required_argument, NULL, 'g' },
+		{ "wait", required_argument, NULL, 'w' },
+		{ 0 },
+	};
+	int option, exit_code;
+
+	*is_done = true;
+	options_begin();
+	while ((option = options_next(run->context, argc, argv, true, own, &exit_code)) !=
+		OPTION_END) {
+		if (option == OPTION_EXIT)
+			return exit_code == EXIT_SUCCESS ? 0 : EXIT_RUN_FAILED;
+		exit_code = run_option(run, option);
+		if (exit_code)
+			return exit_code;
+	}
+	if (optind == argc || run->groups.n_targets == 0) {
+		usage_error(run->context,
+			optind == argc ? "which command?" : "which --device or --group?");
+		return EXIT_RUN_FAILED;
+	}
+	*is_done = false;
+	return 0;
+}
+
+static int run_prepared(struct run *run, int argc, char *argv[])
+{
+	int exit_code;
+
+	if (connect_daemon(run->context))
+		return EXIT_RUN_FAILED;
+	exit_code = groups_resolve(run);
+	if (exit_code == 0)
+		exit_code = arguments_expand(run, argc, argv);
+	if (exit_code == 0)
+		exit_code = names_join(run);
+	return exit_code ? exit_code : run_command(run);
+}
+
+static int run_run(struct context *context, int argc, char *argv[])
+{
+	struct run run = { .context = context };
+	bool is_done;
+	int exit_code = options_read(&run, argc, argv, &is_done);
+
+	if (!is_done)
+		exit_code = run_prepared(&run, argc - optind, argv + optind);
+	for (char **argument = run.argv; argument && *argument; argument++)
+		free(*argument);
+	free(run.argv);
+	free(run.names);
+	free(run.lease);
+	run_groups_clear(&run.groups);
+	return exit_code;
+}
+
+const struct command command_run = {
+	.name = "run",
+	.arguments = "[--device DEVICE | --group GROUP]… [--wait SECONDS] -- CMD [ARG…]",
+	.summary = "Run a program, as yourself, that has groups for as long as it lives",
+	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
+		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
+		"In ARG, {group:X} becomes the number of a descriptor; X is a group's number or "
+		"one\n"
+		"of its devices; {group} is enough where there is one group.\n"
+		"  --wait SECONDS  wait in the queue while others have the groups\n"
+		"The lease ends with CMD, not with vfioctl. Exit status: that of CMD, 128 + N "
+		"when\n"
+		"signal N killed it, 125 when it was not started, 126 when it cannot be executed,\n"
+		"127 when it is not found.\n"
+		"\n"
+		"Examples:\n"
+		"  vfioctl run --device 01:00.0 -- my-driver --vfio-group-fd={group}\n"
+		"  vfioctl run --wait 60 --device 3b:02.0 --group 15 -- \\\n"
+		"      pump --in={group:3b:02.0} --out={group:15}\n",
+	.run = run_run,
+};

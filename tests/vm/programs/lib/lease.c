@@ -1,0 +1,158 @@
+/*
+ * lease [--wait SECONDS] [--dma | --leave] DEVICE…
+ *
+ * A client as people write them with libvfiod: acquires the groups of all devices from the daemon
+ *at $VFIOD_SOCKET, all or none, and says what it was given:
+ *
+ *	lease L1 0123456789abcdef0123456789abcdef
+ *	group 7 fd 5 devices 0000:00:04.0
+ *	granted
+ *
+ * Then it holds them until SIGTERM, saying what it hears of the lease ("event ended it was
+ * revoked"), releases them, and says "released", or "lingering". An error reply is a line
+ * "error NAME PARAMETERS", and exit status 1.
+ *
+ *   --wait SECONDS  waits in the queue
+ *   --dma           drives the first device, an edu (edu.h), and waits for a line on stdin while
+ *its memory is mapped; then releases
+ *   --leave         ends on SIGTERM without releasing
+ */
+#include "client/include/vfiod.h"
+#include "tests/vm/programs/edu.h"
+#include "tests/vm/programs/program.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static void on_event(
+	struct vfiod_lease *lease, enum vfiod_event event, const char *text, void *userdata)
+{
+	static const char *const names[] = {
+		[VFIOD_RELEASE_REQUESTED] = "releaseRequested",
+		[VFIOD_DEVICE_GONE] = "deviceGone",
+		[VFIOD_ENDED] = "ended",
+	};
+	(void)lease;
+	(void)userdata;
+	printf("event %s %s\n", names[event], text);
+	fflush(stdout);
+}
+
+static void fail(const struct vfiod *vfiod, const char *what)
+{
+	if (!vfiod_error_name(vfiod))
+		errx(EXIT_SYSTEM, "%s: %s", what, vfiod_strerror(vfiod));
+	printf("error %s %s\n", vfiod_error_name(vfiod), vfiod_error_parameters(vfiod));
+	exit(EXIT_SYSTEM);
+}
+
+static void print_lease(const struct vfiod_lease *lease)
+{
+	printf("lease %s %s\n", vfiod_lease_name(lease), vfiod_lease_token(lease));
+	for (size_t i = 0; i < vfiod_lease_n_groups(lease); i++) {
+		printf("group %d fd %d devices", vfiod_lease_group_number(lease, i),
+			vfiod_lease_group_fd(lease, i));
+		for (size_t j = 0; j < vfiod_lease_n_devices(lease, i); j++)
+			printf(" %s", vfiod_lease_device(lease, i, j));
+		putchar('\n');
+	}
+	puts("granted");
+	fflush(stdout);
+}
+
+static int signals_open(void)
+{
+	sigset_t ends;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &ends, NULL))
+		err(EXIT_SYSTEM, "sigprocmask");
+	int fd = signalfd(-1, &ends, SFD_CLOEXEC);
+	if (fd < 0)
+		err(EXIT_SYSTEM, "signalfd");
+	return fd;
+}
+
+static void hold(struct vfiod *vfiod, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = vfiod_get_fd(vfiod), .events = POLLIN },
+	};
+	for (;;) {
+		if (poll(fds, 2, -1) < 0)
+			err(EXIT_SYSTEM, "poll");
+		if (fds[0].revents)
+			return;
+		int r = vfiod_dispatch(vfiod, 0);
+		if (r == -ECONNRESET) {
+			puts("event gone");
+			fflush(stdout);
+			fds[1].fd = -1;
+		} else if (r < 0) {
+			errx(EXIT_SYSTEM, "dispatch: %s", vfiod_strerror(vfiod));
+		}
+	}
+}
+
+static void drive(const struct vfiod_lease *lease)
+{
+	struct edu edu = { .iova = EDU_IOVA };
+
+	edu_open(&edu, vfiod_lease_group_fd(lease, 0), vfiod_lease_device(lease, 0, 0));
+	edu_prepare(&edu);
+	edu_check_mapped(&edu);
+	edu_print_memory(&edu);
+	program_wait_for_line();
+	edu_check_unmapped(&edu);
+	edu_close(&edu);
+}
+
+int main(int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "wait", required_argument, NULL, 'w' },
+		{ "dma", no_argument, NULL, 'd' },
+		{ "leave", no_argument, NULL, 'l' },
+		{ NULL, 0, NULL, 0 },
+	};
+	unsigned wait_seconds = 0;
+	struct vfiod_lease *lease;
+	struct vfiod *vfiod;
+	int option, what = 0;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'w')
+			wait_seconds = (unsigned)program_number(optarg, UINT_MAX);
+		else if (option == '?' || what)
+			errx(EXIT_USAGE, "see tests/vm/programs/lib/lease.c");
+		else
+			what = option;
+	}
+	int signals = signals_open();
+	if (vfiod_open(NULL, &vfiod) < 0)
+		err(EXIT_SYSTEM, "the daemon's socket");
+	if (vfiod_acquire(vfiod, (const char *const *)argv + optind, (size_t)(argc - optind),
+		    wait_seconds, &lease) < 0)
+		fail(vfiod, "acquire");
+	vfiod_lease_on_event(lease, on_event, NULL);
+	print_lease(lease);
+	if (what == 'd')
+		drive(lease);
+	else
+		hold(vfiod, signals);
+	if (what == 'l')
+		return 0;
+	int r = vfiod_release(vfiod, lease);
+	if (r < 0)
+		fail(vfiod, "release");
+	puts(r == 1 ? "lingering" : "released");
+	vfiod_close(vfiod);
+	return 0;
+}
