@@ -188,7 +188,7 @@ static int release_call(struct vfiod *vfiod, const char *token)
 	const struct deadline forever = deadline_in(-1);
 	struct json_object *parameters = json_object_new_object(), *lingering;
 	struct message message = { 0 };
-	struct varlink_reply reply;
+	struct varlink_reply reply = { 0 };
 	int r;
 
 	if (!object_add(parameters, "token", json_object_new_string(token))) {

@@ -47,7 +47,10 @@ int vfiod_open(const char *socket, struct vfiod **vfiod);
 /* Disconnects: leases that live with this connection end. Frees leases, too. NULL-safe. */
 void vfiod_close(struct vfiod *vfiod);
 
-/* What the last failure on this handle was, a sentence; valid until the next call. Never NULL. */
+/*
+ * What the last failure on this handle was, a sentence without control characters; valid until
+ * the next call. Never NULL, also where vfiod_open() left a NULL handle.
+ */
 const char *vfiod_strerror(const struct vfiod *vfiod);
 /* "org.vfiod.Broker.GroupBusy", or NULL when it was not an error reply. Likewise. */
 const char *vfiod_error_name(const struct vfiod *vfiod);
@@ -118,6 +121,7 @@ enum vfiod_event {
 	VFIOD_DEVICE_GONE,	 /* text: the device */
 	VFIOD_ENDED,		 /* text: why. The lease is over: its groups are no longer yours. */
 };
+/* May call vfiod_release(), but not vfiod_close(). text: never NULL, valid during the call. */
 typedef void (*vfiod_event_fn)(
 	struct vfiod_lease *lease, enum vfiod_event event, const char *text, void *userdata);
 void vfiod_lease_on_event(struct vfiod_lease *lease, vfiod_event_fn on_event, void *userdata);

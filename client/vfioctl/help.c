@@ -14,12 +14,12 @@ const struct command *const commands[] = {
 	&command_run,
 	&command_reload,
 	&command_help,
+	NULL,
 };
-const size_t n_commands = sizeof commands / sizeof *commands;
 
 const struct command *command_find(const char *name)
 {
-	for (size_t i = 0; i < n_commands; i++)
+	for (size_t i = 0; commands[i]; i++)
 		if (strcmp(commands[i]->name, name) == 0)
 			return commands[i];
 	return NULL;
@@ -31,7 +31,7 @@ void help_print(FILE *out)
 	      "Ask vfiod, the broker of VFIO device ownership, for devices, and see who has them.\n"
 	      "\n",
 		out);
-	for (size_t i = 0; i < n_commands; i++)
+	for (size_t i = 0; commands[i]; i++)
 		fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n"
 	      "With every command:\n"

@@ -64,8 +64,7 @@ int seconds_parse(const char *text, int max, int *seconds);
 
 /* --- help.c ---------------------------------------------------------------------- */
 
-extern const struct command *const commands[];
-extern const size_t n_commands;
+extern const struct command *const commands[];        /* ends with NULL */
 const struct command *command_find(const char *name); /* NULL */
 void help_print(FILE *out);
 void command_help_print(FILE *out, const struct command *command);

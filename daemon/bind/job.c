@@ -111,6 +111,8 @@ static int job_receive(struct job *job)
 		return record.kind;
 	ev_io_stop(job->loop, &job->readable);
 	if (r != -ECHILD) {
+		/* If it waits for us, it must not wait for ever. */
+		shutdown(job->socket, SHUT_RDWR);
 		job->is_done = true;
 		job->result = r;
 		refuse(&job->refusal, REFUSAL_SYSTEM,

@@ -45,8 +45,8 @@ struct job_listener {
 
 /*
  * Forks. The plan stays the caller's and must outlive the job. deadline_seconds > 0 counts
- * from now until ready (reading driver_override waits for the device's lock, too), and anew
- * from job_go. 0 or -errno, and then there was no write.
+ * from job_go, and for TAKE from now until ready, too (reading driver_override waits for the
+ * device's lock). 0 or -errno, and then there was no write.
  *
  * A child whose job was freed is reaped by libev's default loop, as every child is: the process
  * must have it (ev_default_loop), if only for that.

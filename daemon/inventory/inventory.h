@@ -80,5 +80,6 @@ void inventory_refresh(struct inventory *inventory, struct group *group);
 struct group *group_hold(struct group *group);
 struct group *group_release(struct group *group); /* NULL-safe, returns NULL */
 
-/* "Intel IOMMU", "AMD IOMMU", "virtio IOMMU", "SMMU", or NULL: none is active. Static. */
+/* "Intel IOMMU", "AMD IOMMU", "virtio IOMMU", "SMMU", "IOMMU" (another kind), or NULL: none is
+ * active. Static. As it was at the start. */
 const char *inventory_iommu(const struct inventory *inventory);

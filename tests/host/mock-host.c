@@ -1,7 +1,8 @@
 /*
  * A host for a daemon that is a process of its own: makes a testbed (tests/mock/testbed.h),
  * prints the directory that UMOCKDEV_DIR has to name, and obeys lines on its standard input,
- * each answered with "ok" when it is done and the event is sent:
+ * each answered with "ok" when it is done and the event is sent (umockdev gives up, and this
+ * program with it, when ten events are sent that the daemon has not received):
  *
  *	add ADDRESS GROUP DRIVER	a network controller; DRIVER "-" is none
  *	driver ADDRESS DRIVER
@@ -38,6 +39,11 @@ static void obey(struct testbed *bed, const char *verb, const char *address, cha
 		const char *name = strcmp(driver, "-") == 0 ? "" : driver;
 		_cleanup_free_ char *added = testbed_add_pci(bed, address, number, name);
 		assert_string_equal(added, syspath);
+		/*
+		 * umockdev's event came before the link to the group, and a daemon that runs may
+		 * have looked in between. The kernel makes the link first.
+		 */
+		testbed_send(bed, added, "add");
 	} else if (strcmp(verb, "driver") == 0 && group) {
 		testbed_set_driver(bed, syspath, strcmp(group, "-") == 0 ? "" : group);
 	} else if (strcmp(verb, "remove") == 0) {

@@ -57,14 +57,14 @@ def wait_until(what, holds):
 class Host:
     """A mocked sysfs; gone with close()."""
 
-    def __init__(self, devices=None):
+    def __init__(self, devices=DEVICES):
         self.process = subprocess.Popen(
             ["umockdev-wrapper", BUILD / "tests/host/mock-host"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.root = self.process.stdout.readline().strip()
         if not self.root:
             raise AssertionError("mock-host did not start")
-        for address, (group, driver) in (DEVICES if devices is None else devices).items():
+        for address, (group, driver) in devices.items():
             self.tell("add", address, group, driver)
 
     def tell(self, *words):
@@ -180,7 +180,7 @@ class Daemon:
         self.log = self.directory / "log"
         self.start()
 
-    def start(self):
+    def environment(self):
         environment = {
             **os.environ,
             "UMOCKDEV_DIR": self.host.root,
@@ -188,22 +188,26 @@ class Daemon:
             "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", ""),
         }
         environment.pop("NOTIFY_SOCKET", None)
+        return environment
+
+    def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 ["umockdev-wrapper", *WRAPPER, BUILD / "vfiod", "--config", self.config,
                  "--socket", self.socket, "--state-dir", self.directory / "state"],
-                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until("the daemon answers", self.answers)
-        # valgrind has descriptors of its own; these are all that an idle daemon has.
-        self.idle_fds = self.n_fds()
 
     def answers(self):
         if self.process.poll() is not None:
             raise AssertionError("the daemon ended:\n" + self.log.read_text())
         try:
             with self.connect() as client:
-                return client.call("org.varlink.service.GetInfo")
-        except (FileNotFoundError, ConnectionRefusedError):
+                info = client.call("org.varlink.service.GetInfo")
+                # All that it has when nobody is connected.
+                self.idle_fds = self.n_fds() - 1
+                return info
+        except (FileNotFoundError, PermissionError, ConnectionRefusedError):
             return None
 
     def connect(self, as_admin=False):
@@ -215,7 +219,7 @@ class Daemon:
 
     def wait_idle(self):
         """As many descriptors as in the beginning: closed connections were noticed."""
-        wait_until(f"{self.n_fds()} descriptors are {self.idle_fds} again",
+        wait_until(f"its descriptors are {self.idle_fds} again",
                    lambda: self.n_fds() == self.idle_fds)
 
     def stop(self, with_signal=signal.SIGTERM, status=0):

@@ -653,12 +653,31 @@ static void test_number_reused(void **state)
 	assert_int_equal(old->n_holds, 1);
 
 	/* The old one is out of everything: nothing that is done to it reaches the new one. */
+	testbed_set_group_attribute(host->bed, 7, "type", "identity\n");
 	inventory_refresh(host->inventory, old);
+	assert_string_equal(new->type, "DMA-FQ");
+	inventory_refresh(host->inventory, new);
+	assert_string_equal(new->type, "identity");
 	group_set_binding(host->inventory, old, BINDING_HOST, NULL);
 	assert_int_equal(old->binding, BINDING_GONE);
 	assert_ptr_equal(inventory_group(host->inventory, 7), new);
 	check_true(host);
 	assert_null(group_release(old));
+}
+
+/* Removed and back under the same path before anybody looked: it is another device. */
+static void test_device_came_back(void **state)
+{
+	struct host *host = *state;
+	_cleanup_free_ char *a = testbed_add_pci(host->bed, "0000:01:00.0", 7, "e1000");
+
+	host_watch(host);
+	find(host, "0000:01:00.0")->inode++; /* as if the directory had been another one */
+	testbed_send(host->bed, a, "add");
+	host_turn(host);
+	assert_string_equal(host->told, "deviceRemoved deviceAdded");
+	assert_int_equal(inventory_group(host->inventory, 7)->n_devices, 1);
+	check_true(host);
 }
 
 /* A held group outlives the inventory, too. */
@@ -973,6 +992,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_udevd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transaction_states, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_number_reused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_came_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events_a_turn, setup, teardown),

@@ -33,9 +33,10 @@ struct bench {
 	struct job *job;
 	int n_fds_before;
 
-	bool goes;        /* what the listener does when it hears "ready": job_go() */
-	bool frees_ready; /* or job_free() */
-	bool releases;    /* when it is late: lets the kernel go on */
+	bool keeps_waiting; /* no job_go() after job_new() where no "ready" comes */
+	bool goes;          /* what the listener does when it hears "ready": job_go() */
+	bool frees_ready;   /* or job_free() */
+	bool releases;      /* when it is late: lets the kernel go on */
 	unsigned n_ready, n_done, n_late;
 	int result;
 	int group_fd;
@@ -127,6 +128,8 @@ static void start(struct bench *bench, enum job_kind kind, double deadline_secon
 				 &listener, bench, &bench->job),
 		0);
 	assert_true(job_pid(bench->job) > 0);
+	if (kind != JOB_TAKE && !bench->keeps_waiting)
+		job_go(bench->job);
 }
 
 static void give_up(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -312,6 +315,25 @@ static void test_freed_before_go(void **state)
 	wait_for_no_child(&bench);
 	assert_int_equal(bench.kernel->n_writes, 0);
 	assert_int_equal(bench.n_done, 0);
+	bench_end(&bench);
+}
+
+/* The other kinds wait for job_go() as well: the journal is written first. */
+static void test_return_waits(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init(&bench, ev_default_loop(0), 1);
+	bench.keeps_waiting = true;
+	start(&bench, JOB_RETURN, 10);
+	usleep(50000);
+	ev_run(bench.loop, EVRUN_NOWAIT);
+	assert_int_equal(bench.kernel->n_ops, 0);
+	bench.job = job_free(bench.job);
+	wait_for_no_child(&bench);
+	assert_int_equal(bench.kernel->n_ops, 0);
+	assert_int_equal(bench.n_ready + bench.n_done, 0);
 	bench_end(&bench);
 }
 
@@ -566,6 +588,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_rolled_back),
 		cmocka_unit_test(test_freed_before_go),
+		cmocka_unit_test(test_return_waits),
 		cmocka_unit_test(test_freed_before_ready),
 		cmocka_unit_test(test_freed_after_go),
 		cmocka_unit_test(test_late_then_done),

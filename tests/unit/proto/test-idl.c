@@ -186,10 +186,10 @@ static void test_nesting_bound(void **state)
 
 	(void)state;
 	for (size_t n = 15; n <= 16; n++) {
-		strcpy(text, "interface a.b type T (a: ");
-		for (size_t i = 0; i < n; i++)
-			strcat(text, "[]");
-		strcat(text, "int)");
+		static const char brackets[] = "[][][][][][][][][][][][][][][][]";
+
+		snprintf(text, sizeof(text), "interface a.b type T (a: %.*sint)", (int)(2 * n),
+			brackets);
 		if (n == 15)
 			varlink_interface_free(parse(text));
 		else
@@ -317,6 +317,16 @@ static void check_closing_comments(const char *text)
 	}
 }
 
+static const char *embedded_text(const char *name)
+{
+	for (size_t i = 0; i < n_varlink_files; i++) {
+		if (strcmp(varlink_files[i].name, name) == 0)
+			return varlink_files[i].text;
+	}
+	fail_msg("%s is not there", name);
+	return NULL;
+}
+
 static void test_embedded(void **state)
 {
 	static const char *const names[] = { "org.varlink.service", "org.vfiod.Admin",
@@ -324,17 +334,11 @@ static void test_embedded(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const struct varlink_file *file = NULL;
-		struct varlink_interface *interface;
+		const char *text = embedded_text(names[i]);
+		struct varlink_interface *interface = parse(text);
 
-		for (size_t j = 0; j < n_varlink_files; j++) {
-			if (strcmp(varlink_files[j].name, names[i]) == 0)
-				file = &varlink_files[j];
-		}
-		assert_non_null(file);
-		interface = parse(file->text);
 		assert_string_equal(interface->name, names[i]);
-		assert_ptr_equal(interface->text, file->text);
+		assert_ptr_equal(interface->text, text);
 		varlink_interface_free(interface);
 	}
 }

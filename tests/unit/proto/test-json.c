@@ -12,6 +12,13 @@
 
 #include <cmocka.h>
 
+/* The characters without a NUL. */
+static void put(char *to, const char *characters)
+{
+	while (*characters)
+		*to++ = *characters++;
+}
+
 /* From a copy that ends where the text ends, so that the sanitizer sees a byte too many. */
 static int read_sized(const char *text, size_t length, size_t depth)
 {
@@ -142,7 +149,7 @@ static void test_very_deep(void **state)
 	(void)state;
 	assert_non_null(text);
 	memset(text, '[', n);
-	memcpy(text, "{\"a\":", 5);
+	put(text, "{\"a\":");
 	assert_int_equal(read_sized(text, n, 32), -EBADMSG);
 	free(text);
 }
@@ -155,10 +162,10 @@ static int read_zeros(size_t n)
 	int r;
 
 	assert_non_null(text);
-	memcpy(text, "{\"k\":[", 6);
+	put(text, "{\"k\":[");
 	for (size_t i = 6; i < length - 2; i++)
 		text[i] = i % 2 ? ',' : '0';
-	memcpy(text + length - 2, "]}", 2);
+	put(text + length - 2, "]}");
 	r = read_sized(text, length, 2);
 	free(text);
 	return r;

@@ -63,6 +63,13 @@ ssize_t sendmsg(int fd, const struct msghdr *header, int flags)
 	return fails(&calls.fail_sendmsg) ? -1 : syscall(SYS_sendmsg, fd, header, flags);
 }
 
+/* The characters without a NUL. */
+static void put(char *to, const char *characters)
+{
+	while (*characters)
+		*to++ = *characters++;
+}
+
 /* A transport at one end, a raw socket at the other. */
 struct fixture {
 	struct transport *transport;
@@ -279,8 +286,9 @@ static void check_linear(struct fixture *fixture, size_t length, size_t step)
 
 	assert_non_null(text);
 	memset(text, 'x', length);
-	memcpy(text, "{\"k\":\"", 6);
-	memcpy(text + length - 2, "\"}", 3);
+	put(text, "{\"k\":\"");
+	put(text + length - 2, "\"}");
+	text[length] = '\0';
 	memset(&calls, 0, sizeof(calls));
 	for (size_t at = 0; at <= length; at += step) {
 		assert_int_equal(r, 0);
@@ -390,10 +398,11 @@ static void test_too_many_values(void **state)
 
 	assert_non_null(text);
 	use_default_limits(fixture);
-	memcpy(text, "{\"k\":[", 6);
+	put(text, "{\"k\":[");
 	for (size_t i = 6; i < length; i++)
 		text[i] = i % 2 ? ',' : '1';
-	memcpy(text + length - 1, "]}", 3);
+	put(text + length - 1, "]}");
+	text[length + 1] = '\0';
 	for (size_t at = 0; at < length + 2; at += 4096) {
 		assert_int_equal(r, 0);
 		peer_send(fixture, text + at, length + 2 - at < 4096 ? length + 2 - at : 4096, 0);
@@ -501,13 +510,15 @@ static void test_truncated_fds(void **state)
 	lowered = before;
 	lowered.rlim_cur = (rlim_t)highest + 10;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &lowered), 0);
-	for (int fd = dup(0); fd >= 0; fd = dup(0))
+	for (int fd = dup(fixture->peer); fd >= 0; fd = dup(fixture->peer))
 		fillers[n_fillers++] = fd;
-	close(fillers[--n_fillers]); /* room for one of two */
+	if (n_fillers > 0)
+		close(fillers[--n_fillers]); /* room for one of two */
 	r = transport_receive(fixture->transport, &message);
 	for (size_t i = 0; i < n_fillers; i++)
 		close(fillers[i]);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_in_range(n_fillers, 1, 1000);
 	assert_int_equal(r, -EBADMSG);
 	assert_int_equal(message.n_fds, 0);
 	assert_int_equal(count_fds() - fixture->n_fds_before, 2);
@@ -555,8 +566,9 @@ static void test_in_parts(void **state)
 	assert_int_equal(transport_new(fixture->peer, &transport_default_limits, &peer), 0);
 	fixture->peer = -1;
 	memset(text, 'x', length);
-	memcpy(text, "{\"k\":\"", 6);
-	memcpy(text + length - 2, "\"}", 3);
+	put(text, "{\"k\":\"");
+	put(text + length - 2, "\"}");
+	text[length] = '\0';
 	assert_int_equal(queue_text(fixture, text, fds, 2), 0);
 	assert_int_equal(queue_text(fixture, "{\"next\":1}", NULL, 0), 0);
 	assert_int_equal(transport_output_bytes(fixture->transport), length + 1 + 11);
@@ -622,8 +634,9 @@ static int queue_sized(const struct fixture *fixture, size_t length, const int *
 	char text[3000];
 
 	memset(text, 'x', sizeof(text));
-	memcpy(text, "{\"k\":\"", 6);
-	memcpy(text + length - 2, "\"}", 3);
+	put(text, "{\"k\":\"");
+	put(text + length - 2, "\"}");
+	text[length] = '\0';
 	return queue_text(fixture, text, fds, n_fds);
 }
 

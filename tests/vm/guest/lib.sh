@@ -58,7 +58,7 @@ in_background() {
 		[ "$1" = as_user ] || exec "$@"
 		replace_shell='exec'
 		"$@"
-	) >"$WORK/$name" 2>&1 &
+	) <&0 >"$WORK/$name" 2>&1 &
 	# shellcheck disable=SC2034
 	PID=$!
 }

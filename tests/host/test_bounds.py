@@ -1,0 +1,326 @@
+"""The bounds of a connection, and that nothing is left behind by those who go beyond them."""
+
+import json
+import os
+import socket
+import unittest
+
+from vfiod_host import ADMIN, DEVICES, N_GROUPS, RULE, Daemon, Host, wait_until
+
+INFO = {"method": "org.varlink.service.GetInfo"}
+MONITOR = {"method": "org.vfiod.Broker.Monitor", "more": True}
+RELOAD = {"method": "org.vfiod.Admin.Reload"}
+MAX_CONNECTIONS, MAX_CALLS, MAX_MESSAGE, MAX_OUTPUT = 6, 4, 4096, 65536
+# SCM_MAX_FD of the kernel, and what the daemon takes with one message.
+KERNEL_MAX_FDS, MAX_FDS = 253, 16
+BOUNDS = f"""
+max-connections = {MAX_CONNECTIONS}
+max-calls = {MAX_CALLS}
+max-message = 4K
+max-output = 64K
+"""
+
+
+class Bounds(unittest.TestCase):
+    config = ADMIN + BOUNDS + RULE
+    devices = DEVICES
+
+    def setUp(self):
+        self.host = Host(self.devices)
+        self.addCleanup(self.host.close)
+        self.daemon = Daemon(self.host, self.config)
+        self.addCleanup(self.daemon.close)
+        # Before the daemon is stopped: whatever the test did, all of it is given back.
+        self.addCleanup(self.daemon.wait_idle)
+
+    def connect(self, **options):
+        client = self.daemon.connect(**options)
+        self.addCleanup(client.socket.close)
+        return client
+
+    def assert_serves(self, client=None):
+        reply = (client or self.connect()).call(**INFO)
+        self.assertEqual(reply["parameters"]["product"], "vfiod")
+
+    def assert_closed(self, client):
+        self.assertIsNone(client.receive())
+
+    def monitor(self, **options):
+        client = self.connect(**options)
+        client.send(MONITOR)
+        self.assertEqual(client.receive()["parameters"]["event"], "ready")
+        return client
+
+    @staticmethod
+    def info_of_length(length):
+        """A call of so many bytes, its NUL not counted."""
+        call = json.dumps(INFO).encode()
+        return call[:-1] + b" " * (length - len(call)) + call[-1:] + b"\0"
+
+
+class Messages(Bounds):
+    def test_the_longest_message(self):
+        client = self.connect()
+        client.send(self.info_of_length(MAX_MESSAGE))
+        self.assertIn("parameters", client.receive())
+        client.send(self.info_of_length(MAX_MESSAGE + 1))
+        self.assert_closed(client)
+        self.assert_serves()
+
+    def test_a_message_without_end(self):
+        client = self.connect()
+        with self.assertRaises((BrokenPipeError, ConnectionResetError)):
+            for _ in range(1000):
+                client.send(b" " * 65536)
+        self.assert_serves()
+
+    def test_max_calls_may_wait(self):
+        # The stream keeps the connection busy: what comes after it waits.
+        client = self.monitor()
+        client.send(*[INFO] * MAX_CALLS)
+        other = self.connect()
+        self.assert_serves(other)
+        self.assertFalse(client.has_input())
+        client.send(INFO)
+        self.assert_closed(client)
+        self.assert_serves(other)
+
+    def test_any_number_of_calls_that_are_answered(self):
+        client = self.connect()
+        client.send(*[INFO] * (MAX_CALLS * 10))
+        for _ in range(MAX_CALLS * 10):
+            self.assertIn("parameters", client.receive())
+
+    def test_one_who_does_not_read_its_answers(self):
+        client, other = self.connect(), self.connect()
+        call = {"method": "org.varlink.service.GetInterfaceDescription",
+                "parameters": {"interface": "org.vfiod.Broker"}}
+        with self.assertRaises((BrokenPipeError, ConnectionResetError)):
+            for _ in range(10000):
+                client.send(call)
+        self.assert_serves(other)
+
+
+class Connections(Bounds):
+    def test_max_connections(self):
+        clients = [self.connect() for _ in range(MAX_CONNECTIONS)]
+        for client in clients:
+            self.assert_serves(client)
+        self.assert_closed(self.connect())
+        clients.pop().socket.close()
+        wait_until("the place is free", lambda: self.daemon.n_fds() ==
+                   self.daemon.idle_fds + MAX_CONNECTIONS - 1)
+        clients.append(self.connect())
+        for client in clients:
+            self.assert_serves(client)
+        self.assert_closed(self.connect())
+
+    def test_two_hundred_come_and_go(self):
+        for i in range(200):
+            with self.daemon.connect() as client:
+                match i % 5:
+                    case 0:
+                        client.send(b'{"method":')
+                    case 1:
+                        client.send(INFO, INFO)
+                    case 2:
+                        self.assert_serves(client)
+                    case 3:
+                        client.send(MONITOR)
+                    case 4:
+                        pass
+            # Not more at a time than are let in.
+            wait_until("most are gone", lambda: self.daemon.n_fds() <
+                       self.daemon.idle_fds + MAX_CONNECTIONS)
+        self.daemon.wait_idle()
+        self.assert_serves()
+
+    def test_stopping_with_connections(self):
+        clients = [self.monitor(), self.monitor(), self.connect()]
+        self.daemon.stop()
+        for client in clients:
+            self.assert_closed(client)
+        self.assertFalse(self.daemon.socket.exists())
+        self.daemon.start()
+
+
+class Monitors(Bounds):
+    def test_one_that_never_reads(self):
+        deaf, admin = self.monitor(), self.connect(as_admin=True)
+        # Each is an event of some 150 bytes, and the socket takes 200 KiB or so.
+        events = 5000
+        for _ in range(events):
+            self.assertEqual(admin.call(**RELOAD), {"parameters": {"rules": 1}})
+        self.assert_serves()
+
+        # It was told that it lost some, and hears of what came later.
+        kinds = [deaf.receive()["parameters"]["event"]]
+        while kinds[-1] != "lost":
+            kinds.append(deaf.receive()["parameters"]["event"])
+        self.assertEqual(set(kinds[:-1]), {"configurationReloaded"})
+        self.assertLess(len(kinds), events)
+        admin.call(**RELOAD)
+        self.assertEqual(deaf.receive()["parameters"]["event"], "configurationReloaded")
+        self.assertFalse(deaf.has_input())
+
+    def test_one_that_never_reads_and_goes(self):
+        deaf, admin = self.monitor(), self.connect(as_admin=True)
+        for _ in range(3000):
+            admin.call(**RELOAD)
+        deaf.socket.close()
+        admin.call(**RELOAD)
+        self.assert_serves()
+
+    def test_all_monitors_hear_the_same(self):
+        monitors = [self.monitor() for _ in range(MAX_CONNECTIONS)]
+        for verb, events in (
+            (("add", "f000:06:00.0", 11, "-"), ["groupAdded", "deviceAdded"]),
+            (("remove", "f000:06:00.0"), ["deviceRemoved", "bindingChanged", "groupRemoved"]),
+        ):
+            self.host.tell(*verb)
+            for monitor in monitors:
+                heard = [monitor.receive()["parameters"]["event"] for _ in events]
+                self.assertEqual(heard, events)
+
+
+class LongLists(Bounds):
+    """More groups than are told at one turn of the loop, and more than max-output holds."""
+
+    devices = {**DEVICES, **{
+        f"f001:{i // 8:02x}:00.{i % 8}": (100 + i, "-") for i in range(300)}}
+    n_groups = N_GROUPS + 300
+
+    def list_all(self, client):
+        client.send({**MONITOR, "method": "org.vfiod.Broker.List", "parameters": {"all": True}})
+
+    def assert_listed(self, client):
+        for i in range(self.n_groups):
+            reply = client.receive()
+            self.assertEqual(reply.get("continues", False), i < self.n_groups - 1)
+
+    def test_a_slow_reader_gets_all(self):
+        client = self.connect()
+        self.list_all(client)
+        self.assert_serves()
+        self.assert_listed(client)
+        self.assert_serves(client)
+
+    def test_a_half_closed_reader_gets_all(self):
+        client = self.connect()
+        self.list_all(client)
+        client.send(INFO)
+        client.socket.shutdown(socket.SHUT_WR)
+        self.assert_serves()
+        self.assert_listed(client)
+        self.assertIn("product", client.receive()["parameters"])
+        self.assert_closed(client)
+
+    def test_one_who_goes_in_the_middle(self):
+        client = self.connect()
+        self.list_all(client)
+        client.receive()
+        client.socket.close()
+        self.daemon.wait_idle()
+        self.assert_serves()
+
+
+class Descriptors(Bounds):
+    def setUp(self):
+        super().setUp()
+        self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.addCleanup(os.close, self.null)
+        self.client = self.connect()
+        self.assert_serves(self.client)
+        self.before = self.daemon.n_fds()
+
+    def assert_acquire(self, fds, index, error):
+        reply = self.client.call("org.vfiod.Broker.Acquire", {
+            "selectors": [{"group": 8}], "holderFileDescriptor": index}, fds=fds)
+        self.assertEqual(reply["error"], error)
+        if error.endswith("InvalidParameter"):
+            self.assertEqual(reply["parameters"], {"parameter": "holderFileDescriptor"})
+        self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_unasked_for_they_are_closed(self):
+        for n_fds in (1, MAX_FDS):
+            self.client.call(**INFO, fds=[self.null] * n_fds)
+            self.assertEqual(self.daemon.n_fds(), self.before)
+        self.client.call("org.none.Thing", fds=[self.null])
+        self.client.call("org.vfiod.Broker.Describe", {"wrong": 1}, fds=[self.null])
+        self.assertEqual(self.daemon.n_fds(), self.before)
+        self.client.send({**INFO, "oneway": True}, fds=[self.null])
+        self.assert_serves(self.client)
+        self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_too_many_close_the_connection(self):
+        for n_fds in (MAX_FDS + 1, KERNEL_MAX_FDS):
+            other = self.connect()
+            other.send(INFO, fds=[self.null] * n_fds)
+            self.assert_closed(other)
+            self.assert_serves(self.client)
+            self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_with_a_bad_message_they_are_closed(self):
+        for message in (b"\0", b"[]\0", b'{"method":1}\0', b"{" * 5000):
+            other = self.connect()
+            other.send(message, fds=[self.null] * 3)
+            self.assert_closed(other)
+            self.assert_serves(self.client)
+            self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_in_the_middle_of_a_message_they_close_the_connection(self):
+        other = self.connect()
+        other.send(b'{"method":')
+        other.send(b'"org.varlink.service.GetInfo"}\0', fds=[self.null])
+        self.assert_closed(other)
+        self.assert_serves(self.client)
+        self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_each_message_has_its_own(self):
+        # All that a read could take at once: neither may have the other's.
+        self.client.send(INFO, {"method": "org.none.Thing"})
+        self.client.send(INFO, fds=[self.null])
+        self.client.send(INFO)
+        replies = [self.client.receive() for _ in range(4)]
+        self.assertEqual(["error" in reply for reply in replies], [False, True, False, False])
+        self.assertEqual(self.daemon.n_fds(), self.before)
+
+    def test_of_calls_that_wait_when_the_client_goes(self):
+        other = self.monitor()
+        for _ in range(MAX_CALLS):
+            other.send(INFO, fds=[self.null] * MAX_FDS)
+        wait_until("they are there", lambda: self.daemon.n_fds() ==
+                   self.before + 1 + MAX_CALLS * MAX_FDS)
+        other.socket.close()
+        wait_until("they are closed", lambda: self.daemon.n_fds() == self.before)
+
+    def test_of_a_message_that_never_ends(self):
+        other = self.connect()
+        other.send(b'{"method":', fds=[self.null] * MAX_FDS)
+        wait_until("they are there", lambda: self.daemon.n_fds() == self.before + 1 + MAX_FDS)
+        other.socket.close()
+        wait_until("they are closed", lambda: self.daemon.n_fds() == self.before)
+
+    def test_a_holder_is_a_pidfd(self):
+        invalid = "org.varlink.service.InvalidParameter"
+        self.assert_acquire([], 0, invalid)
+        self.assert_acquire([self.null], 0, invalid)
+        self.assert_acquire([self.null], 1, invalid)
+        self.assert_acquire([self.null], -1, invalid)
+        self.assert_acquire([self.null], 2**32, invalid)
+        left, right = socket.socketpair()
+        with left, right:
+            self.assert_acquire([left.fileno()], 0, invalid)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        pidfd = os.pidfd_open(child)
+        self.addCleanup(os.close, pidfd)
+        os.waitpid(child, 0)
+        self.assert_acquire([pidfd], 0, invalid)
+
+    @unittest.skipUnless(os.geteuid() == 0, "two users need root")
+    def test_a_holder_of_another_user(self):
+        pidfd = os.pidfd_open(os.getpid())
+        self.addCleanup(os.close, pidfd)
+        self.assert_acquire([pidfd], 0, "org.vfiod.Broker.AccessDenied")

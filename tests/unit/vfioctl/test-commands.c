@@ -1,0 +1,434 @@
+/* What the commands ask of the daemon, what they print, and how they exit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/vfioctl/vfioctl.h"
+#include "tests/unit/vfioctl/ctl.h"
+
+#define DEVICE(name, driver, description)                                                          \
+	"{\"name\":\"" name "\",\"bus\":\"pci\",\"driver\":" driver                                \
+	",\"description\":" description ",\"syspath\":\"/sys/devices/pci0000:00/" name             \
+	"\",\"id\":\"10de:2704\",\"class\":\"030000\",\"numaNode\":1,\"resetMethods\":[\"flr\","   \
+	"\"bus\"],\"isBound\":true}"
+#define GROUP(number, rest)                                                                        \
+	"{\"number\":" number ",\"type\":\"DMA-FQ\",\"isCovered\":true,\"reservedRegions\":["      \
+	"{\"first\":\"0xfee00000\",\"last\":\"0xfeefffff\",\"type\":\"msi\"}]," rest "}"
+#define HOLDER                                                                                     \
+	"\"holder\":{\"pid\":4711,\"uid\":0,\"command\":\"qemu\",\"unit\":\"vm.service\"},"        \
+	"\"lease\":\"3\","
+#define GROUP_13                                                                                   \
+	GROUP("13", "\"binding\":\"taken\",\"owner\":\"leased\"," HOLDER                           \
+		    "\"mayLease\":false,\"denial\":\"no rule covers "                              \
+		    "0000:01:00.1\",\"devices\":[" DEVICE("0000:01:00.0", "\"vfio-pci\"",          \
+			    "\"NVIDIA RTX 4080\"") "," DEVICE("0000:01:00.1", "null", "null") "]")
+#define GROUP_15                                                                                   \
+	GROUP("15", "\"binding\":\"failed\",\"owner\":\"none\",\"mayLease\":true,\"failure\":"     \
+		    "\"the rollback failed\",\"devices\":[" DEVICE(                                \
+			    "0000:3b:02.0", "\"vfio-pci\"", "\"Intel \\u001b[2JE810\"") "]")
+
+static bool is(const char *method, const char *name)
+{
+	return strcmp(method, name) == 0;
+}
+
+static const char *as_text(struct json_object *parameters)
+{
+	return json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN);
+}
+
+static void answer_list(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)fds;
+	(void)n_fds;
+	fake_expect(is(method, "org.vfiod.Broker.List"), "List");
+	if (json_object_get_boolean(json_object_object_get(parameters, "all"))) {
+		fake_reply(fake, peer, true, "{\"group\":" GROUP_13 ",\"total\":2}");
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 ",\"total\":2}");
+	} else if (peer == 0) {
+		fake_reply(fake, peer, false, "{\"total\":41}");
+	} else if (peer == 1) {
+		fake_reply(fake, peer, false, "{\"total\":0}");
+	} else {
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 ",\"total\":41}");
+	}
+}
+
+static void list_is_a_table(void **state)
+{
+	struct fake *fake = fake_start(answer_list);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "list", NULL), 0);
+	assert_string_equal(ctl_out, "0 of 41 groups; --all shows the rest\n");
+	assert_int_equal(ctl(fake, "list", NULL), 0);
+	assert_string_equal(ctl_out, "This host has no IOMMU groups: is the IOMMU on? (firmware, "
+				     "and intel_iommu=on)\n");
+	assert_int_equal(ctl(fake, "list", NULL), 0);
+	assert_string_equal(ctl_out,
+		"GROUP STATE   DEVICE        DRIVER    OWNER           NAME\n"
+		"13    leased  0000:01:00.0  vfio-pci  root qemu/4711  NVIDIA RTX 4080\n"
+		"              0000:01:00.1  -                         10de:2704\n"
+		"1 of 41 groups; --all shows the rest\n");
+	assert_int_equal(ctl(fake, "list", "--no-legend", "--all", NULL), 0);
+	assert_string_equal(ctl_out,
+		"13 leased  0000:01:00.0  vfio-pci  root qemu/4711  NVIDIA RTX 4080\n"
+		"           0000:01:00.1  -                         10de:2704\n"
+		"15 failed  0000:3b:02.0  vfio-pci                  Intel ?[2JE810\n");
+	assert_int_equal(ctl(fake, "list", "--all", "--json", NULL), 0);
+	assert_non_null(strstr(ctl_out, "{\"total\":2,\"groups\":[{\"number\":13,"));
+	assert_ptr_equal(strchr(ctl_out, '\n'), ctl_out + strlen(ctl_out) - 1);
+	assert_string_equal(ctl_err, "");
+	assert_int_equal(ctl(fake, "list", "7", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err, "vfioctl list: no arguments; one group is: vfioctl status 7\n"
+				     "See vfioctl list --help.\n");
+	fake_stop(fake);
+}
+
+static void answer_status(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)fds;
+	(void)n_fds;
+	if (is(method, "org.vfiod.Admin.Status"))
+		fake_reply(fake, peer, false,
+			"{\"version\":\"1.0\",\"uptimeSeconds\":259300,\"iommu\":\"Intel IOMMU\","
+			"\"hasIommufd\":false,\"groups\":41,\"devices\":80,\"bindings\":{\"host\":"
+			"37,"
+			"\"taken\":3,\"failed\":1},\"owners\":{\"none\":39,\"leased\":1,"
+			"\"lingering\":1},\"leases\":1,\"waiting\":2,\"rules\":3,\"configuration\":"
+			"\"/etc/vfiod/vfiod.conf\",\"problems\":[{\"group\":15,\"text\":"
+			"\"0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End "
+			"that process to return it; no other group is affected.\"},{\"group\":null,"
+			"\"text\":\"\\u001b[1mno rules\"}]}");
+	else if (is(as_text(parameters), "{\"device\":\"0000:01:00.0\"}"))
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 "}");
+	else if (is(as_text(parameters), "{\"group\":15}"))
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 "}");
+	else
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":16}");
+}
+
+static void status_is_an_overview(void **state)
+{
+	struct fake *fake = fake_start(answer_status);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "status", NULL), 0);
+	assert_string_equal(ctl_out,
+		"vfiod 1.0, up 3 days; Intel IOMMU; iommufd: not in this kernel\n"
+		"Groups  41: 37 host, 1 leased, 1 lingering, 1 taken, 1 failed\n"
+		"Rules   3 from /etc/vfiod/vfiod.conf\n"
+		"Leases  1, 2 waiting\n"
+		"!! 15   0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End\n"
+		"        that process to return it; no other group is affected.\n"
+		"!!      ?[1mno rules\n");
+	fake_stop(fake);
+}
+
+static void status_of_one_group_is_all_of_it(void **state)
+{
+	struct fake *fake = fake_start(answer_status);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "status", "01:00.0", NULL), 0);
+	assert_string_equal(ctl_out, "Group 13: leased; 2 devices; default domain DMA-FQ\n"
+				     "  Holder    root qemu/4711, unit vm.service, lease 3\n"
+				     "  You       may not lease it: no rule covers 0000:01:00.1\n"
+				     "  Rules     cover it\n"
+				     "0000:01:00.0  NVIDIA RTX 4080\n"
+				     "  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
+				     "  Driver    vfio-pci\n"
+				     "  Reset     flr, bus\n"
+				     "  Sysfs     /sys/devices/pci0000:00/0000:01:00.0\n"
+				     "0000:01:00.1\n"
+				     "  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
+				     "  Driver    none\n"
+				     "  Reset     flr, bus\n"
+				     "  Sysfs     /sys/devices/pci0000:00/0000:01:00.1\n"
+				     "Reserved, cannot be mapped\n"
+				     "  0xfee00000-0xfeefffff  msi\n");
+	assert_int_equal(ctl(fake, "status", "group:15", NULL), 0);
+	assert_non_null(strstr(ctl_out, "Group 15: failed; 1 device; default domain DMA-FQ\n"
+					"  !!        the rollback failed\n"
+					"  Holder    nobody\n"
+					"  You       may lease it\n"));
+	assert_int_equal(ctl(fake, "status", "16", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err, "vfioctl: cannot describe group 16: there is no group 16\n");
+	assert_int_equal(ctl(fake, "status", "1", "2", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+static void answer_moves(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	const char *text = as_text(parameters);
+
+	(void)fds;
+	(void)n_fds;
+	if (is(text, "{\"group\":8}"))
+		fake_error(fake, peer, "org.varlink.service.PermissionDenied", "{}");
+	else if (is(text, "{\"group\":9}"))
+		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
+			"{\"group\":9,\"ownerPid\":312,\"ownerUid\":1001}");
+	else if (is(method, "org.vfiod.Admin.Take") && is(text, "{\"device\":\"0000:06:01.0\"}"))
+		fake_reply(fake, peer, false,
+			"{\"group\":7,\"devices\":[\"0000:06:01.0\",\"0000:06:02.0\"]}");
+	else if (is(method, "org.vfiod.Admin.Return") && is(text, "{\"device\":\"enp3s0\"}"))
+		fake_reply(fake, peer, false, "{\"group\":7,\"devices\":[\"0000:06:01.0\"]}");
+	else
+		fake_reply(fake, peer, false, "{\"group\":4,\"devices\":[]}");
+}
+
+static void take_and_return_move_groups(void **state)
+{
+	struct fake *fake = fake_start(answer_moves);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "take", "06:01.0", "4", NULL), 0);
+	assert_string_equal(
+		ctl_out, "group 7 taken: 0000:06:01.0, 0000:06:02.0\ngroup 4 was taken already\n");
+	assert_int_equal(ctl(fake, "return", "enp3s0", "group:4", NULL), 0);
+	assert_string_equal(
+		ctl_out, "group 7 returned: 0000:06:01.0\ngroup 4 was with the host already\n");
+	/* One that fails does not stop the others. */
+	assert_int_equal(ctl(fake, "take", "8", "9", "4", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_out, "group 4 was taken already\n");
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot take group 8: permission denied: this is for administrators\n"
+		"Administrators only: try sudo.\n"
+		"vfioctl: cannot take group 9: group 9 is held by pid 312 (uid 1001)\n");
+	assert_int_equal(ctl(fake, "take", "06:01.0", "--json", NULL), 0);
+	assert_string_equal(
+		ctl_out, "{\"group\":7,\"devices\":[\"0000:06:01.0\",\"0000:06:02.0\"]}\n");
+	assert_int_equal(ctl(fake, "take", NULL), EXIT_USAGE);
+	assert_string_equal(
+		ctl_err, "vfioctl take: which device or group?\nSee vfioctl take --help.\n");
+	fake_stop(fake);
+}
+
+static void answer_leases(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	fake_expect(is(method, "org.vfiod.Broker.Leases"), "Leases");
+	if (peer == 0) {
+		fake_reply(fake, peer, false, "{\"leases\":[]}");
+		return;
+	}
+	fake_reply(fake, peer, false,
+		"{\"leases\":[{\"lease\":\"3\",\"groups\":[13,14],\"holder\":{\"pid\":4711,\"uid\":"
+		"0,"
+		"\"command\":\"qemu\"},\"account\":\"alice\",\"ageSeconds\":240,\"followsProcess\":"
+		"false,\"isGranted\":true,\"isReleaseRequested\":false},{\"lease\":\"4\","
+		"\"groups\":"
+		"[7],\"holder\":{\"pid\":5,\"uid\":0,\"command\":\"x\"},\"account\":\"bob\","
+		"\"ageSeconds\":0,\"followsProcess\":true,\"isGranted\":false,"
+		"\"isReleaseRequested\":false},{\"lease\":\"5\",\"groups\":[8],\"holder\":{\"pid\":"
+		"6,"
+		"\"uid\":0,\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":90000,"
+		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true}]}");
+}
+
+static void leases_is_a_table(void **state)
+{
+	struct fake *fake = fake_start(answer_leases);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "leases", NULL), 0);
+	assert_string_equal(ctl_out, "No leases.\n");
+	assert_int_equal(ctl(fake, "leases", NULL), 0);
+	assert_string_equal(ctl_out, "LEASE  GROUPS  OWNER           ACCOUNT  AGE    STATE\n"
+				     "3      13,14   root qemu/4711  alice    4 min  granted\n"
+				     "4      7       root x/5        bob      0 s    waiting\n"
+				     "5      8       root y/6        bob      1 day  asked back\n");
+	assert_int_equal(ctl(fake, "leases", "--json", NULL), 0);
+	assert_memory_equal(ctl_out, "{\"leases\":[{\"lease\":\"3\"", 23);
+	fake_stop(fake);
+}
+
+static void answer_revoke(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	static const char *const wanted[] = { "{\"lease\":\"3\",\"reason\":\"at six\"}",
+		"{\"lease\":\"3\",\"end\":true}" };
+
+	(void)fds;
+	(void)n_fds;
+	if (is(method, "org.vfiod.Admin.Reload")) {
+		if (peer == 2)
+			fake_reply(fake, peer, false, "{\"rules\":1}");
+		else
+			fake_error(fake, peer, "org.vfiod.Admin.ConfigurationInvalid",
+				"{\"reason\":\"/etc/vfiod/vfiod.conf:3: unknown key x\"}");
+		return;
+	}
+	fake_expect(peer < 2 && is(as_text(parameters), wanted[peer]), wanted[peer & 1]);
+	fake_reply(fake, peer, false, "{}");
+}
+
+static void revoke_and_reload_administer(void **state)
+{
+	struct fake *fake = fake_start(answer_revoke);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "revoke", "3", "--reason", "at six", NULL), 0);
+	assert_string_equal(ctl_out, "asked the holder of lease 3 to give it back\n");
+	assert_int_equal(ctl(fake, "revoke", "--end", "3", NULL), 0);
+	assert_string_equal(ctl_out, "lease 3 ended\n");
+	assert_int_equal(ctl(fake, "reload", NULL), 0);
+	assert_string_equal(ctl_out, "reloaded: 1 rule in force\n");
+	assert_int_equal(ctl(fake, "reload", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot reload: the configuration was not read, the rules are as before: "
+		"/etc/vfiod/vfiod.conf:3: unknown key x\n");
+	assert_int_equal(ctl(fake, "revoke", NULL), EXIT_USAGE);
+	assert_int_equal(ctl(fake, "revoke", "3", "4", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+static void answer_monitor(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	static const char newer[] =
+		"{\"parameters\":{\"event\":\"newer\\u001b\",\"text\":\"x\"},\"continues\":true}";
+
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	fake_expect(is(method, "org.vfiod.Broker.Monitor"), "Monitor");
+	fake_reply(fake, peer, true, "{\"event\":\"ready\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"bindingChanged\",\"group\":7,\"before\":\"host\",\"after\":"
+		"\"taking\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"driverChanged\",\"group\":7,\"device\":\"0000:06:01.0\",\"before\":"
+		"\"e1000\",\"after\":\"vfio-pci\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"driverChanged\",\"device\":\"0000:06:02.0\",\"before\":null,"
+		"\"after\":"
+		"\"e1000\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"leaseGranted\",\"lease\":\"3\",\"text\":\"groups 7 (alice "
+		"qemu/4711)\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"ownerChanged\",\"group\":7,\"before\":\"none\",\"after\":"
+		"\"leased\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"deviceRemoved\",\"group\":7,\"device\":\"0000:06:02.0\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"lost\"}");
+	fake_raw(fake, peer, newer, sizeof newer, -1);
+	fake_hang_up(fake, peer);
+}
+
+/* The times are today's: "12:00:01 " is left out of each line. */
+static void drop_times(char *text)
+{
+	char *to = text;
+
+	while (*text) {
+		assert_true(text[2] == ':' && text[5] == ':' && text[8] == ' ');
+		text += 9;
+		do
+			*to++ = *text;
+		while (*text++ != '\n');
+	}
+	*to = '\0';
+}
+
+static void monitor_prints_a_line_an_event(void **state)
+{
+	struct fake *fake = fake_start(answer_monitor);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "monitor", NULL), EXIT_REFUSED);
+	drop_times(ctl_out);
+	assert_string_equal(ctl_out, "ready\n"
+				     "group 7: host → taking\n"
+				     "0000:06:01.0: e1000 → vfio-pci\n"
+				     "0000:06:02.0: no driver → e1000\n"
+				     "lease 3 granted: groups 7 (alice qemu/4711)\n"
+				     "group 7: owner none → leased\n"
+				     "0000:06:02.0: removed from group 7\n"
+				     "events were lost: list again\n"
+				     "newer?: x\n");
+	assert_string_equal(
+		ctl_err, "vfioctl: cannot go on watching: vfiod has closed the connection\n");
+	assert_int_equal(ctl(fake, "monitor", "--json", NULL), EXIT_REFUSED);
+	assert_memory_equal(ctl_out, "{\"event\":\"ready\"}\n{\"event\":\"bindingChanged\",", 43);
+	assert_non_null(strstr(ctl_out, "\"newer\\u001b\""));
+	fake_stop(fake);
+}
+
+static void answer_nothing(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)fake;
+	(void)peer;
+	(void)method;
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+}
+
+static void without_an_answer(void **state)
+{
+	struct fake *fake = fake_start(answer_nothing);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "leases", "--timeout", "0", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err, "vfioctl: cannot list leases: vfiod did not answer in time\n");
+	fake_stop(fake);
+	assert_int_equal(ctl(NULL, "leases", NULL), EXIT_NO_DAEMON);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot connect to /nonexistent/socket: No such file or directory\n"
+		"Is vfiod running? systemctl status vfiod.socket\n");
+	assert_int_equal(ctl(NULL, "leases", "--timeout", "x", NULL), EXIT_USAGE);
+	assert_int_equal(ctl(NULL, "leases", "--timeout", NULL), EXIT_USAGE);
+	assert_string_equal(
+		ctl_err, "vfioctl leases: --timeout wants a value\nSee vfioctl leases --help.\n");
+	assert_int_equal(ctl(NULL, "leases", "--frobnicate", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err,
+		"vfioctl leases: unknown option --frobnicate\nSee vfioctl leases --help.\n");
+}
+
+/* Each command explains itself, with examples, in lines that fit 80 columns. */
+static void help_teaches(void **state)
+{
+	(void)state;
+	for (size_t i = 0; commands[i]; i++) {
+		assert_int_equal(ctl(NULL, commands[i]->name, "--help", NULL), 0);
+		assert_non_null(strstr(ctl_out, "\nExamples:\n  "));
+		assert_memory_equal(ctl_out, "vfioctl ", 8);
+		for (const char *line = ctl_out; *line; line += strcspn(line, "\n") + 1)
+			assert_true(strcspn(line, "\n") <= 90); /* bytes: "…" has three */
+		assert_int_equal(ctl(NULL, "help", commands[i]->name, NULL), 0);
+	}
+	assert_int_equal(ctl(NULL, "help", NULL), 0);
+	for (size_t i = 0; commands[i]; i++)
+		assert_non_null(strstr(ctl_out, commands[i]->summary));
+	assert_int_equal(ctl(NULL, "help", "frobnicate", NULL), EXIT_USAGE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(list_is_a_table),
+		cmocka_unit_test(status_is_an_overview),
+		cmocka_unit_test(status_of_one_group_is_all_of_it),
+		cmocka_unit_test(take_and_return_move_groups),
+		cmocka_unit_test(leases_is_a_table),
+		cmocka_unit_test(revoke_and_reload_administer),
+		cmocka_unit_test(monitor_prints_a_line_an_event),
+		cmocka_unit_test(without_an_answer),
+		cmocka_unit_test(help_teaches),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

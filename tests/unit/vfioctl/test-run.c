@@ -1,0 +1,356 @@
+/* vfioctl run: what CMD gets, how it ends, and what is asked of the daemon around it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/vfioctl/run.h"
+#include "tests/unit/vfioctl/ctl.h"
+
+#define DEVICE(name)                                                                               \
+	"{\"name\":\"" name "\",\"bus\":\"pci\",\"syspath\":\"/sys/x\",\"resetMethods\":[],"       \
+	"\"isBound\":true}"
+#define GROUP(number, owner, devices)                                                              \
+	"{\"group\":{\"number\":" number                                                           \
+	",\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"" owner                                \
+	"\",\"isCovered\":true,\"mayLease\":true,\"devices\":[" devices                            \
+	"],\"reservedRegions\":[]}}"
+
+static bool is(const char *text, const char *wanted)
+{
+	return strcmp(text, wanted) == 0;
+}
+
+/* --- placeholders ------------------------------------------------------------------------ */
+
+static void add_group(struct run_groups *groups, const char *target, const char *description)
+{
+	struct json_object *reply = json_tokener_parse(description);
+
+	assert_non_null(reply);
+	assert_int_equal(run_groups_add_target(groups, target), 0);
+	assert_int_equal(run_groups_describe(groups, groups->n_targets - 1,
+				 json_object_object_get(reply, "group")),
+		0);
+	json_object_put(reply);
+}
+
+static void assert_expands(const struct run_groups *groups, const char *argument, const char *text)
+{
+	char *expanded, wrong[64] = "";
+
+	assert_int_equal(placeholders_expand(groups, argument, &expanded, wrong, sizeof wrong), 0);
+	assert_string_equal(expanded, text);
+	free(expanded);
+}
+
+static void assert_wrong(const struct run_groups *groups, const char *argument, const char *what)
+{
+	char *expanded, wrong[64] = "";
+
+	assert_int_equal(
+		placeholders_expand(groups, argument, &expanded, wrong, sizeof wrong), -EINVAL);
+	assert_null(expanded);
+	assert_string_equal(wrong, what);
+}
+
+static void placeholders_name_descriptors(void **state)
+{
+	struct run_groups groups = { 0 };
+
+	(void)state;
+	add_group(&groups, "01:00.0", GROUP("13", "none", DEVICE("0000:01:00.0")));
+	assert_expands(&groups, "{group}", "3");
+	add_group(&groups, "enp3s0",
+		GROUP("7", "none", DEVICE("0000:06:01.0") "," DEVICE("0000:06:02.0")));
+	add_group(&groups, "group:13", GROUP("13", "none", DEVICE("0000:01:00.0")));
+	assert_int_equal(groups.n, 2); /* each once */
+
+	assert_expands(&groups, "", "");
+	assert_expands(&groups, "--fd={group:13},{group:7}", "--fd=3,4");
+	assert_expands(&groups, "{group:01:00.0}{group:0000:01:00.0}{group:group:13}", "333");
+	assert_expands(&groups, "{group:enp3s0}{group:06:02.0}{group:0000:06:01.0}", "444");
+	/* Braces of CMD's own: QEMU takes JSON. */
+	assert_expands(&groups, "{\"driver\":\"vfio-pci\"} {groups} {x} {} {",
+		"{\"driver\":"
+		"\"vfio-pci\"} "
+		"{groups} {x} {} {");
+	assert_wrong(&groups, "{group}", "{group}"); /* there are two */
+	assert_wrong(&groups, "a{group:}", "{group:}");
+	assert_wrong(&groups, "{group:8}", "{group:8}");
+	assert_wrong(&groups, "{group:13}{group:0000:01:00.1}b", "{group:0000:01:00.1}");
+	assert_wrong(&groups, "{group:13", "{group:13");
+	assert_wrong(&groups, "{device:0000:01:00.0}", "{device:0000:01:00.0}");
+	assert_wrong(&groups, "{iommufd}", "{iommufd}");
+	run_groups_clear(&groups);
+}
+
+/* --- the daemon ---------------------------------------------------------------------------- */
+
+static int holder = -1;     /* the daemon's copy of the pidfd */
+static int n_releases;      /* that were asked for */
+static int expect_no_calls; /* a refusal before anything is acquired */
+static const char *release_reply;
+
+static void grant(struct fake *fake, int peer)
+{
+	/* In another order than the selectors, to see that the numbers count. */
+	int fds[2] = { open("/dev/zero", O_RDONLY | O_CLOEXEC),
+		open("/dev/null", O_RDONLY | O_CLOEXEC) };
+
+	fake_reply_fds(fake, peer, false,
+		"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
+		"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
+		"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
+		fds, 2);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void answer_describe(struct fake *fake, int peer, const char *parameters)
+{
+	if (is(parameters, "{\"device\":\"0000:01:00.0\"}"))
+		fake_reply(fake, peer, false, GROUP("13", "none", DEVICE("0000:01:00.0")));
+	else if (is(parameters, "{\"group\":7}"))
+		fake_reply(fake, peer, false,
+			release_reply && n_releases
+				? GROUP("7", "lingering", DEVICE("0000:06:01.0"))
+				: GROUP("7", "none", DEVICE("0000:06:01.0")));
+	else if (is(parameters, "{\"group\":13}"))
+		fake_reply(fake, peer, false, GROUP("13", "none", DEVICE("0000:01:00.0")));
+	else
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":99}");
+}
+
+static void answer_run(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	const char *text = json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN);
+
+	if (is(method, "org.vfiod.Broker.Describe")) {
+		answer_describe(fake, peer, text);
+	} else if (is(method, "org.vfiod.Broker.Acquire")) {
+		fake_expect(!expect_no_calls, "no Acquire");
+		fake_expect(is(text, "{\"selectors\":[{\"device\":\"0000:01:00.0\"},{\"group\":7}],"
+				     "\"waitSeconds\":5,\"holderFileDescriptor\":0}"),
+			"the selectors in order, and a holder");
+		fake_expect(n_fds == 1, "the holder's pidfd");
+		holder = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+		grant(fake, peer);
+	} else {
+		struct pollfd ended = { .fd = holder, .events = POLLIN };
+
+		fake_expect(is(method, "org.vfiod.Broker.Release"), "Release");
+		fake_expect(poll(&ended, 1, 0) == 1, "Release after the holder has ended");
+		n_releases++;
+		if (release_reply)
+			fake_reply(fake, peer, false, release_reply);
+		else
+			fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
+	}
+}
+
+#define RUN "run", "--wait", "5", "--device", "01:00.0", "--group", "7", "--"
+
+/* --- CMD --------------------------------------------------------------------------------- */
+
+static const char show_script[] =
+	"echo \"$LISTEN_FDS $LISTEN_FDNAMES $([ $LISTEN_PID = $$ ] && echo own)\"; "
+	"ls -m /proc/$$/fd; readlink /proc/$$/fd/3 /proc/$$/fd/4; echo \"$0\" \"$@\"";
+
+static void cmd_has_the_groups_and_nothing_else(void **state)
+{
+	struct fake *fake = fake_start(answer_run);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", show_script, "{group:13}", "x={group:06:01.0}",
+				 "{\"a\":1}", NULL),
+		0);
+	assert_string_equal(ctl_err, "");
+	assert_string_equal(ctl_out, "2 group13:group7 own\n"
+				     "0, 1, 2, 3, 4\n"
+				     "/dev/null\n"
+				     "/dev/zero\n"
+				     "3 x=4 {\"a\":1}\n");
+	fake_stop(fake);
+}
+
+static void the_exit_status_is_cmds(void **state)
+{
+	struct fake *fake = fake_start(answer_run);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "exit 42", NULL), 42);
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "kill -KILL $$", NULL), 128 + SIGKILL);
+	assert_int_equal(ctl(fake, RUN, "/nonexistent/cmd", NULL), EXIT_RUN_NOT_FOUND);
+	assert_string_equal(
+		ctl_err, "vfioctl: cannot run /nonexistent/cmd: No such file or directory\n");
+	assert_int_equal(ctl(fake, RUN, "/etc/passwd", NULL), EXIT_RUN_CANNOT_EXECUTE);
+	assert_string_equal(ctl_err, "vfioctl: cannot run /etc/passwd: Permission denied\n");
+	fake_stop(fake);
+}
+
+/* What somebody sends to vfioctl alone reaches CMD; CMD decides. */
+static void signals_are_passed_on(void **state)
+{
+	static const char script[] = "trap 'echo got it; exit 7' %s; kill -%s $PPID; "
+				     "while :; do sleep 0.05; done";
+	static const char *const signals[] = { "TERM", "INT", "HUP", "QUIT" };
+	struct fake *fake = fake_start(answer_run);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+		char text[160];
+
+		snprintf(text, sizeof text, script, signals[i], signals[i]);
+		assert_int_equal(ctl(fake, RUN, "sh", "-c", text, NULL), 7);
+		assert_string_equal(ctl_out, "got it\n");
+	}
+	fake_stop(fake);
+}
+
+/* A launcher that is killed leaves CMD running, and the lease is CMD's. */
+static void killing_vfioctl_leaves_cmd_alone(void **state)
+{
+	struct fake *fake = fake_start(answer_run);
+	char byte[8] = "";
+	int pair[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0); /* CMD inherits it through vfioctl's stdout */
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct context context = { .socket = fake_socket(fake),
+			.timeout_ms = 10000,
+			.command = "run",
+			.out = stdout };
+		const char *argv[] = { RUN, "sh", "-c", "kill -KILL $PPID; sleep 0.2; echo alive",
+			NULL };
+
+		dup2(pair[1], STDOUT_FILENO);
+		close(pair[0]);
+		close(pair[1]);
+		_exit(command_run.run(&context, 11, (char **)argv));
+	}
+	close(pair[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(read(pair[0], byte, sizeof byte - 1), 6);
+	assert_string_equal(byte, "alive\n");
+	close(pair[0]);
+	fake_stop(fake);
+}
+
+static void a_group_that_stays_open_is_named(void **state)
+{
+	struct fake *fake;
+
+	(void)state;
+	release_reply = "{\"lingering\":[7]}";
+	fake = fake_start(answer_run);
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "exit 3", NULL), 3);
+	assert_string_equal(ctl_err, "vfioctl: group 7 is still open in some process; its devices "
+				     "go back when that ends\n");
+	fake_stop(fake);
+	release_reply = NULL;
+}
+
+static void answer_busy(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)fds;
+	(void)n_fds;
+	if (is(method, "org.vfiod.Broker.Describe"))
+		answer_describe(fake, peer,
+			json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN));
+	else
+		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
+			"{\"group\":7,\"ownerPid\":312,\"ownerUid\":1001}");
+}
+
+static void a_refusal_starts_nothing(void **state)
+{
+	struct fake *fake = fake_start(answer_busy);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "echo started", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_out, "");
+	assert_string_equal(ctl_err, "vfioctl: cannot acquire 0000:01:00.0, group 7: group 7 is "
+				     "held by pid 312 (uid 1001)\n");
+	fake_stop(fake);
+
+	expect_no_calls = 1;
+	fake = fake_start(answer_run);
+	assert_int_equal(ctl(fake, RUN, "echo", "{group:8}", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: {group:8}: none of the groups to be acquired; "
+				     "nothing was acquired\n");
+	assert_int_equal(ctl(fake, "run", "--group", "99", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl: cannot acquire group 99: there is no group 99\n");
+	assert_int_equal(ctl(fake, "run", "--group", "x", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_int_equal(ctl(fake, "run", "--wait", "-1", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_int_equal(ctl(fake, "run", "--group", "7", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: which command?\nSee vfioctl run --help.\n");
+	assert_int_equal(ctl(fake, "run", "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(
+		ctl_err, "vfioctl run: which --device or --group?\nSee vfioctl run --help.\n");
+	assert_int_equal(ctl(NULL, RUN, "echo", NULL), EXIT_RUN_FAILED);
+	fake_stop(fake);
+	expect_no_calls = 0;
+}
+
+static void answer_other_groups(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	if (is(method, "org.vfiod.Broker.Acquire")) {
+		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		holder = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+		fake_reply_fds(fake, peer, false,
+			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
+			"{\"number\":14,\"devices\":[],\"groupFileDescriptor\":0}]}",
+			&fd, 1);
+		close(fd);
+	} else {
+		answer_run(fake, peer, method, parameters, fds, n_fds);
+	}
+}
+
+/* Hot-plug between Describe and Acquire: CMD's arguments would lie. */
+static void groups_that_changed_meanwhile_start_nothing(void **state)
+{
+	struct fake *fake = fake_start(answer_other_groups);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "echo", "started", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_out, "");
+	assert_string_equal(ctl_err, "vfioctl: cannot hand the groups to echo: the groups have "
+				     "changed, try again\n");
+	fake_stop(fake);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(placeholders_name_descriptors),
+		cmocka_unit_test(cmd_has_the_groups_and_nothing_else),
+		cmocka_unit_test(the_exit_status_is_cmds),
+		cmocka_unit_test(signals_are_passed_on),
+		cmocka_unit_test(killing_vfioctl_leaves_cmd_alone),
+		cmocka_unit_test(a_group_that_stays_open_is_named),
+		cmocka_unit_test(a_refusal_starts_nothing),
+		cmocka_unit_test(groups_that_changed_meanwhile_start_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

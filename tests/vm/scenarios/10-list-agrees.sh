@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# What vfiod lists is what sysfs has: every group, device, driver and reserved region, also after
+# they changed behind its back, and whoever asks.
+
+start_daemon <<END
+[rule edu]
+match = pci:address=$EDU
+allow = user:alice
+END
+
+agrees() { vfioctl list --all --json | "$VM/guest/list-agrees"; }
+agrees
+as_user mallory vfioctl list --all --json | "$VM/guest/list-agrees"
+
+# Without --all: what a rule covers.
+listed=$(vfioctl list --json)
+assert_eq "$(json groups <<<"$listed" | tr -cd '{' | wc -c)" "$(json groups 0 <<<"$listed" | tr -cd '{' | wc -c)" "one group"
+assert_eq "$(json groups 0 number <<<"$listed")" "$(group_of "$EDU")"
+
+bind_by_hand "$EDU" vfio-pci
+echo "$NIC_1" >"/sys/bus/pci/devices/$NIC_1/driver/unbind"
+echo 1 >"/sys/bus/pci/devices/$NIC_2/remove"
+[ ! -e "/sys/bus/pci/devices/$NIC_2" ] || fail "$NIC_2 is still there"
+wait_until 10 agrees
+agrees
+assert_eq "$(vfioctl status "$EDU" --json | json group binding)" taken
+refused vfioctl status "$NIC_2" --json
+
+unbind_by_hand "$EDU"
+echo "$NIC_1" >/sys/bus/pci/drivers_probe
+echo 1 >/sys/bus/pci/rescan
+wait_until 10 is_unchanged
+wait_until 10 agrees
+agrees
+assert_no_writes

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Calls that make no sense are refused by name, and nothing is touched; a peer that does not speak
+# Varlink loses its connection, and nobody else does.
+
+start_daemon <<END
+[rule edu]
+match = pci:address=$EDU
+allow = user:alice
+END
+broker=org.vfiod.Broker
+
+wrong() { # METHOD PARAMETERS ERROR
+	assert_eq "$(refused as_user alice "$PROGRAMS/lib/call" "$1" "$2")" "error $3" "$1 $2"
+}
+invalid() { # METHOD PARAMETERS PARAMETER
+	wrong "$1" "$2" "org.varlink.service.InvalidParameter {\"parameter\":\"$3\"}"
+}
+invalid $broker.Acquire '{}' selectors
+invalid $broker.Acquire '{"selectors":[]}' selectors
+invalid $broker.Acquire '{"selectors":[{}]}' device
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\",\"group\":1}]}" group
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":-1}" waitSeconds
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":\"long\"}" waitSeconds
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"force\":true}" force
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"brokered\"}" mode
+invalid $broker.Describe '{"group":9223372036854775807}' group
+invalid $broker.Release '{}' token
+wrong $broker.List '{}' "org.varlink.service.ExpectedMore {}"
+wrong $broker.Monitor '{}' "org.varlink.service.ExpectedMore {}"
+wrong $broker.Why '{}' "org.varlink.service.MethodNotFound {\"method\":\"$broker.Why\"}"
+wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.InterfaceNotFound {"interface":"org.vfiod.Ledger"}'
+many=$(printf "{\"device\":\"$EDU\"},%.0s" {1..65})
+wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"selectors\",\"max\":64}"
+
+in_background alice as_user alice "$PROGRAMS/lib/lease" "$EDU"
+alice=$PID
+said alice granted
+forget_writes
+for garbage in '' '[]' '{' '{"method":1}' '{"parameters":{}}' '{"method":"a.b","more":true,"oneway":true}'; do
+	answer=$(refused as_user mallory "$PROGRAMS/varlink-call" "$SOCKET" "$garbage" 2>&1)
+	assert_contains "$answer" "closed" "'$garbage'"
+done
+assert_no_writes
+assert_eq "$(openers_of "$EDU")" "$alice"
+end "$alice"
+said alice released
