@@ -115,9 +115,12 @@ $(LIBVFIOD): $(call libs_below,client) client/libvfiod.map
 		-o $@ -Wl,--whole-archive $(filter %.a,$^) -Wl,--no-whole-archive $(call pkg_libs,$(PKGS_client))
 	@ln -sf $(notdir $@) $(BUILD)/libvfiod.so
 
+# One object, in which only what the header declares can be seen: its users have names of their own.
 $(BUILD)/libvfiod.a: $(call objs_of,client) $(call objs_of,proto)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(LD) -r -o $(BUILD)/libvfiod.o $^
+	$(Q)objcopy --localize-hidden $(BUILD)/libvfiod.o
+	$(Q)$(AR) rcs $@ $(BUILD)/libvfiod.o
 
 # org.vfiod(7) is made from the interface files by the parser that serves them.
 $(BUILD)/varlink2mdoc: $(BUILD)/proto/tools/varlink2mdoc.o $(call libs_below,proto)
@@ -219,4 +222,4 @@ uninstall:
 	@echo "Left in place: $(DESTDIR)$(sysconfdir)/vfiod"
 
 # --- dependency files -----------------------------------------------------------
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

@@ -263,7 +263,9 @@ static int listening_socket(struct daemon *daemon)
 		log_error("what systemd handed over is no listening AF_UNIX stream socket");
 		return -EINVAL;
 	}
-	if (mkdir(DEFAULT_STATE, 0755) < 0 && errno != EEXIST)
+	/* The journal has made its own directory; the default socket may be in another. */
+	if (strcmp(daemon->options.socket, DEFAULT_SOCKET) == 0 && mkdir(DEFAULT_STATE, 0755) < 0 &&
+		errno != EEXIST)
 		log_warning("%s: %s", DEFAULT_STATE, strerror(errno));
 	int fd = service_listen(daemon->options.socket);
 	if (fd < 0)

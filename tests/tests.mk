@@ -16,7 +16,7 @@ check-mock: setup-check $(MOCK_BIN)
 
 # Everything. Ends with "N passed, N failed".
 check: setup-check
-	@MAKE="$(MAKE)" tests/check.sh lint check-unit check-mock sanitize check-valgrind check-vm
+	@MAKE="$(MAKE)" tests/check.sh lint check-unit check-mock sanitize check-valgrind check-vm check-systemd
 
 clean:
 	rm -rf build
@@ -31,6 +31,7 @@ help:
 	@echo '  check-mock      the daemon and the inventory on a mocked sysfs'
 	@echo '  sanitize        both again under ASan and UBSan'
 	@echo '  check-valgrind  unit tests under valgrind'
+	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
 	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
 	@echo 'make clean        remove build/'
@@ -57,3 +58,9 @@ check-vm: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)
 shell: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
+
+# vfiod as `make install` puts it, under systemd as the first process of the machine.
+.PHONY: check-systemd
+check-systemd: setup-vm setup-check all vm-programs
+	@$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/$(BUILD)/installed systemdlibdir=/usr/lib >/dev/null
+	@VARIANT=$(VARIANT) tests/vm/run.sh --systemd tests/vm/systemd.sh

@@ -8,9 +8,8 @@
 void run_groups_clear(struct run_groups *groups)
 {
 	for (size_t i = 0; i < groups->n; i++)
-		json_object_put(groups->described[i]);
-	free(groups->described);
-	free(groups->numbers);
+		json_object_put(groups->groups[i].described);
+	free(groups->groups);
 	free(groups->targets);
 	*groups = (struct run_groups){ 0 };
 }
@@ -32,28 +31,23 @@ int run_groups_add_target(struct run_groups *groups, const char *name)
 int run_groups_describe(struct run_groups *groups, size_t target, struct json_object *group)
 {
 	int64_t number = get_int(group, "number", -1);
-	struct json_object **described;
-	int *numbers;
+	struct run_group *grown;
 
 	if (number < 0 || number > INT_MAX)
 		return -EPROTO;
 	for (size_t i = 0; i < groups->n; i++)
-		if (groups->numbers[i] == (int)number) {
+		if (groups->groups[i].number == (int)number) {
 			groups->targets[target].group = i;
 			return 0;
 		}
 	if (groups->n == RUN_MAX_GROUPS)
 		return -E2BIG;
-	numbers = reallocarray(groups->numbers, groups->n + 1, sizeof *numbers);
-	if (!numbers)
+	grown = reallocarray(groups->groups, groups->n + 1, sizeof *grown);
+	if (!grown)
 		return -ENOMEM;
-	groups->numbers = numbers;
-	described = reallocarray(groups->described, groups->n + 1, sizeof(*described));
-	if (!described)
-		return -ENOMEM;
-	groups->described = described;
-	numbers[groups->n] = (int)number;
-	described[groups->n] = json_object_get(group);
+	groups->groups = grown;
+	grown[groups->n].number = (int)number;
+	grown[groups->n].described = json_object_get(group);
 	groups->targets[target].group = groups->n++;
 	return 0;
 }
@@ -81,7 +75,7 @@ int run_groups_find(const struct run_groups *groups, const char *name)
 		return groups->n == 1 ? 0 : -1;
 	if (number >= 0) {
 		for (size_t i = 0; i < groups->n; i++)
-			if (groups->numbers[i] == number)
+			if (groups->groups[i].number == number)
 				return (int)i;
 		return -1;
 	}
@@ -90,7 +84,7 @@ int run_groups_find(const struct run_groups *groups, const char *name)
 		if (strcmp(groups->targets[i].name, device) == 0)
 			return (int)groups->targets[i].group;
 	for (size_t i = 0; i < groups->n; i++)
-		if (group_has_device(groups->described[i], device))
+		if (group_has_device(groups->groups[i].described, device))
 			return (int)i;
 	return -1;
 }

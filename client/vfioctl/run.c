@@ -97,7 +97,7 @@ static int names_join(struct run *run)
 	if (!stream)
 		return out_of_memory();
 	for (size_t i = 0; i < run->groups.n; i++)
-		fprintf(stream, "%sgroup%d", i ? ":" : "", run->groups.numbers[i]);
+		fprintf(stream, "%sgroup%d", i ? ":" : "", run->groups.groups[i].number);
 	return fclose(stream) == 0 ? 0 : out_of_memory();
 }
 
@@ -109,7 +109,7 @@ static int fds_sort(const struct run *run, struct vfiod_lease *lease, int *fds)
 	for (size_t i = 0; i < run->groups.n; i++) {
 		fds[i] = -1;
 		for (size_t j = 0; j < vfiod_lease_n_groups(lease) && fds[i] < 0; j++)
-			if (vfiod_lease_group_number(lease, j) == run->groups.numbers[i])
+			if (vfiod_lease_group_number(lease, j) == run->groups.groups[i].number)
 				fds[i] = vfiod_lease_steal_group_fd(lease, j);
 		n += fds[i] >= 0;
 	}
@@ -169,7 +169,7 @@ static bool group_is_settled(struct run *run, size_t index, bool *is_lingering)
 	const char *binding, *owner, *lease;
 	bool is_settled = true;
 
-	snprintf(target, sizeof target, "group:%d", run->groups.numbers[index]);
+	snprintf(target, sizeof target, "group:%d", run->groups.groups[index].number);
 	*is_lingering = false;
 	if (describe(run->context, target, &reply) < 0)
 		return true; /* it has gone, or the daemon: nothing to wait for */
@@ -179,10 +179,9 @@ static bool group_is_settled(struct run *run, size_t index, bool *is_lingering)
 	lease = get_string(group, "lease");
 	if (owner && strcmp(owner, "lingering") == 0)
 		*is_lingering = true;
-	else if (lease && run->lease && strcmp(lease, run->lease) == 0)
-		is_settled = false;
-	else if (binding && strcmp(binding, "returning") == 0)
-		is_settled = false;
+	else
+		is_settled = !(lease && run->lease && strcmp(lease, run->lease) == 0) &&
+			     !(binding && strcmp(binding, "returning") == 0);
 	json_object_put(reply);
 	return is_settled;
 }
@@ -203,7 +202,7 @@ static void groups_settle(struct run *run)
 			fprintf(stderr,
 				"vfioctl: group %d is still open in some process; its devices "
 				"go back when that ends\n",
-				run->groups.numbers[i]);
+				run->groups.groups[i].number);
 	}
 }
 

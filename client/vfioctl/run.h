@@ -18,12 +18,16 @@ struct run_target {
 	size_t group;   /* index into run_groups */
 };
 
+struct run_group {
+	int number;
+	struct json_object *described; /* org.vfiod.Broker.Group; owned */
+};
+
 /* What was asked for and, from Describe, the groups it means, each once, in that order. */
 struct run_groups {
 	struct run_target *targets;
 	size_t n_targets;
-	int *numbers;
-	struct json_object **described; /* org.vfiod.Broker.Group; owned */
+	struct run_group *groups;
 	size_t n;
 };
 void run_groups_clear(struct run_groups *groups);

@@ -291,7 +291,7 @@ static void release(struct call *call)
 }
 
 const struct method acquire_methods[] = {
-	{ .name = "org.vfiod.Broker.Acquire", .run = acquire },
+	{ .name = "org.vfiod.Broker.Acquire", .run = acquire, .lasts = true },
 	{ .name = "org.vfiod.Broker.Release", .run = release },
 	{ .name = NULL },
 };

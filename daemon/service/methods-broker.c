@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-/* Groups told before others have their turn: a host may have thousands. */
+/* Groups told at most before others have their turn: a host may have thousands. */
 enum { LIST_BATCH = 64 };
 
 struct list_state {
@@ -65,6 +65,9 @@ static void list_more(struct call *call)
 		call_reply_more(call, list_reply(call, group), NULL, 0);
 		if (call->session->is_dead)
 			return;
+		/* The client does not read so fast: no more is queued than what it has to take. */
+		if (transport_output_bytes(call->session->transport) > 0)
+			break;
 		group = next;
 	}
 	call_continue_later(call);
@@ -184,6 +187,6 @@ const struct method broker_methods[] = {
 	{ .name = "org.vfiod.Broker.List", .run = list },
 	{ .name = "org.vfiod.Broker.Describe", .run = describe },
 	{ .name = "org.vfiod.Broker.Leases", .run = leases },
-	{ .name = "org.vfiod.Broker.Monitor", .run = monitor_start },
+	{ .name = "org.vfiod.Broker.Monitor", .run = monitor_start, .lasts = true },
 	{ .name = NULL },
 };

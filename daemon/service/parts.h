@@ -79,6 +79,7 @@ struct method {
 	/* Parameters have been checked against the interface file. */
 	void (*run)(struct call *call);
 	bool for_admins;
+	bool lasts; /* goes on for as long as the client is there, not to an end of its own */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[];
 

@@ -3,6 +3,7 @@
 #include "daemon/service/parts.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 void session_kill(struct session *session, const char *why)
@@ -94,12 +95,19 @@ static void on_writable(struct ev_loop *loop, ev_io *io, int revents)
 	session_run(io->data);
 }
 
+/* Both ways, and not only its own: what it was sent is lost (net/unix/af_unix.c, unix_poll). */
+static bool peer_has_closed(const struct session *session)
+{
+	struct pollfd poll_fd = { .fd = transport_fd(session->transport) };
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
 static void session_at_eof(struct session *session)
 {
 	session->at_eof = true;
 	ev_io_stop(session->service->loop, &session->reader);
-	/* A stream has nobody to go on for. Plain calls that came before the end are answered. */
-	if (session->current)
+	/* What came before the end is answered, where there is still somebody to read it. */
+	if (session->current && (session->current->method->lasts || peer_has_closed(session)))
 		session_kill(session, NULL);
 	else
 		session_run(session);

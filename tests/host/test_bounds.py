@@ -25,9 +25,12 @@ class Bounds(unittest.TestCase):
     config = ADMIN + BOUNDS + RULE
     devices = DEVICES
 
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host(cls.devices)
+        cls.addClassCleanup(cls.host.close)
+
     def setUp(self):
-        self.host = Host(self.devices)
-        self.addCleanup(self.host.close)
         self.daemon = Daemon(self.host, self.config)
         self.addCleanup(self.daemon.close)
         # Before the daemon is stopped: whatever the test did, all of it is given back.
@@ -186,9 +189,10 @@ class Monitors(Bounds):
 class LongLists(Bounds):
     """More groups than are told at one turn of the loop, and more than max-output holds."""
 
+    # Groups of eight: their descriptions have 3 KiB each.
     devices = {**DEVICES, **{
-        f"f001:{i // 8:02x}:00.{i % 8}": (100 + i, "-") for i in range(300)}}
-    n_groups = N_GROUPS + 300
+        f"f001:{i // 8:02x}:00.{i % 8}": (100 + i // 8, "-") for i in range(80 * 8)}}
+    n_groups = N_GROUPS + 80
 
     def list_all(self, client):
         client.send({**MONITOR, "method": "org.vfiod.Broker.List", "parameters": {"all": True}})

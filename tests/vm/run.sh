@@ -4,6 +4,7 @@
 #
 #   run.sh [SCENARIO…]
 #   run.sh --plain FILE   runs a bash script as root, its output as it comes; its exit status
+#   run.sh --systemd FILE the same with systemd as the first process, and vfiod installed
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
@@ -60,9 +61,9 @@ read_arguments() {
 	local file
 	case ${1:-} in
 	--shell) mode=shell ;;
-	--plain)
-		mode=plain
-		[ -f "${2:-}" ] || die "--plain needs a file"
+	--plain | --systemd)
+		mode=${1#--}
+		[ -f "${2:-}" ] || die "$1 needs a file"
 		file=$(in_guest "$(realpath "$2")")
 		scenarios=("$file")
 		;;
@@ -166,13 +167,13 @@ report() {
 	"exit "*) ;;
 	*)
 		echo "FAILED: $ending"
-		[[ $mode == plain || $ending == "Bail out! "* ]] || ((passed + failed >= ${#scenarios[@]})) ||
+		[[ $mode != suite || $ending == "Bail out! "* ]] || ((passed + failed >= ${#scenarios[@]})) ||
 			echo "in the scenario ${scenarios[passed + failed]}"
 		cat "$run/qemu.log"
 		console_tail
 		;;
 	esac
-	if [ "$mode" = plain ]; then
+	if [ "$mode" != suite ]; then
 		[[ $ending == "exit "* ]] && exit "${ending#exit }"
 		exit 1
 	fi

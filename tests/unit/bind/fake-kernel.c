@@ -69,7 +69,7 @@ static bool matches(const struct fake_device *device, const char *driver)
 	return strcmp(*device->override ? device->override : device->native, driver) == 0;
 }
 
-static int bind(struct fake_kernel *kernel, const char *driver_name, const char *device_name)
+static int bind_device(struct fake_kernel *kernel, const char *driver_name, const char *device_name)
 {
 	const struct fake_driver *driver = fake_kernel_driver(kernel, driver_name);
 	struct fake_device *device = device_by_name(kernel, device_name);
@@ -87,7 +87,7 @@ static int bind(struct fake_kernel *kernel, const char *driver_name, const char 
 	return 0;
 }
 
-static int unbind(struct fake_kernel *kernel, struct fake_device *device, const char *name)
+static int unbind_device(struct fake_kernel *kernel, struct fake_device *device, const char *name)
 {
 	if (!*device->driver)
 		return -ENOENT;
@@ -111,13 +111,13 @@ static int fake_write(void *userdata, const char *path, const char *value)
 	kernel->n_writes++;
 	if (sscanf(path, "/sys/bus/pci/drivers/%63[^/]/bind", driver) == 1) {
 		const char *end = strrchr(path, '/');
-		return strcmp(end, "/bind") == 0 ? bind(kernel, driver, value) : -ENOENT;
+		return strcmp(end, "/bind") == 0 ? bind_device(kernel, driver, value) : -ENOENT;
 	}
 	struct fake_device *device = device_of(kernel, path, &file);
 	if (!device)
 		return -ENOENT;
 	if (strcmp(file, "driver/unbind") == 0)
-		return unbind(kernel, device, value);
+		return unbind_device(kernel, device, value);
 	if (strcmp(file, "driver_override") != 0 || device->has_no_override_file)
 		return -ENOENT;
 	if (strcmp(value, "\n") == 0)
@@ -185,7 +185,7 @@ static int fake_load_module(void *userdata, const char *name)
 	driver->is_loaded = true;
 	for (size_t i = 0; i < kernel->n_devices; i++)
 		if (kernel->devices[i].is_present)
-			bind(kernel, name, kernel->devices[i].name);
+			bind_device(kernel, name, kernel->devices[i].name);
 	return 0;
 }
 

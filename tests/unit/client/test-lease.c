@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -376,9 +375,6 @@ static void a_lease_that_ended_meanwhile_is_released(void **state)
 static void answer_holder(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
-	char path[64], text[4096] = "";
-	int fdinfo;
-
 	if (is_method(method, B "Release")) {
 		static int n_releases;
 
@@ -392,11 +388,7 @@ static void answer_holder(struct fake *fake, int peer, const char *method,
 	expect_parameters(parameters, "{\"selectors\":[{\"device\":\"0000:01:00.0\"},{\"group\":7}]"
 				      ",\"waitSeconds\":4294967295,"
 				      "\"holderFileDescriptor\":0}");
-	fake_expect(n_fds == 1, "one descriptor");
-	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fds[0]);
-	fdinfo = open(path, O_RDONLY | O_CLOEXEC);
-	fake_expect(read(fdinfo, text, sizeof text - 1) > 0 && strstr(text, "\nPid:\t"), "a pidfd");
-	close(fdinfo);
+	fake_expect(n_fds == 1 && write(fds[0], "", 1) == 1, "the descriptor given as holder");
 	grant(fake, peer, false);
 }
 
@@ -405,18 +397,24 @@ static void a_holder_leaves_the_handle_free(void **state)
 	struct fake *fake = fake_start(answer_holder);
 	struct vfiod *vfiod = client_open(fake);
 	struct vfiod_lease *lease, *other;
-	int pidfd = pidfd_open(getpid(), 0);
+	int pair[2];
+	char byte;
 
 	(void)state;
+	/* Any descriptor that can be recognised: the library passes it on unseen. */
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
 	assert_int_equal(vfiod_acquire_for(vfiod, wanted, 2, 0xffffffff, -1, &lease), -EINVAL);
 	assert_null(lease);
-	assert_int_equal(vfiod_acquire_for(vfiod, wanted, 2, 0xffffffff, pidfd, &lease), 0);
-	assert_int_equal(vfiod_acquire_for(vfiod, wanted, 2, 0xffffffff, pidfd, &other), 0);
-	assert_int_not_equal(fcntl(pidfd, F_GETFD), -1);
+	assert_int_equal(vfiod_acquire_for(vfiod, wanted, 2, 0xffffffff, pair[1], &lease), 0);
+	assert_int_equal(vfiod_acquire_for(vfiod, wanted, 2, 0xffffffff, pair[1], &other), 0);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	assert_int_equal(fcntl(pair[1], F_GETFD), FD_CLOEXEC); /* it stays ours */
 	assert_int_equal(vfiod_lease_n_groups(other), 2);
 	assert_int_equal(vfiod_release(vfiod, lease), 1);
 	assert_int_equal(vfiod_release(vfiod, other), -ENOKEY);
-	close(pidfd);
+	close(pair[0]);
+	close(pair[1]);
 	vfiod_close(vfiod);
 	fake_stop(fake);
 }

@@ -30,70 +30,6 @@ static bool is(const char *text, const char *wanted)
 	return strcmp(text, wanted) == 0;
 }
 
-/* --- placeholders ------------------------------------------------------------------------ */
-
-static void add_group(struct run_groups *groups, const char *target, const char *description)
-{
-	struct json_object *reply = json_tokener_parse(description);
-
-	assert_non_null(reply);
-	assert_int_equal(run_groups_add_target(groups, target), 0);
-	assert_int_equal(run_groups_describe(groups, groups->n_targets - 1,
-				 json_object_object_get(reply, "group")),
-		0);
-	json_object_put(reply);
-}
-
-static void assert_expands(const struct run_groups *groups, const char *argument, const char *text)
-{
-	char *expanded, wrong[64] = "";
-
-	assert_int_equal(placeholders_expand(groups, argument, &expanded, wrong, sizeof wrong), 0);
-	assert_string_equal(expanded, text);
-	free(expanded);
-}
-
-static void assert_wrong(const struct run_groups *groups, const char *argument, const char *what)
-{
-	char *expanded, wrong[64] = "";
-
-	assert_int_equal(
-		placeholders_expand(groups, argument, &expanded, wrong, sizeof wrong), -EINVAL);
-	assert_null(expanded);
-	assert_string_equal(wrong, what);
-}
-
-static void placeholders_name_descriptors(void **state)
-{
-	struct run_groups groups = { 0 };
-
-	(void)state;
-	add_group(&groups, "01:00.0", GROUP("13", "none", DEVICE("0000:01:00.0")));
-	assert_expands(&groups, "{group}", "3");
-	add_group(&groups, "enp3s0",
-		GROUP("7", "none", DEVICE("0000:06:01.0") "," DEVICE("0000:06:02.0")));
-	add_group(&groups, "group:13", GROUP("13", "none", DEVICE("0000:01:00.0")));
-	assert_int_equal(groups.n, 2); /* each once */
-
-	assert_expands(&groups, "", "");
-	assert_expands(&groups, "--fd={group:13},{group:7}", "--fd=3,4");
-	assert_expands(&groups, "{group:01:00.0}{group:0000:01:00.0}{group:group:13}", "333");
-	assert_expands(&groups, "{group:enp3s0}{group:06:02.0}{group:0000:06:01.0}", "444");
-	/* Braces of CMD's own: QEMU takes JSON. */
-	assert_expands(&groups, "{\"driver\":\"vfio-pci\"} {groups} {x} {} {",
-		"{\"driver\":"
-		"\"vfio-pci\"} "
-		"{groups} {x} {} {");
-	assert_wrong(&groups, "{group}", "{group}"); /* there are two */
-	assert_wrong(&groups, "a{group:}", "{group:}");
-	assert_wrong(&groups, "{group:8}", "{group:8}");
-	assert_wrong(&groups, "{group:13}{group:0000:01:00.1}b", "{group:0000:01:00.1}");
-	assert_wrong(&groups, "{group:13", "{group:13");
-	assert_wrong(&groups, "{device:0000:01:00.0}", "{device:0000:01:00.0}");
-	assert_wrong(&groups, "{iommufd}", "{iommufd}");
-	run_groups_clear(&groups);
-}
-
 /* --- the daemon ---------------------------------------------------------------------------- */
 
 static int holder = -1;     /* the daemon's copy of the pidfd */
@@ -118,15 +54,14 @@ static void grant(struct fake *fake, int peer)
 
 static void answer_describe(struct fake *fake, int peer, const char *parameters)
 {
-	if (is(parameters, "{\"device\":\"0000:01:00.0\"}"))
+	bool is_lingering = release_reply && n_releases;
+
+	if (is(parameters, "{\"device\":\"0000:01:00.0\"}") || is(parameters, "{\"group\":13}"))
 		fake_reply(fake, peer, false, GROUP("13", "none", DEVICE("0000:01:00.0")));
 	else if (is(parameters, "{\"group\":7}"))
 		fake_reply(fake, peer, false,
-			release_reply && n_releases
-				? GROUP("7", "lingering", DEVICE("0000:06:01.0"))
-				: GROUP("7", "none", DEVICE("0000:06:01.0")));
-	else if (is(parameters, "{\"group\":13}"))
-		fake_reply(fake, peer, false, GROUP("13", "none", DEVICE("0000:01:00.0")));
+			is_lingering ? GROUP("7", "lingering", DEVICE("0000:06:01.0"))
+				     : GROUP("7", "none", DEVICE("0000:06:01.0")));
 	else
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":99}");
 }
@@ -342,7 +277,6 @@ static void groups_that_changed_meanwhile_start_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(placeholders_name_descriptors),
 		cmocka_unit_test(cmd_has_the_groups_and_nothing_else),
 		cmocka_unit_test(the_exit_status_is_cmds),
 		cmocka_unit_test(signals_are_passed_on),

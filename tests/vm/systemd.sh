@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# vfiod as it is installed: started by its socket, hardened by its unit, under systemd as PID 1.
+
+step() { echo "ok - systemd: $*"; }
+
+cat >/etc/vfiod/vfiod.conf.d/test.conf <<END
+[rule edu]
+match = pci:id=1234:11e8
+allow = user:alice
+[rule nics]
+match = pci:id=8086:100e
+whole-group = yes
+allow = unit:mover.service
+END
+systemd-sysusers
+systemd-tmpfiles --create /usr/lib/tmpfiles.d/vfiod.conf
+getent group vfiod >/dev/null
+step "users and directories are made"
+
+systemctl daemon-reload
+systemctl start vfiod.socket
+assert_eq "$(systemctl is-active vfiod.service || true)" inactive "service before the first client"
+as_user alice vfioctl status
+assert_eq "$(systemctl is-active vfiod.service)" active "service after the first client"
+assert_eq "$(stat -c %a /run/vfiod/org.vfiod.Broker)" 666 "mode of the socket"
+[ /run/varlink/registry/org.vfiod.Broker -ef /run/vfiod/org.vfiod.Broker ] || fail "no link in the registry"
+wait_until 10 grep -q groups <(systemctl show -p StatusText vfiod.service)
+step "the socket starts the service"
+
+as_user alice vfioctl run --device "$EDU" -- "$PROGRAMS/edu-dma" "{group:$EDU}" "$EDU" >dma 2>&1 ||
+	fail "edu-dma: $(cat dma)"
+grep -q '^equal: 2048 bytes' dma
+assert_eq "$(driver_of "$EDU")" ""
+step "alice drives a device through the hardened service"
+
+interface=$(interface_of "$NIC_A")
+refused as_user bob vfioctl run --device "$NIC_A" -- true
+# By its file: systemd-run wants a D-Bus.
+cat >/run/systemd/system/mover.service <<END
+[Service]
+Type=oneshot
+User=bob
+ExecStart=vfioctl run --device $NIC_A -- /bin/sh -c "readlink /sys/bus/pci/devices/$NIC_B/driver /proc/self/fd/3"
+StandardOutput=file:$WORK/mover
+StandardError=inherit
+END
+systemctl daemon-reload
+systemctl start mover.service || fail "mover: $(cat mover)"
+grep -q 'drivers/vfio-pci$' mover
+grep -q '^/dev/vfio/' mover
+assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "e1000 e1000"
+wait_until 10 test -e "/sys/class/net/$interface"
+step "a rule for a unit lets that unit have both NICs, and they come back"
+
+echo '[rule broken]' >/etc/vfiod/vfiod.conf.d/zz.conf
+assert_contains "$(refused vfioctl reload 2>&1)" zz.conf:1
+systemctl reload vfiod.service
+as_user alice vfioctl run --device "$EDU" -- true
+rm /etc/vfiod/vfiod.conf.d/zz.conf
+systemctl reload vfiod.service
+assert_eq "$(systemctl is-active vfiod.service)" active "service after reloads"
+step "a bad file changes nothing"
+
+journalctl --sync
+journalctl -u vfiod.service VFIOD_LEASE=L1 -o cat --no-pager | tee log
+grep -q 'lease L1 granted' log
+step "the journal has the fields"
+
+in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
+wait_until 10 test -e "/sys/bus/pci/devices/$EDU/driver"
+wait_until 10 pgrep -x sleep
+systemctl kill --signal=KILL vfiod.service
+wait_until 20 vfioctl status
+vfioctl list | tee list
+grep -q "$(group_of "$EDU") *failed" list
+assert_eq "$(driver_of "$EDU")" vfio-pci "driver of a group that the crash left"
+pkill -x sleep
+wait_until 10 vfioctl return "$EDU"
+assert_eq "$(driver_of "$EDU")" "" "driver after the return"
+step "killed, it starts again; what it left is shown, and returned"
+
+in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
+wait_until 10 pgrep -x sleep
+pkill -KILL -x sleep
+systemctl stop vfiod.service
+wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
+assert_eq "$(systemctl show -p Result --value vfiod.service)" success
+assert_eq "$(systemctl is-active vfiod.socket)" active
+step "a stop gives everything back"
+systemctl stop vfiod.socket vfiod.service
