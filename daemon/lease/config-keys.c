@@ -1,4 +1,5 @@
 #include "daemon/base/util.h"
+#include "daemon/inventory/device.h"
 #include "daemon/lease/config-parse.h"
 
 #include <errno.h>
@@ -84,9 +85,14 @@ static int key_account(struct parser *parser, const char *value)
 static int key_driver(struct parser *parser, const char *value)
 {
 	_Static_assert(DRIVER_NAME_SIZE == 64, "the regular expression below says 63");
-	return parse_text(parser, value, "[a-z0-9_-]{1,63}",
+	int r = parse_text(parser, value, "[a-z0-9_-]{1,63}",
 		"the name of a driver: at most 63 letters, digits, '_' and '-'",
 		&parser_rule(parser)->driver);
+	/* Any other would take the device from the host and give it to nobody. */
+	if (r == 0 && !driver_is_vfio(value))
+		r = parser_fail_value(parser, value,
+			"a VFIO driver: vfio-pci, or a variant of it such as mlx5_vfio_pci");
+	return r;
 }
 
 static const struct key daemon_keys[] = {

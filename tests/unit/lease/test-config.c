@@ -261,8 +261,10 @@ static void test_account_and_driver(void **state)
 	bench_refuses(state, RULE "driver =\n", 3, "'' is no value for driver");
 	bench_refuses(state, RULE "driver = ..\n", 3, "'..' is no value for driver");
 	bench_refuses(state, RULE "driver = a/b\n", 3, "'a/b' is no value for driver");
+	bench_refuses(state, RULE "driver = e1000\n", 3, "a VFIO driver");
 	char name[65], text[160];
 	memset(name, 'd', 64);
+	memcpy(name, "vfio-pci", 8);
 	name[64] = '\0';
 	snprintf(text, sizeof(text), RULE "driver = %s\n", name);
 	bench_refuses(state, text, 3, "at most 63 letters");
@@ -343,7 +345,7 @@ static void test_every_allocation_fails(void **state)
 	static const char text[] =
 		"[daemon]\nadmin = user:alice\n[rule a]\nmatch = pci:address=3b:00.0 pci:id=*:*\n"
 		"match = pci:class=02 pci:pf=3b:00.0,vf=1 numa:1\nallow = unit:a.service\n"
-		"allow = group:dpdk\naccount = a\ndriver = b\n";
+		"allow = group:dpdk\naccount = a\ndriver = vfio-pci\n";
 	static const char drop_in[] = "[rule b]\nmatch = bus:pci=a udev:tag=b udev:property=C=d\n";
 	bench_write(bench, "vfiod.conf", text, strlen(text));
 	bench_write(bench, "vfiod.conf.d/a.conf", drop_in, strlen(drop_in));
