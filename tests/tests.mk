@@ -64,3 +64,8 @@ shell: setup-vm all vm-programs
 check-systemd: setup-vm setup-check all vm-programs
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/$(BUILD)/installed systemdlibdir=/usr/lib >/dev/null
 	@VARIANT=$(VARIANT) tests/vm/run.sh --systemd tests/vm/systemd.sh
+
+.PHONY: demo
+demo: setup-vm all vm-programs
+	@echo 'Booting a virtual machine in software emulation; this takes ten to twenty seconds.'
+	@VARIANT=$(VARIANT) tests/vm/run.sh --plain tests/vm/demo.sh

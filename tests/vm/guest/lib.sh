@@ -119,7 +119,8 @@ has_ended() {
 # The processes that have the group of DEVICE open, one a line.
 openers_of() { # DEVICE
 	local path
-	find /proc/[0-9]*/fd -lname "/dev/vfio/$(group_of "$1")" 2>/dev/null | while read -r path; do
+	# Processes end while find looks at them, which is no failure.
+	{ find /proc/[0-9]*/fd -lname "/dev/vfio/$(group_of "$1")" 2>/dev/null || true; } | while read -r path; do
 		path=${path#/proc/}
 		echo "${path%%/*}"
 	done | sort -u
@@ -139,6 +140,44 @@ end() { # PID
 	kill -TERM "$1"
 	wait "$1"
 }
+
+# block FILE: a kernel that hangs, as it looks from outside: who opens this file of sysfs waits.
+# wait_blocked [PID]: somebody does, the daemon's bind child if no other.
+# unblock FILE [OTHER]: the file is itself again, or, for who looks, OTHER; who waits goes on as if
+# nothing had been.
+block() { # FILE
+	mkfifo "$(fifo_of "$1")"
+	mount --bind "$(fifo_of "$1")" "$1"
+}
+fifo_of() { echo "$WORK/blocked${1//\//-}"; }
+wait_blocked() {
+	[ -n "${1:-}" ] || wait_until 20 bind_child
+	wait_until 20 grep -qw fifo_open "/proc/${1:-$(bind_child)}/stack"
+}
+# Who reads first, as a take does before it writes, is told that there is no override.
+answer_read() { echo "(null)" >"$(fifo_of "$1")"; } # FILE
+unblock() { # FILE [OTHER]
+	local child
+	# Not there any more if the device has gone.
+	umount -l "$1" 2>/dev/null || [ ! -e "$1" ] || fail "nothing is mounted on $1"
+	rm "$(fifo_of "$1")"
+	[ -z "${2:-}" ] || mount --bind "$2" "$1"
+	# A signal makes the kernel begin the open(2) anew, with the name looked up again.
+	child=$(bind_child) || return 0
+	kill -STOP "$child"
+	wait_until 10 grep -q '^State:[[:space:]]*T' "/proc/$child/status"
+	kill -CONT "$child"
+}
+
+# The child that does a bind transaction for the daemon, if there is one.
+bind_child() {
+	local children
+	children=$(<"/proc/$DAEMON/task/$DAEMON/children")
+	[ -n "$children" ] && echo "${children%% *}"
+}
+
+# What vfiod lists is what sysfs has.
+list_agrees() { vfioctl list --all --json | "$VM/guest/list-agrees"; }
 
 # What the daemon and its children wrote to sysfs since start_daemon or forget_writes, in order, one
 # a line: "0000:00:03.0 driver_override vfio-pci"; a newline that was written is shown as \n.

@@ -18,7 +18,10 @@ END
 group=$(group_of "$EDU")
 call="$PROGRAMS/lib/call"
 broker=org.vfiod.Broker admin=org.vfiod.Admin
-acquire_nic="{\"selectors\":[{\"device\":\"$NIC_1\"}],\"holderFileDescriptor\":0}"
+acquire_nic_for() { # INDEX: which descriptor of the message is the holder
+	printf '{"selectors":[{"device":"%s"}],"holderFileDescriptor":%s}' "$NIC_1" "$1"
+}
+acquire_nic=$(acquire_nic_for 0)
 
 in_background alice as_user alice "$PROGRAMS/lib/lease" "$EDU"
 alice=$PID
@@ -51,7 +54,7 @@ for file in /dev/null "/proc/$alice" "/proc/$alice/stat"; do
 	assert_eq "$(refused as_user mallory "$call" --open "$file" $broker.Acquire "$acquire_nic")" "$not_a_holder" "$file"
 done
 for index in 1 -1 253; do
-	answer=$(refused as_user mallory "$call" --open /dev/null $broker.Acquire "${acquire_nic/:0/:$index}")
+	answer=$(refused as_user mallory "$call" --open /dev/null $broker.Acquire "$(acquire_nic_for "$index")")
 	assert_eq "$answer" "$not_a_holder" "descriptor $index"
 done
 assert_eq "$(refused as_user mallory "$call" $broker.Acquire "$acquire_nic")" "$not_a_holder" "no descriptor"
