@@ -97,13 +97,18 @@ int transport_fd(const struct transport *transport)
 	return transport->fd;
 }
 
-void message_clear(struct message *message)
+void message_close_fds(struct message *message)
 {
 	for (size_t i = 0; i < message->n_fds; i++) {
 		if (message->fds[i] >= 0)
 			close(message->fds[i]);
 	}
 	message->n_fds = 0;
+}
+
+void message_clear(struct message *message)
+{
+	message_close_fds(message);
 	json_object_put(message->json);
 	message->json = NULL;
 }

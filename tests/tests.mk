@@ -11,8 +11,14 @@ setup-vm:
 # Runs cmocka programs one after another; stops at none, fails if one failed.
 check-unit: setup-check $(UNIT_BIN)
 	@tests/unit/run.sh $(UNIT_BIN)
-check-mock: setup-check $(MOCK_BIN)
-	@RUNNER=umockdev-wrapper tests/unit/run.sh $(MOCK_BIN)
+# The inventory on a mocked sysfs, and the daemon itself on one (tests/host).
+# gcc's ASan wants to be the first library; umockdev's is.
+check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
+	@status=0; \
+	RUNNER="env ASAN_OPTIONS=verify_asan_link_order=0 umockdev-wrapper" \
+		tests/unit/run.sh $(MOCK_BIN) || status=1; \
+	VFIOD_BUILD=$(BUILD) tests/host/run.py || status=1; \
+	exit $$status
 
 # Everything. Ends with "N passed, N failed".
 check: setup-check
@@ -69,3 +75,31 @@ check-systemd: setup-vm setup-check all vm-programs
 demo: setup-vm all vm-programs
 	@echo 'Booting a virtual machine in software emulation; this takes ten to twenty seconds.'
 	@VARIANT=$(VARIANT) tests/vm/run.sh --plain tests/vm/demo.sh
+
+# --- without running, and with every run watched ------------------------------------
+.PHONY: everything lint sanitize check-valgrind
+# All that is compiled.
+everything: all $(UNIT_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs
+# LINT="format tidy" chooses; tests/lint.sh has the parts.
+lint: setup-check all
+	@mkdir -p $(BUILD)/lint
+	@printf '%s\n' $(patsubst -I%,-I$(CURDIR)/%,$(filter-out -MMD -MP,$(BASE_CFLAGS))) \
+		$(call pkg_cflags,$(PKGS_mock)) >$(BUILD)/lint/compile_flags.txt
+	@MAKE="$(MAKE)" BUILD=$(BUILD) tests/lint.sh $(LINT)
+
+# Unit and mock tests once more under ASan and UBSan (clang's: facts about umockdev say why).
+sanitize: setup-check
+	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
+
+# Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
+VALGRIND_NOT := %/bind/test-job %/vfioctl/test-run
+VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
+	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
+# The daemon itself runs under it in two of the host tests.
+check-valgrind: setup-check $(UNIT_BIN) $(MOCK_HOST) $(BUILD)/vfiod
+	@echo "    not under valgrind: $(notdir $(filter $(VALGRIND_NOT),$(UNIT_BIN)))"
+	@status=0; \
+	RUNNER="$(VALGRIND)" tests/unit/run.sh $(filter-out $(VALGRIND_NOT),$(UNIT_BIN)) || status=1; \
+	VFIOD_BUILD=$(BUILD) VFIOD_WRAPPER="$(VALGRIND)" \
+		tests/host/run.py test_daemon test_wire || status=1; \
+	exit $$status

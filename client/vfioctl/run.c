@@ -179,9 +179,11 @@ static bool group_is_settled(struct run *run, size_t index, bool *is_lingering)
 	lease = get_string(group, "lease");
 	if (owner && strcmp(owner, "lingering") == 0)
 		*is_lingering = true;
+	else if (owner && strcmp(owner, "leased") == 0)
+		/* Without a lease: it is being looked whether somebody has it open still. */
+		is_settled = lease && !(run->lease && strcmp(lease, run->lease) == 0);
 	else
-		is_settled = !(lease && run->lease && strcmp(lease, run->lease) == 0) &&
-			     !(binding && strcmp(binding, "returning") == 0);
+		is_settled = !(binding && strcmp(binding, "returning") == 0);
 	json_object_put(reply);
 	return is_settled;
 }

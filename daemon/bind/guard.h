@@ -34,7 +34,7 @@ int guard_device(const struct guard_sources *sources, const char *syspath, const
 
 /*
  * Of one block device (name as in /dev): `use` gets "is mounted on /mnt", or "" if it is not.
- * 0 or -errno. Mount points keep mountinfo's escapes ("\\040").
+ * 0 or -errno. Mount points keep mountinfo's escapes ("\040").
  */
 int guard_mounts(
 	const char *mountinfo, const char *device_number, const char *name, char *use, size_t size);

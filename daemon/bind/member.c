@@ -241,6 +241,18 @@ int member_take(const struct transaction *transaction, size_t index, struct memb
 	return member_move(transaction, index, member->target, fault);
 }
 
+int member_verify(const struct transaction *transaction, size_t index, struct member_fault *fault)
+{
+	const struct plan_member *member = &transaction->plan->members[index];
+	char driver[DRIVER_NAME_SIZE];
+
+	transaction_step(transaction, STEP_VERIFY, (int)index);
+	int r = member_read_driver(transaction, member, driver);
+	if (r == 0 && strcmp(driver, member->target) != 0)
+		r = *driver ? -EBUSY : -ENODEV;
+	return r < 0 ? fault_set(transaction, member, STEP_VERIFY, r, fault) : 0;
+}
+
 /*
  * The override first: bind_store asks it before the driver's ids, so the host's driver would not
  * match while it names another.

@@ -30,6 +30,8 @@ int member_read_override(const struct transaction *transaction, const struct pla
 int member_inspect(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /* To its target. What was done before a fault is left to member_restore(). */
 int member_take(const struct transaction *transaction, size_t index, struct member_fault *fault);
+/* Is it still on its target? What was moved first may have left since. */
+int member_verify(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /*
  * To where the host had it, from wherever it is: goes by the state that it finds, not by what
  * was done. A member that was never inspected is not touched; one that has vanished is fine.

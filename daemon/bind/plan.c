@@ -109,7 +109,7 @@ static int plan_member(struct plan_member *member, const struct device *device, 
 int plan_make(const struct group *group, struct plan_wish (*wish)(const struct device *, void *),
 	void *userdata, struct plan **plan, struct refusal *refusal)
 {
-	const struct device *device;
+	const struct device *device = NULL;
 	size_t i = 0;
 	bool is_usable = false;
 

@@ -8,16 +8,28 @@
 #include <time.h>
 
 #define OPEN_ATTEMPTS 10
+#define BUSY_ATTEMPTS 6
 
 static const struct timespec OPEN_PAUSE = { .tv_nsec = 100000000 };
+static const struct timespec BUSY_PAUSE = { .tv_nsec = 20000000 };
 
-int group_open_patiently(const struct transaction *transaction)
+int group_open(const struct transaction *transaction)
 {
 	const struct sysfs_ops *ops = transaction->ops;
 
 	for (int attempt = 1;; attempt++) {
 		transaction_step(transaction, STEP_OPEN, -1);
 		int fd = ops->open_group(ops->userdata, transaction->plan->group);
+		if (fd != -EBUSY || attempt == BUSY_ATTEMPTS)
+			return fd;
+		nanosleep(&BUSY_PAUSE, NULL);
+	}
+}
+
+int group_open_patiently(const struct transaction *transaction)
+{
+	for (int attempt = 1;; attempt++) {
+		int fd = group_open(transaction);
 		if (fd != -ENOENT || attempt == OPEN_ATTEMPTS)
 			return fd;
 		nanosleep(&OPEN_PAUSE, NULL);

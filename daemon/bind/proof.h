@@ -7,7 +7,13 @@
 #include "daemon/bind/transaction.h"
 
 /*
- * The group's fd, or -errno. Waits up to a second for the node: devtmpfs has it before the bind
+ * The group's fd, or -errno. EBUSY has to last for a tenth of a second: a process that ends closes
+ * its descriptors one after the other, and another bind child that was forked while the daemon had
+ * this group's has its copy until it has closed what it inherited.
+ */
+int group_open(const struct transaction *transaction);
+/*
+ * The same. Waits up to a second for the node: devtmpfs has it before the bind
  * returns, but in a container it is made by somebody who hears of it later.
  */
 int group_open_patiently(const struct transaction *transaction);

@@ -32,10 +32,7 @@ static bool is_any_on_target(const struct transaction *transaction)
  */
 static int claim(const struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
-	const struct sysfs_ops *ops = transaction->ops;
-
-	transaction_step(transaction, STEP_OPEN, -1);
-	int fd = ops->open_group(ops->userdata, transaction->plan->group);
+	int fd = group_open(transaction);
 	bool is_gone = fd == -ENOENT || fd == -ENODEV || fd == -ENXIO;
 	if (is_gone && is_any_on_target(transaction)) {
 		/* Just taken, perhaps, by a child that did not live to see the node. */

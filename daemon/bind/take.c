@@ -117,6 +117,22 @@ static int roll_back(const struct transaction *transaction, size_t n, struct ref
 	return REFUSED;
 }
 
+/* The group would be viable without a member that left while others were moved: not what was asked
+ * for. */
+static int verify_all(const struct transaction *transaction, struct refusal *refusal)
+{
+	const struct plan *plan = transaction->plan;
+
+	for (size_t i = 0; i < plan->n_members; i++) {
+		struct member_fault fault;
+
+		if (plan->members[i].action == PLAN_BIND &&
+			member_verify(transaction, i, &fault) < 0)
+			return refuse_member(transaction, i, &fault, refusal);
+	}
+	return 0;
+}
+
 int transaction_take(struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
 	const struct plan *plan = transaction->plan;
@@ -136,7 +152,9 @@ int transaction_take(struct transaction *transaction, int *group_fd, struct refu
 			return roll_back(transaction, i + 1, refusal);
 		}
 	}
-	r = group_prove(transaction, group_fd, refusal);
+	r = verify_all(transaction, refusal);
+	if (r == 0)
+		r = group_prove(transaction, group_fd, refusal);
 	if (r != 0) {
 		/*
 		 * EBUSY here: somebody opened a group that has just been taken. If he has a

@@ -5,18 +5,62 @@
 #include <errno.h>
 #include <string.h>
 
+/* Each of these changes the lists when it returns true: walk them from the beginning again. */
+static bool start_one(struct broker *broker)
+{
+	struct lease *lease;
+	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
+		if (lease->state == LEASE_QUEUED && tenancy_try(lease))
+			return true;
+	return false;
+}
+
+static bool bury_one(struct broker *broker)
+{
+	struct lease *lease;
+	struct holding *holding;
+	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
+		if (tenancy_bury(lease))
+			return true;
+	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
+		if (holding_bury(holding))
+			return true;
+	return false;
+}
+
+/* Groups that still move have to be waited for, whoever let go of them and when. */
+static void check_stopped(struct broker *broker)
+{
+	const struct holding *holding;
+
+	if (!broker->stopped || !TAILQ_EMPTY(&broker->settlings) ||
+		!TAILQ_EMPTY(&broker->book.leases))
+		return;
+	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
+		if (holding_is_moving(holding))
+			return;
+	void (*stopped)(void *) = broker->stopped;
+	broker->stopped = NULL;
+	stopped(broker->stopped_userdata);
+}
+
 static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 {
 	(void)revents;
 	struct broker *broker = prepare->data;
-	struct lease *lease;
 
-	ev_prepare_stop(loop, prepare);
-	/* A lease that starts or is refused changes the book: look from the beginning again. */
-again:
-	TAILQ_FOREACH(lease, &broker->book.leases, of_book)
-		if (lease->state == LEASE_QUEUED && tenancy_try(lease))
-			goto again;
+	/* Asked for again from within, it would only come after the loop has waited. */
+	do {
+		ev_prepare_stop(loop, prepare);
+		while (broker->has_gone) {
+			broker->has_gone = false;
+			while (bury_one(broker))
+				;
+		}
+		while (start_one(broker))
+			;
+	} while (ev_is_active(prepare));
+	check_stopped(broker);
 }
 
 void broker_pump_later(struct broker *broker)
@@ -138,7 +182,7 @@ void refuse_busy(struct broker *broker, const struct group *group, enum refusal_
 	refusal->group = group->number;
 	if (holder) {
 		refusal->owner_pid = holder->pid;
-		refusal->owner_uid = holder->uid;
+		refusal->owner_uid = holder->process_uid;
 	}
 }
 
@@ -152,12 +196,13 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	struct verdict *verdict, struct refusal *refusal)
 {
 	const struct device *device;
-	TAILQ_FOREACH(device, &group->devices, of_group)
+	TAILQ_FOREACH (device, &group->devices, of_group)
 		if (needs_rule(device))
 			break;
 	if (!device) {
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"group %d has no device that VFIO could hand out, only bridges", group->number);
+			"a device to hand out in group %d: it has nothing but bridges and the like",
+			group->number);
 		refusal->group = group->number;
 		return REFUSED;
 	}
@@ -205,7 +250,7 @@ void broker_request_release(struct broker *broker, struct lease *lease, const ch
 	};
 	lease->is_release_requested = true;
 	broker_tell(broker, &news);
-	if (lease->listener)
+	if (lease->listener && lease->listener->event)
 		lease->listener->event(lease, LEASE_RELEASE_REQUESTED, reason, lease->userdata);
 }
 
@@ -228,7 +273,7 @@ int broker_release(struct broker *broker, const struct subject *subject, const c
 		settling_begin(settling);
 		return 0;
 	}
-	/* Ended a moment ago by itself, because its process ended before it could say so. */
+	/* Another Release of it is under way. */
 	settling = settling_by_token(broker, token, subject->uid, is_admin);
 	if (!settling)
 		return refuse(refusal, REFUSAL_NO_SUCH_LEASE, "no lease has this token");
@@ -248,8 +293,9 @@ int broker_return(struct broker *broker, struct group *group, settled_fn settled
 	}
 	if (!holding && group->binding == BINDING_TAKEN) {
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"vfiod did not take group %d, so it does not know what the host had; give it back "
-			"with the tool that took it",
+			"knowledge of what the host had: vfiod did not take group %d; give it back "
+			"with "
+			"the tool that took it",
 			group->number);
 		refusal->group = group->number;
 		return REFUSED;
@@ -307,36 +353,25 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
 	tell_change(broker, change);
-	if (change->event == DEVICE_REMOVED && lease && lease->listener)
+	if (change->event == DEVICE_REMOVED && lease && lease->listener && lease->listener->event)
 		lease->listener->event(
 			lease, LEASE_DEVICE_GONE, change->device->name, lease->userdata);
-	if (change->event != GROUP_REMOVED)
-		return;
-
-	struct group *group = group_hold(change->group);
-	if (lease)
-		tenancy_group_gone(lease, group);
-	/* Those that wait for it find it gone when they are asked again. */
-	broker_pump_later(broker);
-	struct holding *holding = holding_find(broker, group);
-	if (holding)
-		holding_group_gone(holding);
-	group_release(group);
+	/*
+	 * This may come from within inventory_refresh(), which this room calls with a holding or a
+	 * tenancy in hand: nothing is ended here. Who had the group sees BINDING_GONE at once.
+	 */
+	if (change->event == GROUP_REMOVED)
+		broker->has_gone = true;
+	/* Those that wait for a group that is gone, failed or stuck now are refused. */
+	if (change->event == GROUP_REMOVED || change->event == GROUP_BINDING)
+		broker_pump_later(broker);
 }
 
-/* --- the end ------------------------------------------------------------------------------------ */
+/* --- the end ------------------------------------------------------------------------------------
+ */
 
-void broker_check_stopped(struct broker *broker)
-{
-	if (broker->is_stopping && TAILQ_EMPTY(&broker->settlings) && broker->stopped) {
-		void (*stopped)(void *) = broker->stopped;
-		broker->stopped = NULL;
-		stopped(broker->stopped_userdata);
-	}
-}
-
-static void on_shut_down(const int *lingering, size_t n_lingering, const struct refusal *refusal,
-	void *userdata)
+static void on_shut_down(
+	const int *lingering, size_t n_lingering, const struct refusal *refusal, void *userdata)
 {
 	(void)userdata;
 	char text[REFUSAL_TEXT_SIZE];
@@ -348,19 +383,24 @@ static void on_shut_down(const int *lingering, size_t n_lingering, const struct 
 	}
 }
 
+/* For holders who have just been told that their lease has ended, to close what they have open. */
+static const double STOP_PATIENCE_SECONDS = 2;
+
 void broker_shutdown(struct broker *broker, void (*done)(void *userdata), void *userdata)
 {
+	/* Lets `systemctl stop` say what came of it; that all has settled is check_stopped()'s. */
 	struct settling *settling = settling_new(broker, NULL, 0);
 	struct holding *holding, *next;
 	struct lease *lease;
 
 	broker->is_stopping = true;
+	broker->patience_ends = ev_now(broker->loop) + STOP_PATIENCE_SECONDS;
 	broker->stopped = done;
 	broker->stopped_userdata = userdata;
 	if (settling && settling_join(settling, on_shut_down, NULL) < 0)
 		log_warning("stopping without a report: no memory");
 again:
-	TAILQ_FOREACH(lease, &broker->book.leases, of_book)
+	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
 		if (!tenancy_is_ending(lease)) {
 			tenancy_end(lease, "vfiod is stopping", settling);
 			goto again;
@@ -372,8 +412,6 @@ again:
 		if (holding->state == HOLDING_IDLE)
 			holding_return(holding, settling, &refusal);
 	}
-	if (settling)
-		settling_begin(settling);
-	else
-		broker_check_stopped(broker);
+	settling_begin(settling);
+	broker_pump_later(broker);
 }

@@ -24,7 +24,7 @@ struct broker;
 /* What monitors see; the names are those of MonitorEvent in org.vfiod.Broker. */
 struct broker_news {
 	const char *event;
-	int group; /* -1: none */
+	int group;                                          /* -1: none */
 	const char *device, *lease, *before, *after, *text; /* NULL: none */
 };
 typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);
@@ -47,7 +47,8 @@ struct inventory *broker_inventory(struct broker *broker);
 struct lease_book *broker_book(struct broker *broker);
 const struct config *broker_config(const struct broker *broker);
 double broker_now(const struct broker *broker);
-/* Takes the new configuration over. Leases that are granted stay; those that wait are asked again. */
+/* Takes the new configuration over. Leases that are granted stay; those that wait are asked again.
+ */
 void broker_reconfigure(struct broker *broker, struct config *config);
 
 /* Who has the group, or had it while it lingers. NULL: nobody, or nobody knows. */
@@ -86,8 +87,8 @@ void broker_request_release(struct broker *broker, struct lease *lease, const ch
  * Where groups ended that were let go. refusal NULL: each is where it belongs, or lingers (the
  * numbers are given); else the first failure.
  */
-typedef void (*settled_fn)(const int *lingering, size_t n_lingering,
-	const struct refusal *refusal, void *userdata);
+typedef void (*settled_fn)(
+	const int *lingering, size_t n_lingering, const struct refusal *refusal, void *userdata);
 struct settling;
 /*
  * Ends the lease with this token, if it is the subject's own or he is an administrator, and tells
@@ -110,5 +111,8 @@ int broker_take(struct broker *broker, const struct subject *subject, struct gro
 int broker_return(struct broker *broker, struct group *group, settled_fn settled, void *userdata,
 	struct settling **settling, struct refusal *refusal);
 
-/* Ends all leases and returns all groups; `done` when all have settled (lingering ones too). */
+/*
+ * Ends all leases and returns all groups; `done` when all have settled. Those that a process still
+ * has open are given a moment, and then left lingering, to the journal.
+ */
 void broker_shutdown(struct broker *broker, void (*done)(void *userdata), void *userdata);

@@ -37,14 +37,19 @@ static void linger(struct holding *holding, bool is_open)
 	}
 	holding->state = HOLDING_LINGERING;
 	group_set_binding(broker->inventory, holding->group, BINDING_TAKEN, NULL);
+	/* Not known to be open: it keeps the owner that it had, but a lease it has no more. */
 	if (is_open)
 		group_set_owner(broker->inventory, holding->group, OWNER_LINGERING);
+	else if (holding->group->owner == OWNER_LEASED)
+		group_set_owner(broker->inventory, holding->group, OWNER_NONE);
 	holding->retry_seconds *= 2;
 	if (holding->retry_seconds > RETRY_LAST_SECONDS)
 		holding->retry_seconds = RETRY_LAST_SECONDS;
 	ev_timer_set(&holding->retry, holding->retry_seconds, 0);
 	ev_timer_start(broker->loop, &holding->retry);
-	settling_lingers(steal_settling(holding), number);
+	if (!broker->is_stopping || ev_now(broker->loop) >= broker->patience_ends)
+		settling_lingers(steal_settling(holding), number);
+	broker_pump_later(broker);
 }
 
 static void retry_again(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -77,17 +82,24 @@ void holding_stay(struct holding *holding)
 	stay_taken(holding);
 }
 
-static void on_checked(struct holding *holding, int result, const struct refusal *refusal)
+void holding_checked(struct holding *holding, int result, const struct refusal *refusal)
 {
 	/* Any other refusal (not viable, no node) is no reason to keep it: the return sees. */
 	if (result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY)
 		linger(holding, true);
 	else if (result < 0)
 		linger(holding, false);
-	else if (holding->stay)
+	else if (holding->stay && holding->group->binding != BINDING_GONE)
 		stay_taken(holding);
 	else
 		start_return(holding);
+}
+
+/* It hangs opening the group: a holder keeps the kernel busy with it. */
+void holding_check_late(struct holding *holding)
+{
+	holding->job = job_free(holding->job);
+	linger(holding, true);
 }
 
 static void on_returned(struct holding *holding, int result, const struct refusal *refusal)
@@ -99,8 +111,9 @@ static void on_returned(struct holding *holding, int result, const struct refusa
 		holding_journal_follow(holding, JOURNAL_TAKEN);
 		linger(holding, true);
 	} else if (result == REFUSED) {
+		struct settling *settling = steal_settling(holding);
 		holding_fail(holding, refusal);
-		settling_failed(steal_settling(holding), refusal);
+		settling_failed(settling, refusal);
 	} else {
 		/* The child was killed. What it left is found by the next. */
 		log_warning("the child returning group %d ended without a word; it is tried again",
@@ -120,21 +133,20 @@ static void on_done(
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, steal_fd(group_fd));
 	if (checking)
-		on_checked(holding, result, refusal);
+		holding_checked(holding, result, refusal);
 	else
 		on_returned(holding, result, refusal);
 }
 
 static void on_late(struct job *job, enum bind_step step, const char *device, void *userdata)
 {
+	(void)job;
 	struct holding *holding = userdata;
 	struct refusal refusal;
 	char text[REFUSAL_TEXT_SIZE];
 
 	if (holding->state == HOLDING_CHECKING) {
-		/* It hangs opening the group: a holder keeps the kernel busy with it. */
-		holding->job = job_free(job);
-		linger(holding, true);
+		holding_check_late(holding);
 		return;
 	}
 	refuse(&refusal, REFUSAL_STUCK, "the kernel does not let go");
@@ -206,12 +218,20 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 	start_check(holding);
 }
 
+void holding_check_on(struct holding *holding)
+{
+	holding->tenancy = NULL;
+	holding->state = HOLDING_CHECKING;
+	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
+}
+
 /* A child of an earlier daemon that still works on the group, or hangs in the kernel. */
 static bool former_child_lives(const struct holding *holding)
 {
 	unsigned long long start;
-	return holding->former_child > 0 && process_start_time(holding->former_child, &start) == 0 &&
-		start == holding->former_child_start;
+	return holding->former_child > 0 &&
+	       process_start_time(holding->former_child, &start) == 0 &&
+	       start == holding->former_child_start;
 }
 
 int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal)
@@ -221,6 +241,8 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 		refusal->group = holding->group->number;
 		return REFUSED;
 	}
+	if (holding->group->binding == BINDING_STUCK)
+		return group_is_usable(holding->broker, holding->group, refusal);
 	if (former_child_lives(holding)) {
 		refuse(refusal, REFUSAL_STUCK, "a child of an earlier vfiod still works on it");
 		refusal->group = holding->group->number;
@@ -241,9 +263,11 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 	return 0;
 }
 
-void holding_group_gone(struct holding *holding)
+bool holding_bury(struct holding *holding)
 {
 	/* A job that runs ends by itself, and its end sees that the group is gone. */
-	if (!holding->job)
-		came_home(holding);
+	if (holding->group->binding != BINDING_GONE || holding->job)
+		return false;
+	came_home(holding);
+	return true;
 }

@@ -32,7 +32,7 @@ static void holding_step_back(struct holding *holding)
 	holding->job = job_free(holding->job);
 	holding->tenancy = NULL;
 	holding->state = HOLDING_IDLE;
-	if (holding->taken) {
+	if (holding->taken && holding->group->binding != BINDING_GONE) {
 		group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 		broker_pump_later(holding->broker);
 	} else {
@@ -40,9 +40,17 @@ static void holding_step_back(struct holding *holding)
 	}
 }
 
+/*
+ * A child that opens a taken group goes on all the same, and whoever came next would find the
+ * group open: so its word is waited for, as if a lease had just let go.
+ */
 void holding_cancel(struct holding *holding)
 {
-	holding_step_back(holding);
+	if (!holding->taken) {
+		holding_step_back(holding);
+		return;
+	}
+	holding_check_on(holding);
 }
 
 /* What the child said about a take or an open that was never allowed to write. */
@@ -60,18 +68,20 @@ static void taken(struct holding *holding, int *group_fd)
 
 	holding->taken = true;
 	holding->group_fd = steal_fd(group_fd);
+	inventory_refresh(holding->broker->inventory, holding->group);
 	if (holding->group->binding == BINDING_GONE) {
+		/* It has left, and came back before the child was done, or is just going: a return
+		 * goes by what it finds. */
 		struct refusal gone;
-		group_is_usable(holding->group, &gone);
+		group_is_usable(holding->broker, holding->group, &gone);
 		holding->tenancy = NULL;
 		if (tenancy)
 			tenancy_taken(tenancy, holding, REFUSED, &gone);
-		holding_end(holding);
+		holding_let_go(holding, false, NULL);
 		return;
 	}
 	holding->state = HOLDING_READY;
 	holding_journal_follow(holding, JOURNAL_TAKEN);
-	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_TAKEN, NULL);
 	if (tenancy)
 		tenancy_taken(tenancy, holding, 0, NULL);
@@ -88,10 +98,11 @@ static void not_taken(struct holding *holding, int result, const struct refusal 
 
 	holding->tenancy = NULL;
 	if (result < 0) {
-		/* The child was killed between two writes. What it left is given back as it would be
-		 * after a lease: a return goes by the state that it finds. */
+		/* The child was killed between two writes. What it left is given back as it would
+		 * be after a lease: a return goes by the state that it finds. */
 		refuse(&told, REFUSAL_TAKE_FAILED,
-			"the child that did it ended without a word (%s), its devices are being given back",
+			"the child that did it ended without a word (%s), its devices are being "
+			"given back",
 			refusal->text);
 		told.group = holding->group->number;
 		told.step = STEP_NONE;
@@ -121,9 +132,15 @@ static void on_done(
 	struct job *job, int result, int *group_fd, const struct refusal *refusal, void *userdata)
 {
 	struct holding *holding = userdata;
-	holding->job = job_free(job);
+	bool keeps = result == 0 && holding->state != HOLDING_CHECKING;
 
-	if (holding->state == HOLDING_TAKING) {
+	holding->job = job_free(job);
+	if (*group_fd >= 0 && !keeps)
+		holding->broker->ops->close_group(
+			holding->broker->ops->userdata, steal_fd(group_fd));
+	if (holding->state == HOLDING_CHECKING) {
+		holding_checked(holding, result, refusal);
+	} else if (holding->state == HOLDING_TAKING) {
 		if (result == 0)
 			taken(holding, group_fd);
 		else
@@ -151,6 +168,10 @@ static void on_late(struct job *job, enum bind_step step, const char *device, vo
 	struct refusal refusal;
 	char text[REFUSAL_TEXT_SIZE];
 
+	if (holding->state == HOLDING_CHECKING) {
+		holding_check_late(holding);
+		return;
+	}
 	refuse(&refusal, REFUSAL_STUCK, "the kernel does not let go");
 	refusal.group = holding->group->number;
 	refusal.step = step;
@@ -161,6 +182,7 @@ static void on_late(struct job *job, enum bind_step step, const char *device, vo
 	}
 	refusal_describe(&refusal, text, sizeof(text));
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_STUCK, text);
+	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	holding->tenancy = NULL;
 	if (tenancy)
 		tenancy_taken(tenancy, holding, REFUSED, &refusal);
@@ -176,7 +198,7 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 {
 	struct broker *broker = holding->broker;
 
-	int r = group_is_usable(holding->group, refusal);
+	int r = group_is_usable(broker, holding->group, refusal);
 	if (r == 0 && !holding->taken) {
 		struct wish_context context = {
 			.config = broker->config,

@@ -8,8 +8,8 @@
 struct holding *holding_find(struct broker *broker, const struct group *group)
 {
 	struct holding *holding;
-	TAILQ_FOREACH(holding, &broker->holdings, of_broker)
-		if (holding->group == group)
+	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
+		if (holding->group->number == group->number)
 			return holding;
 	return NULL;
 }
@@ -38,7 +38,8 @@ struct holding *holding_free(struct holding *holding)
 	ev_timer_stop(holding->broker->loop, &holding->retry);
 	job_free(holding->job);
 	if (holding->group_fd >= 0)
-		holding->broker->ops->close_group(holding->broker->ops->userdata, holding->group_fd);
+		holding->broker->ops->close_group(
+			holding->broker->ops->userdata, holding->group_fd);
 	plan_free(holding->plan);
 	subject_clear(&holding->former);
 	group_release(holding->group);
@@ -46,24 +47,41 @@ struct holding *holding_free(struct holding *holding)
 	return NULL;
 }
 
-bool holding_is_free(const struct holding *holding)
+bool group_is_free(struct broker *broker, const struct group *group)
 {
-	return !holding || holding->state == HOLDING_IDLE;
+	const struct holding *holding = holding_find(broker, group);
+	return !holding || (holding->group == group && holding->state == HOLDING_IDLE);
 }
 
-int group_is_usable(const struct group *group, struct refusal *refusal)
+bool holding_is_moving(const struct holding *holding)
 {
-	int r = 0;
+	return holding->state != HOLDING_IDLE && holding->state != HOLDING_LINGERING &&
+	       holding->state != HOLDING_FAILED && holding->group->binding != BINDING_STUCK;
+}
+
+static void refuse_stuck(struct broker *broker, const struct group *group, struct refusal *refusal)
+{
+	const struct holding *holding = holding_find(broker, group);
+	const char *device = "";
+	enum bind_step step = holding && holding->job ? job_step(holding->job, &device) : STEP_NONE;
+
+	refuse(refusal, REFUSAL_STUCK, "%s", group->failure);
+	refusal->step = step;
+	snprintf(refusal->device, sizeof(refusal->device), "%s", device);
+}
+
+int group_is_usable(struct broker *broker, const struct group *group, struct refusal *refusal)
+{
 	if (group->binding == BINDING_GONE)
-		r = refuse(refusal, REFUSAL_NO_SUCH_GROUP, "group %d has left the host",
-			group->number);
+		refuse(refusal, REFUSAL_NO_SUCH_GROUP, "group %d has left the host", group->number);
 	else if (group->binding == BINDING_STUCK)
-		r = refuse(refusal, REFUSAL_STUCK, "%s", group->failure);
+		refuse_stuck(broker, group, refusal);
 	else if (group->binding == BINDING_FAILED)
-		r = refuse(refusal, REFUSAL_GROUP_FAILED, "%s", group->failure);
-	if (r == REFUSED)
-		refusal->group = group->number;
-	return r;
+		refuse(refusal, REFUSAL_GROUP_FAILED, "%s", group->failure);
+	else
+		return 0;
+	refusal->group = group->number;
+	return REFUSED;
 }
 
 /* --- what is written down ------------------------------------------------------------ */
@@ -121,15 +139,15 @@ void holding_end(struct holding *holding)
 	int r = journal_remove(broker->state_directory, group->number);
 	if (r < 0)
 		log_error("journal of group %d not removed: %s", group->number, strerror(-r));
+	/* Does nothing to a group that is gone, and may find that it is. */
+	inventory_refresh(broker->inventory, group);
 	if (group->binding != BINDING_GONE) {
-		inventory_refresh(broker->inventory, group);
 		group_set_owner(broker->inventory, group, OWNER_NONE);
 		group_set_binding(broker->inventory, group, group_observed_binding(group), NULL);
 	}
 	holding_free(holding);
 	broker_pump_later(broker);
 }
-
 
 int holding_recover(struct broker *broker, int number)
 {
@@ -143,16 +161,21 @@ int holding_recover(struct broker *broker, int number)
 		return journal_remove(broker->state_directory, number);
 	}
 	int r = journal_read(broker->state_directory, number, &entry, text, sizeof(text));
+	if (r == -ENOENT || r == -ENOMEM)
+		return r == -ENOENT ? 0 : r;
+	/* One entry that cannot be read is one group's misfortune, not that of all others. */
 	if (r < 0 && r != -EBADMSG)
-		return r;
-	if (r == -EBADMSG)
+		snprintf(text, sizeof(text), "%s", strerror(-r));
+	if (r < 0)
 		snprintf(failure, sizeof(failure),
-			"the journal of an earlier vfiod cannot be read (%s); give the devices back by hand "
+			"the journal of an earlier vfiod cannot be read (%s); give the devices "
+			"back by hand "
 			"and remove %.200s/journal/%d.json",
 			text, broker->state_directory, number);
 	else
 		snprintf(failure, sizeof(failure),
-			"an earlier vfiod ended without giving it back; `vfioctl return %d` does", number);
+			"an earlier vfiod ended without giving it back; `vfioctl return %d` does",
+			number);
 
 	struct holding *holding = holding_get(broker, group);
 	if (!holding) {

@@ -24,19 +24,23 @@ struct broker {
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
+	bool has_gone;         /* a group has left the host: the next pump looks who had it */
 	bool is_stopping;
+	ev_tstamp patience_ends; /* while stopping: until then, what is still open is waited for */
 	void (*stopped)(void *userdata);
 	void *stopped_userdata;
 };
 
-/* Looks whether a queued lease can go now, when the loop comes round. */
+/*
+ * When the loop comes round: buries groups that have left the host, starts queued leases that can
+ * go, and looks whether the broker has stopped. Whoever ends something calls it.
+ */
 void broker_pump_later(struct broker *broker);
-void broker_check_stopped(struct broker *broker);
 
 /* --- holding: a group that vfiod does something with ------------------------------ */
 
 enum holding_state {
-	HOLDING_IDLE,	   /* its plan, if there is one, is carried out: the group is taken */
+	HOLDING_IDLE,      /* its plan, if there is one, is carried out: the group is taken */
 	HOLDING_PREPARING, /* a take inspects, or a taken group is opened: no write yet */
 	HOLDING_PREPARED,  /* inspected: waits for holding_go() */
 	HOLDING_TAKING,
@@ -54,13 +58,13 @@ struct holding {
 	struct group *group; /* held */
 	enum holding_state state;
 	struct plan *plan; /* what the host had; NULL before the first take */
-	bool taken;	   /* the plan has been carried out (between leases, too) */
-	bool stay;	   /* an administrator took it, or the rule says so */
+	bool taken;        /* the plan has been carried out (between leases, too) */
+	bool stay;         /* an administrator took it, or the rule says so */
 	struct job *job;
-	int group_fd; /* HOLDING_READY: open; else -1 */
-	struct tenancy *tenancy; /* who waits for it, or has it; NULL */
+	int group_fd;              /* HOLDING_READY: open; else -1 */
+	struct tenancy *tenancy;   /* who waits for it, or has it; NULL */
 	struct settling *settling; /* who waits for its return; NULL */
-	struct subject former;	   /* who had it last */
+	struct subject former;     /* who had it last */
 	bool has_former;
 	pid_t former_child; /* of an earlier daemon, from the journal; 0: none */
 	unsigned long long former_child_start;
@@ -78,13 +82,20 @@ void holding_fail(struct holding *holding, const struct refusal *refusal);
 /* Nothing of vfiod's is left on the group: the kernel's word counts again. Frees it. */
 void holding_end(struct holding *holding);
 
-struct holding *holding_find(struct broker *broker, const struct group *group); /* NULL */
-/* Finds or makes. NULL: no memory. */
+/*
+ * By the group's number: there is one holding for it at a time, as there is one journal entry.
+ * Where the group has left and come back as another one while a job still runs, it is the old
+ * one's. NULL: none.
+ */
+struct holding *holding_find(struct broker *broker, const struct group *group);
+/* Finds or makes. NULL: no memory. Only for a group that group_is_free(). */
 struct holding *holding_get(struct broker *broker, struct group *group);
-/* Can a tenancy have it now? */
-bool holding_is_free(const struct holding *holding);
+/* Can a tenancy have it now, as far as holdings are concerned? */
+bool group_is_free(struct broker *broker, const struct group *group);
+/* Does it change without a lease, so that the broker must not stop yet? */
+bool holding_is_moving(const struct holding *holding);
 /* Can it not be had at all for now? 0, or REFUSED: STUCK, GROUP_FAILED, NO_SUCH_GROUP. */
-int group_is_usable(const struct group *group, struct refusal *refusal);
+int group_is_usable(struct broker *broker, const struct group *group, struct refusal *refusal);
 
 /*
  * For the tenancy: inspects (a group with the host), or opens (a taken one); tenancy_prepared()
@@ -93,7 +104,10 @@ int group_is_usable(const struct group *group, struct refusal *refusal);
 int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct refusal *refusal);
 /* PREPARED → TAKING, with the journal written first; tenancy_taken() comes later. Likewise. */
 int holding_go(struct holding *holding, struct refusal *refusal);
-/* PREPARING or PREPARED: as it was before holding_prepare(), nothing was written. */
+/*
+ * PREPARING or PREPARED: as it was before holding_prepare(), nothing was written. The holding may
+ * be no more after it.
+ */
 void holding_cancel(struct holding *holding);
 /* READY → USED: gives the open descriptor to the tenancy. */
 int holding_use(struct holding *holding);
@@ -106,8 +120,13 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 void holding_stay(struct holding *holding);
 /* For an administrator: returns a group that is taken without a lease, or that failed. */
 int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal);
-/* The group has left the host. */
-void holding_group_gone(struct holding *holding);
+/* The job that opens it for a tenancy becomes a check: there is no tenancy any more. */
+void holding_check_on(struct holding *holding);
+/* CHECKING: what the job that opened it says, or that it does not say anything. */
+void holding_checked(struct holding *holding, int result, const struct refusal *refusal);
+void holding_check_late(struct holding *holding);
+/* Ends it if its group has left the host and no job runs: true, then it is no more. */
+bool holding_bury(struct holding *holding);
 struct holding *holding_free(struct holding *holding);
 /* A group with a journal entry of an earlier daemon: failed. */
 int holding_recover(struct broker *broker, int number);
@@ -123,7 +142,8 @@ void tenancy_taken(struct tenancy *tenancy, struct holding *holding, int result,
 	const struct refusal *refusal);
 /* Its turn has come if nobody has its groups: true if it started, or is no more. */
 bool tenancy_try(struct lease *lease);
-void tenancy_group_gone(struct lease *lease, struct group *group);
+/* Draws the consequences if a group of it has left the host: true if there were any. */
+bool tenancy_bury(struct lease *lease);
 /* It has failed or was withdrawn, and its end is under way. */
 bool tenancy_is_ending(const struct lease *lease);
 /* Frees it without a word, at the end of the daemon. */
@@ -136,13 +156,15 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 /* token NULL: it cannot be joined by one. Freed by itself when the last group has settled. */
 struct settling *settling_new(struct broker *broker, const char *token, uid_t uid);
 int settling_join(struct settling *settling, settled_fn settled, void *userdata); /* or -ENOMEM */
-void settling_expect(struct settling *settling); /* one group more; NULL-safe, like the next three */
+void settling_expect(
+	struct settling *settling); /* one group more; NULL-safe, like the next three */
 void settling_is_home(struct settling *settling);
 void settling_lingers(struct settling *settling, int group);
 void settling_failed(struct settling *settling, const struct refusal *refusal);
 /* All expectations are announced: ends at once if there are none left. */
 void settling_begin(struct settling *settling);
-struct settling *settling_by_token(struct broker *broker, const char *token, uid_t uid, bool any_uid);
+struct settling *settling_by_token(
+	struct broker *broker, const char *token, uid_t uid, bool any_uid);
 struct settling *settling_free(struct settling *settling);
 
 /* What the rules say: 0 with *verdict, or REFUSED. */

@@ -68,7 +68,7 @@ int settling_join(struct settling *settling, settled_fn settled, void *userdata)
 void settling_forget(struct settling *settling, void *userdata)
 {
 	struct settling_waiter *waiter;
-	TAILQ_FOREACH(waiter, &settling->waiters, of_settling)
+	TAILQ_FOREACH (waiter, &settling->waiters, of_settling)
 		if (waiter->userdata == userdata) {
 			TAILQ_REMOVE(&settling->waiters, waiter, of_settling);
 			free(waiter);
@@ -76,10 +76,11 @@ void settling_forget(struct settling *settling, void *userdata)
 		}
 }
 
-struct settling *settling_by_token(struct broker *broker, const char *token, uid_t uid, bool any_uid)
+struct settling *settling_by_token(
+	struct broker *broker, const char *token, uid_t uid, bool any_uid)
 {
 	struct settling *settling;
-	TAILQ_FOREACH(settling, &broker->settlings, of_broker)
+	TAILQ_FOREACH (settling, &broker->settlings, of_broker)
 		if (*settling->token && strcmp(settling->token, token) == 0 &&
 			(any_uid || settling->uid == uid))
 			return settling;
@@ -99,7 +100,7 @@ static void settling_done_one(struct settling *settling)
 	}
 	struct broker *broker = settling->broker;
 	settling_free(settling);
-	broker_check_stopped(broker);
+	broker_pump_later(broker);
 }
 
 void settling_expect(struct settling *settling)

@@ -13,6 +13,8 @@ struct subject {
 	gid_t *groups; /* supplementary; owned */
 	size_t n_groups;
 	pid_t pid;
+	/* Of the process pid: another than uid where an administrator holds for somebody. */
+	uid_t process_uid;
 	char unit[256];   /* systemd unit of the process, "dpdk.service"; "" = none or unknown */
 	char command[16]; /* comm, for people */
 };

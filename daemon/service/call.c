@@ -84,6 +84,8 @@ void call_run(struct call *call)
 		call_service_error(call, "org.varlink.service.ExpectedMore", NULL, NULL);
 		return;
 	}
+	if (!call->method->takes_fds)
+		message_close_fds(&call->message);
 	call->method->run(call);
 }
 

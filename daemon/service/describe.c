@@ -59,7 +59,7 @@ static struct json_object *describe_holder(
 		process_command(subject->pid, command, sizeof(command)) < 0)
 		string_copy(command, sizeof(command), subject->command);
 	json_put(json, "pid", json_object_new_int(subject->pid));
-	json_put(json, "uid", json_object_new_int64(subject->uid));
+	json_put(json, "uid", json_object_new_int64(subject->process_uid));
 	json_put(json, "command", json_text(command));
 	json_put(json, "unit", *subject->unit ? json_text(subject->unit) : NULL);
 	return json;
@@ -154,9 +154,11 @@ struct group *select_group(
 		int64_t value = json_object_get_int64(number);
 		bool fits = value >= 0 && value <= INT32_MAX;
 		struct group *group = fits ? inventory_group(inventory, (int)value) : NULL;
-		if (!group) {
+		if (!fits) {
+			refuse(refusal, REFUSAL_INVALID_PARAMETER, "group");
+		} else if (!group) {
 			refuse(refusal, REFUSAL_NO_SUCH_GROUP, "no such group");
-			refusal->group = fits ? (int)value : -1;
+			refusal->group = (int)value;
 		}
 		return group;
 	}

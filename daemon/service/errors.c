@@ -27,7 +27,7 @@ static void put_step(struct json_object *json, const struct refusal *refusal)
 	json_put(json, "errno", json_object_new_int(refusal->errnum));
 }
 
-/* What NotViable lists: the names that the text begins with, up to the first that is none. */
+/* What NotViable lists: the first that is in the way; the text has them all. */
 static struct json_object *device_list(const struct refusal *refusal)
 {
 	struct json_object *list = json_object_new_array();

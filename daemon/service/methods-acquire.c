@@ -8,12 +8,20 @@
 
 enum { MAX_SELECTORS = 64, MAX_WAIT_SECONDS = 7 * 24 * 3600 };
 
+enum delivery {
+	DELIVERY_NONE, /* nothing to deliver yet */
+	DELIVERY_WAITS, /* the descriptors are in the connection's output */
+	DELIVERY_SENT,
+	DELIVERY_FAILED,
+};
+
 /* The connection's end of a lease. */
 struct acquisition {
 	LIST_ENTRY(acquisition) of_session;
 	struct session *session;
 	struct call *call; /* NULL: answered; the lease lives on with the connection */
 	struct lease *lease;
+	enum delivery delivery;
 };
 
 static void acquisition_free(struct acquisition *acquisition)
@@ -27,8 +35,17 @@ void acquisitions_disconnect(struct session *session)
 	struct acquisition *acquisition;
 	while ((acquisition = LIST_FIRST(&session->acquisitions))) {
 		struct lease *lease = acquisition->lease;
+		bool is_lost = acquisition->delivery == DELIVERY_FAILED ||
+			(acquisition->delivery == DELIVERY_WAITS &&
+				transport_output_bytes(session->transport) > 0);
 		acquisition_free(acquisition);
-		broker_disconnect(session->service->broker, lease);
+		if (is_lost) {
+			/* Nobody got its descriptors: no process is to keep it. */
+			lease->listener = NULL;
+			broker_end(session->service->broker, lease, "its grant could not be delivered");
+		} else {
+			broker_disconnect(session->service->broker, lease);
+		}
 	}
 }
 
@@ -43,7 +60,6 @@ static struct json_object *event_json(const char *event, const struct lease *lea
 static void on_queued(struct lease *lease, size_t position, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
-	/* Called from within broker_acquire() first: the call is not one of a lease yet. */
 	if (!acquisition->call || !acquisition->call->varlink.more)
 		return;
 	struct json_object *json = event_json("queued", lease);
@@ -89,21 +105,25 @@ static int duplicate_all(const int *fds, size_t n_fds, int *copies)
 static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
+	struct session *session = acquisition->session;
 	struct call *call = acquisition->call;
 	int copies[MAX_SELECTORS];
+	bool is_queued = false;
 
-	int r = duplicate_all(group_fds, lease->n_groups, copies);
-	if (r < 0) {
-		session_kill(acquisition->session, "no descriptors left to answer with");
-		return;
+	if (duplicate_all(group_fds, lease->n_groups, copies) < 0) {
+		session_kill(session, "no descriptors left to answer with");
+	} else if (call->varlink.more) {
+		is_queued = call_reply_more(call, granted_json(lease), copies, lease->n_groups);
+	} else {
+		acquisition->call = NULL;
+		is_queued = call_reply_fds(call, granted_json(lease), copies, lease->n_groups);
 	}
-	if (call->varlink.more) {
-		call_reply_more(call, granted_json(lease), copies, lease->n_groups);
-		return;
-	}
-	acquisition->call = NULL;
-	call->cancel = NULL;
-	call_reply_fds(call, granted_json(lease), copies, lease->n_groups);
+	if (!is_queued)
+		acquisition->delivery = DELIVERY_FAILED;
+	else if (transport_output_bytes(session->transport) > 0)
+		acquisition->delivery = DELIVERY_WAITS;
+	else
+		acquisition->delivery = DELIVERY_SENT;
 }
 
 static void on_event(
@@ -200,6 +220,7 @@ static int take_holder(
 	*pidfd = steal_fd(&fd);
 	/* Rights are the caller's; who is shown as having the devices is the process that has. */
 	holder->pid = pid;
+	holder->process_uid = uid;
 	process_command(pid, holder->command, sizeof(holder->command));
 	return 0;
 }
@@ -227,6 +248,8 @@ static void acquire(struct call *call)
 	int r = select_groups(call, groups, &request.n_groups, &refusal);
 	if (r == 0)
 		r = take_holder(call, &request.holder_pidfd, &holder, &refusal);
+	/* The call may last as long as the lease: what else came with it would, too. */
+	message_close_fds(&call->message);
 	struct acquisition *acquisition = r == 0 ? calloc(1, sizeof(*acquisition)) : NULL;
 	if (r == 0 && !acquisition) {
 		if (request.holder_pidfd >= 0)
@@ -291,7 +314,7 @@ static void release(struct call *call)
 }
 
 const struct method acquire_methods[] = {
-	{ .name = "org.vfiod.Broker.Acquire", .run = acquire, .lasts = true },
+	{ .name = "org.vfiod.Broker.Acquire", .run = acquire, .takes_fds = true, .lasts = true },
 	{ .name = "org.vfiod.Broker.Release", .run = release },
 	{ .name = NULL },
 };

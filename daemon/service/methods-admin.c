@@ -34,7 +34,7 @@ static void group_problem(
 			snprintf(text, sizeof(text),
 				"its lease is over, but a process still has it open; it was leased to %s (pid "
 				"%d, uid %u). End that process to return it; no other group is affected.",
-				holder->command, (int)holder->pid, (unsigned)holder->uid);
+				holder->command, (int)holder->pid, (unsigned)holder->process_uid);
 		else
 			snprintf(text, sizeof(text),
 				"a process that is not known has it open; end it to return the group");
@@ -217,7 +217,7 @@ static void on_returned(
 		busy.group = work->group->number;
 		if (holder) {
 			busy.owner_pid = holder->pid;
-			busy.owner_uid = holder->uid;
+			busy.owner_uid = holder->process_uid;
 		}
 		work_refuse(work, &busy);
 	} else {

@@ -79,6 +79,7 @@ struct method {
 	/* Parameters have been checked against the interface file. */
 	void (*run)(struct call *call);
 	bool for_admins;
+	bool takes_fds; /* descriptors that come with the call mean something */
 	bool lasts; /* goes on for as long as the client is there, not to an end of its own */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[];
@@ -92,11 +93,14 @@ void call_error(struct call *call, const char *error, struct json_object *parame
 void call_refuse(struct call *call, const struct refusal *refusal);
 void call_fail(struct call *call, int error, const char *origin); /* io.systemd.System */
 void call_invalid(struct call *call, const char *parameter);	  /* InvalidParameter */
-/* A reply of a stream; descriptors are taken over. The call goes on. */
-void call_reply_more(
+/*
+ * A reply of a stream; descriptors are taken over. The call goes on. False: it could not be
+ * sent, and never will be. The same below.
+ */
+bool call_reply_more(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds);
 /* The same as the last reply when the client did not ask for a stream. */
-void call_reply_fds(
+bool call_reply_fds(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds);
 
 /* drained() is called when the loop comes round and the socket takes more: for long streams. */

@@ -36,7 +36,10 @@ static bool pidfd_has_ended(int pidfd)
 	return poll(&poll_fd, 1, 0) != 0;
 }
 
-/* Without SO_PEERPIDFD: the process of that number, if it is not younger than this moment. */
+/*
+ * Before Linux 6.5: the process that has the number now. Whose it was at connect(2) cannot be
+ * told any more, so peer_describe() believes no process of another user.
+ */
 static int peer_pidfd(int fd, pid_t pid)
 {
 	int pidfd = -1;
@@ -75,8 +78,9 @@ static void peer_describe(int fd, struct subject *subject)
 	if (pidfd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d", (int)subject->pid);
-	/* A recycled number: the process that has it now is somebody else's. */
-	if (stat(path, &st) < 0 || (st.st_uid != subject->uid && st.st_uid != 0))
+	/* A recycled number: the process that has it now is somebody else's. Its unit's rights
+	 * would be, too. */
+	if (stat(path, &st) < 0 || st.st_uid != subject->uid)
 		return;
 	if (process_command(subject->pid, command, sizeof(command)) < 0)
 		return;
@@ -100,6 +104,7 @@ int peer_identify(int fd, struct subject *subject)
 	subject->uid = credentials.uid;
 	subject->gid = credentials.gid;
 	subject->pid = credentials.pid;
+	subject->process_uid = credentials.uid;
 	int r = peer_groups(fd, subject);
 	if (r < 0) {
 		subject_clear(subject);

@@ -3,6 +3,7 @@
 #include "daemon/service/parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -117,6 +118,13 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	service->started_at = ev_now(loop);
 	TAILQ_INIT(&service->sessions);
 	LIST_INIT(&service->monitors);
+	/* systemd hands it over blocking unless the unit says NonBlocking= (systemd.exec(5)). */
+	int flags = fcntl(listen_fd, F_GETFL);
+	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+		int r = -errno;
+		service_free(service);
+		return r;
+	}
 	ev_io_init(&service->acceptor, on_connection, listen_fd, EV_READ);
 	ev_init(&service->accept_again, accept_again);
 	service->acceptor.data = service->accept_again.data = service;

@@ -223,12 +223,14 @@ void call_free(struct call *call)
 	free(call);
 }
 
-static void call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
+/* True: it is in the connection's output, or was sent. */
+static bool call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
 {
 	struct session *session = call->session;
 	int r = reply ? 0 : -ENOMEM;
 
-	if (r == 0 && !session->is_dead && !call->varlink.oneway) {
+	bool wants = r == 0 && !session->is_dead && !call->varlink.oneway;
+	if (wants) {
 		r = transport_send(session->transport, reply, fds, n_fds);
 	} else {
 		for (size_t i = 0; i < n_fds; i++)
@@ -238,6 +240,7 @@ static void call_send(struct call *call, struct json_object *reply, const int *f
 	if (r < 0)
 		session_kill(session,
 			r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
+	return wants && r == 0;
 }
 
 static void call_end(struct call *call)
@@ -259,18 +262,19 @@ void call_reply(struct call *call, struct json_object *parameters)
 	call_reply_fds(call, parameters, NULL, 0);
 }
 
-void call_reply_fds(
+bool call_reply_fds(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
 {
-	call_send(call, varlink_reply_build(parameters, false), fds, n_fds);
+	bool is_queued = call_send(call, varlink_reply_build(parameters, false), fds, n_fds);
 	call_end(call);
+	return is_queued;
 }
 
-void call_reply_more(
+bool call_reply_more(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
 {
 	struct session *session = call->session;
-	call_send(call, varlink_reply_build(parameters, true), fds, n_fds);
+	bool is_queued = call_send(call, varlink_reply_build(parameters, true), fds, n_fds);
 	if (!session->is_dead && !ev_is_active(&session->writer)) {
 		/* drained() is for output that had to wait, not for what goes out at once. */
 		void (*drained)(struct call *) = call->drained;
@@ -278,6 +282,7 @@ void call_reply_more(
 		session_flush(session);
 		call->drained = drained;
 	}
+	return is_queued;
 }
 
 void call_continue_later(struct call *call)

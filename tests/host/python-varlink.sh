@@ -18,6 +18,7 @@ die() {
 
 # Every mirror that has this Debian's main, in the order of apt's sources.
 mirrors() {
+	# shellcheck disable=SC2016
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
 		awk -v codename="$1" '$2 == codename && $3 == "main" && !seen[$1]++ { print $1 }'
 }

@@ -196,7 +196,7 @@ static void test_take_and_return(void **state)
 	assert_true(bench.group_fd >= 0);
 	assert_string_equal(bench.steps,
 		"module:1 module:2 override:1 read:1 unbind:1 bind:1 verify:1 "
-		"override:2 read:2 bind:2 verify:2 open:-1 viable:-1");
+		"override:2 read:2 bind:2 verify:2 verify:1 verify:2 open:-1 viable:-1");
 	assert_string_equal(bench.kernel.devices[0].driver, "pcieport");
 	assert_string_equal(bench.kernel.devices[1].driver, "vfio-pci");
 	assert_string_equal(bench.kernel.devices[2].driver, "vfio-pci");

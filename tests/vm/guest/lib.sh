@@ -143,8 +143,8 @@ end() { # PID
 
 # block FILE: a kernel that hangs, as it looks from outside: who opens this file of sysfs waits.
 # wait_blocked [PID]: somebody does, the daemon's bind child if no other.
-# unblock FILE [OTHER]: the file is itself again, or, for who looks, OTHER; who waits goes on as if
-# nothing had been.
+# unblock FILE [OTHER [PID]]: the file is itself again, or, for who looks, OTHER; who waits (PID)
+# goes on as if nothing had been.
 block() { # FILE
 	mkfifo "$(fifo_of "$1")"
 	mount --bind "$(fifo_of "$1")" "$1"
@@ -156,14 +156,14 @@ wait_blocked() {
 }
 # Who reads first, as a take does before it writes, is told that there is no override.
 answer_read() { echo "(null)" >"$(fifo_of "$1")"; } # FILE
-unblock() { # FILE [OTHER]
-	local child
+unblock() { # FILE [OTHER [PID]]
+	local child=${3:-}
 	# Not there any more if the device has gone.
 	umount -l "$1" 2>/dev/null || [ ! -e "$1" ] || fail "nothing is mounted on $1"
 	rm "$(fifo_of "$1")"
 	[ -z "${2:-}" ] || mount --bind "$2" "$1"
 	# A signal makes the kernel begin the open(2) anew, with the name looked up again.
-	child=$(bind_child) || return 0
+	[ -n "$child" ] || child=$(bind_child) || return 0
 	kill -STOP "$child"
 	wait_until 10 grep -q '^State:[[:space:]]*T' "/proc/$child/status"
 	kill -CONT "$child"

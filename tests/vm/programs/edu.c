@@ -126,7 +126,7 @@ void edu_close(struct edu *edu)
 {
 	/* A mapping of the BAR keeps the device open as its descriptor does. */
 	if (edu->registers)
-		munmap((void *)(uintptr_t)edu->registers, edu->n_registers_bytes);
+		munmap((void *)edu->registers, edu->n_registers_bytes);
 	if (edu->memory)
 		munmap(edu->memory, edu->n_memory_bytes);
 	close(edu->device);

@@ -25,7 +25,7 @@ assert_eq "$(said client group | cut -d' ' -f2,5-)" "$(group_of "$NIC_A") device
 assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "vfio-pci vfio-pci"
 assert_eq "$(interface_of "$NIC_A")$(interface_of "$NIC_B")" ""
 assert_eq "$(driver_of "$BRIDGE")$(override_of "$BRIDGE")" ""
-vfioctl list --all --json | "$VM/guest/list-agrees"
+list_agrees
 
 end "$client"
 said client released

@@ -36,13 +36,17 @@ answer=$(refused as_user alice "$call" $broker.Release '{"token":"00000000000000
 assert_eq "$answer" "error $broker.NoSuchLease {}"
 ! as_user mallory "$call" $broker.Leases | grep -F "$token" || fail "a token is shown"
 
-for method in "Take {\"device\":\"$NIC_1\"}" "Return {\"device\":\"$EDU\"}" "Revoke {\"lease\":\"$name\",\"end\":true}" Reload; do
+admins_only() { # METHOD PARAMETERS
+	local user
 	for user in mallory alice; do
-		# shellcheck disable=SC2086 # a method and its parameters
-		answer=$(refused as_user "$user" "$call" $admin.$method)
-		assert_eq "$answer" "error org.varlink.service.PermissionDenied {}" "$user: $method"
+		assert_eq "$(refused as_user "$user" "$call" "$admin.$1" "$2")" \
+			"error org.varlink.service.PermissionDenied {}" "$1 by $user"
 	done
-done
+}
+admins_only Take "{\"device\":\"$NIC_1\"}"
+admins_only Return "{\"device\":\"$EDU\"}"
+admins_only Revoke "{\"lease\":\"$name\",\"end\":true}"
+admins_only Reload '{}'
 as_user mallory "$call" $admin.Status
 assert_contains "$(refused as_user mallory vfioctl take "$NIC_1" 2>&1)" "administrators"
 

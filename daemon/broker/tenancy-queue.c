@@ -1,0 +1,217 @@
+/* How a lease comes in, and waits for its turn: fair, with an end. */
+#include "daemon/broker/tenancy.h"
+
+#include "daemon/base/util.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void account_name(struct lease *lease, const struct rule *rule)
+{
+	const char *account = rule && rule->account ? rule->account : "uid";
+	if (strcmp(account, "uid") == 0)
+		snprintf(lease->account, sizeof(lease->account), "uid:%u",
+			(unsigned)lease->subject.uid);
+	else if (strcmp(account, "lease") == 0)
+		snprintf(lease->account, sizeof(lease->account), "lease:%s", lease->name);
+	else if (strcmp(account, "unit") == 0)
+		snprintf(lease->account, sizeof(lease->account), "unit:%.240s",
+			*lease->subject.unit ? lease->subject.unit : "none");
+	else
+		snprintf(lease->account, sizeof(lease->account), "%s", account);
+}
+
+/* Asked when it comes and again when its turn comes: rules and groups change while it waits. */
+static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
+{
+	struct lease *lease = tenancy->lease;
+	lease->stay = false;
+	for (size_t i = 0; i < lease->n_groups; i++) {
+		struct verdict verdict = { 0 };
+		int r = group_is_usable(tenancy->broker, lease->groups[i], refusal);
+		if (r == 0 && !tenancy->only_takes)
+			r = group_verdict(tenancy->broker, &lease->subject, lease->groups[i],
+				&verdict, refusal);
+		if (r != 0)
+			return r;
+		if (i == 0)
+			account_name(lease, verdict.rule);
+		lease->stay = lease->stay || verdict.stay;
+	}
+	return 0;
+}
+
+static const struct group *tenancy_obstacle(const struct tenancy *tenancy)
+{
+	const struct lease *lease = tenancy->lease;
+	for (size_t i = 0; i < lease->n_groups; i++)
+		if (lease_book_owner(&tenancy->broker->book, lease->groups[i]) ||
+			!group_is_free(tenancy->broker, lease->groups[i]))
+			return lease->groups[i];
+	/* Nobody has them, but somebody was first to want one of them. */
+	return lease_book_position(&tenancy->broker->book, lease) > 0 ? lease->groups[0] : NULL;
+}
+
+static void tenancy_tell_position(struct tenancy *tenancy)
+{
+	struct lease *lease = tenancy->lease;
+	size_t position = lease_book_position(&tenancy->broker->book, lease);
+	if (position == tenancy->told_position)
+		return;
+	tenancy->told_position = position;
+	if (lease->listener && lease->listener->queued)
+		lease->listener->queued(lease, position, lease->userdata);
+}
+
+bool tenancy_try(struct lease *lease)
+{
+	struct tenancy *tenancy = lease->tenancy;
+	int r = tenancy_check(tenancy, &tenancy->refusal);
+	if (r != 0) {
+		if (r < 0) {
+			refuse(&tenancy->refusal, REFUSAL_SYSTEM, "asking the rules");
+			tenancy->refusal.errnum = -r;
+		}
+		tenancy_refuse(tenancy);
+		return true;
+	}
+	const struct group *obstacle = tenancy_obstacle(tenancy);
+	if (!obstacle) {
+		tenancy_start(tenancy);
+		return true;
+	}
+	if (ev_is_active(&tenancy->wait)) {
+		tenancy_tell_position(tenancy);
+		return false;
+	}
+	/* It came when the groups were free and does not want to wait; now they are not. */
+	refuse_busy(tenancy->broker, obstacle, REFUSAL_GROUP_BUSY, &tenancy->refusal);
+	tenancy_refuse(tenancy);
+	return true;
+}
+
+static void on_wait_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct tenancy *tenancy = timer->data;
+	const struct group *obstacle = tenancy_obstacle(tenancy);
+	if (!obstacle) {
+		/* They became free a moment ago, and the loop has not come round yet. */
+		tenancy_try(tenancy->lease);
+		return;
+	}
+	refuse_busy(tenancy->broker, obstacle, REFUSAL_TIMED_OUT, &tenancy->refusal);
+	tenancy_refuse(tenancy);
+}
+
+static void on_holder_ended(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)revents;
+	struct tenancy *tenancy = io->data;
+	/* It stays readable, and a lease that is being taken takes a while to end. */
+	ev_io_stop(loop, io);
+	tenancy_end(tenancy->lease, "its process has ended", NULL);
+}
+
+static int tenancy_new(struct broker *broker, const struct acquire_request *request,
+	bool only_takes, struct tenancy **tenancyp)
+{
+	struct tenancy *tenancy = calloc(1, sizeof(*tenancy));
+	if (!tenancy)
+		return -ENOMEM;
+	tenancy->broker = broker;
+	tenancy->only_takes = only_takes;
+	tenancy->n_holdings = request->n_groups;
+	tenancy->holdings = calloc(request->n_groups, sizeof(struct holding *));
+	int r = !tenancy->holdings ? -ENOMEM
+				   : lease_new(&broker->book, request->subject, request->groups,
+					     request->n_groups, &tenancy->lease);
+	if (r < 0) {
+		free(tenancy->holdings);
+		free(tenancy);
+		return r;
+	}
+	tenancy->lease->tenancy = tenancy;
+	tenancy->lease->listener = request->listener;
+	tenancy->lease->userdata = request->userdata;
+	ev_timer_init(&tenancy->wait, on_wait_over, request->wait_seconds, 0);
+	tenancy->wait.data = tenancy;
+	ev_init(&tenancy->holder_ended, on_holder_ended);
+	tenancy->holder_ended.data = tenancy;
+	tenancy->holder_pidfd = -1;
+	*tenancyp = tenancy;
+	return 0;
+}
+
+/* Refused while the caller still waits for the answer: the listener is not called. */
+static int tenancy_refuse_at_once(struct tenancy *tenancy)
+{
+	tenancy->lease->state = LEASE_ENDED;
+	tenancy_free(tenancy);
+	return REFUSED;
+}
+
+static int tenancy_enter(struct broker *broker, const struct acquire_request *request,
+	bool only_takes, struct lease **lease, struct refusal *refusal)
+{
+	struct tenancy *tenancy = NULL;
+	int r = broker->is_stopping ? refuse(refusal, REFUSAL_INTERRUPTED, "vfiod is stopping")
+				    : tenancy_new(broker, request, only_takes, &tenancy);
+	if (r != 0) {
+		if (request->holder_pidfd >= 0)
+			close(request->holder_pidfd);
+		return r;
+	}
+	if (request->holder_pidfd >= 0) {
+		tenancy->holder_pidfd = request->holder_pidfd;
+		tenancy->lease->follows_process = true;
+		ev_io_set(&tenancy->holder_ended, tenancy->holder_pidfd, EV_READ);
+		ev_io_start(broker->loop, &tenancy->holder_ended);
+	}
+
+	r = tenancy_check(tenancy, refusal);
+	const struct group *obstacle = r == 0 ? tenancy_obstacle(tenancy) : NULL;
+	if (r == 0 && obstacle && request->wait_seconds <= 0) {
+		refuse_busy(broker, obstacle, REFUSAL_GROUP_BUSY, refusal);
+		r = REFUSED;
+	}
+	if (r != 0) {
+		tenancy_refuse_at_once(tenancy);
+		return r;
+	}
+	*lease = tenancy->lease;
+	/* Also where nothing is in the way: that may change before the loop comes round. */
+	if (request->wait_seconds > 0)
+		ev_timer_start(broker->loop, &tenancy->wait);
+	tenancy->told_position = SIZE_MAX;
+	if (obstacle) {
+		tenancy_news(tenancy, "leaseQueued", NULL);
+		tenancy_tell_position(tenancy);
+	} else {
+		/* It starts when the loop comes round: no listener is called from within here. */
+		broker_pump_later(broker);
+	}
+	return 0;
+}
+
+int broker_acquire(struct broker *broker, const struct acquire_request *request,
+	struct lease **lease, struct refusal *refusal)
+{
+	return tenancy_enter(broker, request, false, lease, refusal);
+}
+
+int broker_take(struct broker *broker, const struct subject *subject, struct group *group,
+	const struct lease_listener *listener, void *userdata, struct lease **lease,
+	struct refusal *refusal)
+{
+	struct acquire_request request = {
+		.subject = subject,
+		.groups = &group,
+		.n_groups = 1,
+		.holder_pidfd = -1,
+		.listener = listener,
+		.userdata = userdata,
+	};
+	return tenancy_enter(broker, &request, true, lease, refusal);
+}

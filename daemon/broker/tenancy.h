@@ -1,0 +1,42 @@
+/*
+ * A lease on its way, for the two files that drive it:
+ *
+ *   tenancy-queue.c  how it comes in, and waits for its turn
+ *   tenancy.c        prepare → take → grant → end, and how it is undone
+ */
+#pragma once
+
+#include "daemon/broker/parts.h"
+
+enum tenancy_phase {
+	PHASE_QUEUED,
+	PHASE_PREPARING, /* every group inspects or opens; no write yet */
+	PHASE_TAKING,
+	PHASE_UNDOING, /* one failed: what was taken goes back, then the client is told */
+	PHASE_GRANTED,
+};
+
+struct tenancy {
+	struct broker *broker;
+	struct lease *lease;
+	enum tenancy_phase phase;
+	struct holding *
+		*holdings; /* of lease->groups, in their order; NULL: not its own (any more) */
+	size_t n_holdings;
+	size_t n_pending; /* holdings that have not answered in this phase */
+	bool has_failed;
+	struct refusal refusal; /* the first */
+	size_t told_position;   /* in the queue */
+	bool only_takes;        /* an administrator's take: no lease stays when it is done */
+	ev_timer wait;
+	ev_io holder_ended;
+	int holder_pidfd;
+};
+
+/* Its turn has come: QUEUED → PREPARING. It may have been refused, and be no more, at once. */
+void tenancy_start(struct tenancy *tenancy);
+/* Not granted: the listener is told tenancy->refusal, and nothing is left. Frees it. */
+void tenancy_refuse(struct tenancy *tenancy);
+/* Frees it and its lease without a word. */
+void tenancy_free(struct tenancy *tenancy);
+void tenancy_news(struct tenancy *tenancy, const char *event, const char *text);
