@@ -38,7 +38,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wno-missing-field-initializers
 # libev's watcher macros cast between watcher types: no strict aliasing anywhere.
 BASE_CFLAGS := -std=gnu11 -fno-strict-aliasing -fvisibility=hidden -fPIC -D_GNU_SOURCE \
-	-DVFIOD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen -MMD -MP
+	-DVFIOD_VERSION='"$(VERSION)"' -DVFIOD_SYSCONFDIR='"$(sysconfdir)"' -I. -I$(BUILD)/gen -MMD -MP
 CFLAGS ?=
 LDFLAGS ?=
 
@@ -90,7 +90,7 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build
 # The interface files are compiled into whoever speaks them.
 $(GEN_IFACES): $(INTERFACES) proto/embed.awk
 	@mkdir -p $(@D)
-	LC_ALL=C awk -f proto/embed.awk $(INTERFACES) >$@.tmp && mv $@.tmp $@
+	$(Q)LC_ALL=C awk -f proto/embed.awk $(INTERFACES) >$@.tmp && mv $@.tmp $@
 $(BUILD)/proto/interfaces.o: $(GEN_IFACES)
 
 define room_rules
@@ -127,7 +127,7 @@ $(BUILD)/varlink2mdoc: $(BUILD)/proto/tools/varlink2mdoc.o $(call libs_below,pro
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 $(BUILD)/org.vfiod.7: $(BUILD)/varlink2mdoc $(INTERFACES)
-	$(BUILD)/varlink2mdoc $(INTERFACES) >$@.tmp && mv $@.tmp $@
+	$(Q)$(BUILD)/varlink2mdoc $(INTERFACES) >$@.tmp && mv $@.tmp $@
 
 # --- tests --------------------------------------------------------------------
 # tests/unit/ROOM/test-x.c links the other files there, ROOM, and what is below it;
@@ -184,10 +184,18 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl \
 
 fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libdir@|$(libdir)|g' \
 	-e 's|@includedir@|$(includedir)|g' -e 's|@version@|$(VERSION)|g'
-$(BUILD)/%.service: systemd/%.service.in Makefile
+# Changes when one of the paths does, and with it what they are written into.
+PATHS := $(BUILD)/gen/paths
+.PHONY: FORCE
+$(PATHS): FORCE
+	@mkdir -p $(@D)
+	@echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(sysconfdir) $(VERSION)' | cmp -s - $@ || \
+		echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(sysconfdir) $(VERSION)' >$@
+$(BUILD)/daemon/main.o: $(PATHS)
+$(BUILD)/%.service: systemd/%.service.in $(PATHS) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(fill_in) $< >$@
-$(BUILD)/libvfiod.pc: client/libvfiod.pc.in Makefile
+$(BUILD)/libvfiod.pc: client/libvfiod.pc.in $(PATHS) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(fill_in) $< >$@
 
@@ -218,7 +226,7 @@ install: all $(BUILD)/vfiod.service $(BUILD)/libvfiod.pc
 		$(INSTALL) -m644 systemd/vfiod.conf $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-rmdir $(DESTDIR)$(datadir)/vfiod
+	[ ! -d $(DESTDIR)$(datadir)/vfiod ] || rmdir $(DESTDIR)$(datadir)/vfiod
 	@echo "Left in place: $(DESTDIR)$(sysconfdir)/vfiod"
 
 # --- dependency files -----------------------------------------------------------

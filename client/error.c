@@ -107,8 +107,13 @@ static void say_no_such_group(struct sentence *s, struct json_object *p)
 
 static void say_no_such_device(struct sentence *s, struct json_object *p)
 {
-	say(s, "no device %s: %s", word(p, "device", "of this name"),
-		word(p, "reason", "none with an IOMMU group has this name"));
+	const char *device = word(p, "device", "of this name"), *reason = word(p, "reason", NULL);
+
+	/* Without more to say than the name of the error: once is enough. */
+	if (!reason || strcmp(reason, "no device with an IOMMU group has this name") == 0)
+		say(s, "no device %s in an IOMMU group", device);
+	else
+		say(s, "no device %s: %s", device, reason);
 }
 
 static void say_not_viable(struct sentence *s, struct json_object *p)

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-#define DEFAULT_CONFIG "/etc/vfiod/vfiod.conf"
+#define DEFAULT_CONFIG VFIOD_SYSCONFDIR "/vfiod/vfiod.conf"
+/* sysexits.h: EX_CONFIG. The unit does not try again (RestartPreventExitStatus=). */
+#define EXIT_CONFIGURATION 78
 #define DEFAULT_SOCKET "/run/vfiod/org.vfiod.Broker"
 #define DEFAULT_STATE "/run/vfiod"
 
@@ -122,7 +124,8 @@ static int parse_options(int argc, char **argv, struct options *options)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "vfiod: unexpected argument '%s'\nTry 'vfiod --help'.\n", argv[optind]);
+		fprintf(stderr, "vfiod: unexpected argument '%s'\nTry 'vfiod --help'.\n",
+			argv[optind]);
 		return 2;
 	}
 	return -1;
@@ -340,8 +343,9 @@ int main(int argc, char **argv)
 	log_open(daemon.options.log_level);
 	if (daemon.options.check_config)
 		return check_config(&daemon.options);
-	if (read_config(&daemon.options, &config) != 0)
-		return 1;
+	int r = read_config(&daemon.options, &config);
+	if (r != 0)
+		return r == REFUSED ? EXIT_CONFIGURATION : 1;
 
 	/* The default loop: it is the one that reaps children. */
 	daemon.loop = ev_default_loop(EVFLAG_NOENV);
@@ -351,10 +355,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	watch_signals(&daemon);
-	int r = daemon_start(&daemon, config);
+	r = daemon_start(&daemon, config);
 	if (r == 0) {
 		log_info("vfiod " VFIOD_VERSION " serves %zu groups, %zu devices",
-			inventory_n_groups(daemon.inventory), inventory_n_devices(daemon.inventory));
+			inventory_n_groups(daemon.inventory),
+			inventory_n_devices(daemon.inventory));
 		sd_notify(0, "READY=1");
 		on_status(daemon.loop, &daemon.status_timer, 0);
 		ev_run(daemon.loop, 0);

@@ -37,7 +37,7 @@ struct message {
 	int fds[TRANSPORT_MAX_FDS];
 	size_t n_fds;
 };
-void message_clear(struct message *message); /* closes what is left in it */
+void message_clear(struct message *message);     /* closes what is left in it */
 void message_close_fds(struct message *message); /* the descriptors that are left in it */
 /* Takes descriptor `index` out: the fd, or -EINVAL if there is none (or it was taken). */
 int message_take_fd(struct message *message, int64_t index);

@@ -80,12 +80,12 @@ demo: setup-vm all vm-programs
 .PHONY: everything lint sanitize check-valgrind
 # All that is compiled.
 everything: all $(UNIT_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs
-# LINT="format tidy" chooses; tests/lint.sh has the parts.
+# PARTS="format tidy" chooses; tests/lint.sh has the parts.
 lint: setup-check all
 	@mkdir -p $(BUILD)/lint
 	@printf '%s\n' $(patsubst -I%,-I$(CURDIR)/%,$(filter-out -MMD -MP,$(BASE_CFLAGS))) \
 		$(call pkg_cflags,$(PKGS_mock)) >$(BUILD)/lint/compile_flags.txt
-	@MAKE="$(MAKE)" BUILD=$(BUILD) tests/lint.sh $(LINT)
+	@MAKE="$(MAKE)" BUILD=$(BUILD) tests/lint.sh $(PARTS)
 
 # Unit and mock tests once more under ASan and UBSan (clang's: facts about umockdev say why).
 sanitize: setup-check

@@ -18,8 +18,8 @@
  * -EPROTO (it does not speak our language), -EACCES (AccessDenied, PermissionDenied),
  * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup),
  * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter),
- * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error reply),
- * -ENOMEM.
+ * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error
+ * reply), -ENOMEM.
  */
 #ifndef VFIOD_H
 #define VFIOD_H
@@ -118,8 +118,8 @@ int vfiod_release(struct vfiod *vfiod, struct vfiod_lease *lease);
  */
 enum vfiod_event {
 	VFIOD_RELEASE_REQUESTED, /* text: what the administrator says */
-	VFIOD_DEVICE_GONE,	 /* text: the device */
-	VFIOD_ENDED,		 /* text: why. The lease is over: its groups are no longer yours. */
+	VFIOD_DEVICE_GONE,       /* text: the device */
+	VFIOD_ENDED,             /* text: why. The lease is over: its groups are no longer yours. */
 };
 /* May call vfiod_release(), but not vfiod_close(). text: never NULL, valid during the call. */
 typedef void (*vfiod_event_fn)(

@@ -1,7 +1,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,28 +62,15 @@ int connect_daemon(struct context *context)
 	if (context->vfiod)
 		return 0;
 	r = vfiod_open(context->socket, &context->vfiod);
-	if (r == 0)
+	if (r == 0) {
+		patience_begin();
 		return 0;
+	}
 	fprintf(stderr, "vfioctl: cannot connect to %s: %s\n", socket_name(context),
 		strerrordesc_np(-r));
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		fputs("Is vfiod running? systemctl status vfiod.socket\n", stderr);
 	return EXIT_NO_DAEMON;
-}
-
-int complain(struct context *context, const char *format, ...)
-{
-	const char *name = vfiod_error_name(context->vfiod);
-	va_list arguments;
-
-	fputs("vfioctl: cannot ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fprintf(stderr, ": %s\n", vfiod_strerror(context->vfiod));
-	if (name && strcmp(name, "org.varlink.service.PermissionDenied") == 0)
-		fputs("Administrators only: try sudo.\n", stderr);
-	return EXIT_REFUSED;
 }
 
 static int reply_keep(const char *parameters, int *fds, size_t n_fds, void *userdata)
@@ -106,6 +92,7 @@ int ask(struct context *context, const char *method, struct json_object *paramet
 	*reply = NULL;
 	r = vfiod_call(context->vfiod, method, text, false, NULL, 0, context->timeout_ms,
 		reply_keep, reply);
+	patience_end();
 	json_object_put(parameters);
 	if (r < 0) {
 		json_object_put(*reply);
@@ -120,6 +107,11 @@ int group_argument(const char *argument)
 	int number;
 
 	return seconds_parse(digits, INT_MAX, &number) == 0 ? number : -1;
+}
+
+bool target_is_valid(const char *argument)
+{
+	return *argument && (strncmp(argument, "group:", 6) != 0 || group_argument(argument) >= 0);
 }
 
 /* Does `text` look like `pattern`, where x stands for a hexadecimal digit? */

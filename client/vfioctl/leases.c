@@ -26,7 +26,10 @@ static int lease_row(struct table *table, struct json_object *lease)
 
 	format_numbers(get_object(lease, "groups"), groups, sizeof groups);
 	format_holder(get_object(lease, "holder"), owner, sizeof owner);
-	format_duration(get_int(lease, "ageSeconds", 0), age, sizeof age);
+	if (get_bool(lease, "isGranted"))
+		format_duration(get_int(lease, "ageSeconds", 0), age, sizeof age);
+	else
+		snprintf(age, sizeof age, "-"); /* it counts from the grant */
 	return table_add(table, cells);
 }
 
@@ -41,7 +44,7 @@ static int leases_print(struct context *context, struct json_object *reply)
 
 	table_init(&table, titles);
 	if (context->is_terminal)
-		table.max_width = format_terminal_width(STDOUT_FILENO);
+		table_cut(&table, format_terminal_width(STDOUT_FILENO));
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = lease_row(&table, json_object_array_get_idx(leases, i));
 	if (r == 0 && n > 0)

@@ -22,6 +22,7 @@ static int listing_add(const char *parameters, int *fds, size_t n_fds, void *use
 	(void)n_fds;
 	if (!reply)
 		return -1;
+	patience_end();
 	listing->total = get_int(reply, "total", 0);
 	group = get_object(reply, "group");
 	if (group) {
@@ -32,6 +33,23 @@ static int listing_add(const char *parameters, int *fds, size_t n_fds, void *use
 	}
 	json_object_put(reply);
 	return r;
+}
+
+/*
+ * Where the databases know the vendor only, the description is that, and is the same for all of
+ * its devices: two words at most and no digit. Then the id tells which.
+ */
+static const char *device_name(struct json_object *device, char *buffer, size_t size)
+{
+	const char *name = get_string(device, "description"), *id = get_string(device, "id");
+	const char *space = name ? strchr(name, ' ') : NULL;
+
+	if (!name || !id)
+		return name ? name : id;
+	if (strpbrk(name, "0123456789") || (space && strchr(space + 1, ' ')))
+		return name;
+	snprintf(buffer, size, "%s %s", name, id);
+	return buffer;
 }
 
 /* One line a device; what is the group's stands in the first. */
@@ -47,14 +65,14 @@ static int group_rows(struct table *table, struct json_object *group)
 		struct json_object *device =
 			i < n_devices ? json_object_array_get_idx(devices, i) : NULL;
 		const char *driver = get_string(device, "driver");
-		const char *name = get_string(device, "description");
+		char name[512];
 		const char *cells[] = {
 			i ? "" : number,
 			i ? "" : format_group_state(group),
 			get_string(device, "name"),
 			driver || !device ? driver : "-",
 			i ? "" : owner,
-			name ? name : get_string(device, "id"),
+			device_name(device, name, sizeof name),
 		};
 		int r = table_add(table, cells);
 
@@ -86,7 +104,7 @@ static int listing_print(struct context *context, const struct listing *listing)
 	table_init(&table, titles);
 	table.first_gap = 1;
 	if (context->is_terminal)
-		table.max_width = format_terminal_width(STDOUT_FILENO);
+		table_cut(&table, format_terminal_width(STDOUT_FILENO));
 	r = table_fill(&table, listing);
 	if (r == 0 && table.n_rows > 0)
 		table_print(&table, context->out, context->has_legend);
@@ -101,6 +119,8 @@ static int listing_print(struct context *context, const struct listing *listing)
 		fputs("This host has no IOMMU groups: is the IOMMU on? (firmware, and "
 		      "intel_iommu=on)\n",
 			context->out);
+	else if (n == 0)
+		fputs("no rule covers any group; --all shows all of them\n", context->out);
 	else if (n < listing->total)
 		fprintf(context->out, "%lld of %lld groups; --all shows the rest\n", n,
 			(long long)listing->total);
@@ -137,6 +157,7 @@ static int list_groups(struct context *context, bool all)
 	r = vfiod_call(context->vfiod, "org.vfiod.Broker.List",
 		all ? "{\"all\":true}" : "{\"all\":false}", true, NULL, 0, context->timeout_ms,
 		listing_add, &listing);
+	patience_end();
 	if (r < 0)
 		exit_code = complain(context, "list groups");
 	else if (context->is_json)
@@ -172,7 +193,8 @@ const struct command command_list = {
 	.summary = "Show groups, their devices and drivers, and who has them",
 	.help = "Groups that a rule covers or that are not with the host; --all: every group.\n"
 		"STATE is the owner's (leased, lingering) or where the devices are: host, taking,\n"
-		"taken, returning, failed, stuck. OWNER is user, command and pid of who asked.\n"
+		"taken, returning, failed, stuck, gone (no device is left of it). OWNER is user,\n"
+		"command and pid of who asked. On a terminal, lines are cut to its width.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl list\n"

@@ -170,6 +170,7 @@ static int monitor_event(const char *parameters, int *fds, size_t n_fds, void *u
 	(void)n_fds;
 	if (!reply)
 		return -ENOMEM;
+	patience_end();
 	if (context->is_json)
 		json_print(context, reply);
 	else

@@ -6,22 +6,23 @@
 
 #include "client/vfioctl/vfioctl.h"
 
-/* What every command takes, before its name or after it. Values beyond any character. */
+/*
+ * What every command takes, before its name or after it. Values beyond any character, but for
+ * those that have a short form: 'h' and 'V', which no command uses for its own.
+ */
 enum {
 	OPTION_SOCKET = 1000,
 	OPTION_JSON,
 	OPTION_NO_LEGEND,
 	OPTION_TIMEOUT,
-	OPTION_HELP,
-	OPTION_VERSION,
 };
 static const struct option common[] = {
 	{ "socket", required_argument, NULL, OPTION_SOCKET },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
-	{ "help", no_argument, NULL, OPTION_HELP },
-	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
 };
 #define N_COMMON (sizeof common / sizeof *common)
 #define MAX_OWN 8
@@ -68,6 +69,8 @@ static int common_option(struct context *context, int option)
 
 	switch (option) {
 	case OPTION_SOCKET:
+		if (!*optarg)
+			return usage_error(context, "--socket '': not a path");
 		context->socket = optarg;
 		return -1;
 	case OPTION_JSON:
@@ -82,13 +85,13 @@ static int common_option(struct context *context, int option)
 				context, "--timeout %s: not a number of seconds", optarg);
 		context->timeout_ms = seconds * 1000;
 		return -1;
-	case OPTION_HELP:
+	case 'h':
 		if (context->command)
 			command_help_print(context->out, command_find(context->command));
 		else
 			help_print(context->out);
 		return EXIT_SUCCESS;
-	default: /* OPTION_VERSION */
+	default: /* 'V' */
 		fputs("vfioctl " VFIOD_VERSION "\n", context->out);
 		return EXIT_SUCCESS;
 	}
@@ -105,8 +108,9 @@ int options_next(struct context *context, int argc, char *argv[], bool stop_at_a
 	for (; own && own->name && n < N_COMMON + MAX_OWN; own++)
 		all[n++] = *own;
 	for (;;) {
-		option = getopt_long(argc, argv, stop_at_argument ? "+:" : ":", all, NULL);
-		if (option < OPTION_SOCKET || option > OPTION_VERSION)
+		option = getopt_long(argc, argv, stop_at_argument ? "+:hV" : ":hV", all, NULL);
+		if (option != 'h' && option != 'V' &&
+			(option < OPTION_SOCKET || option > OPTION_TIMEOUT))
 			break;
 		*exit_code = common_option(context, option);
 		if (*exit_code >= 0)

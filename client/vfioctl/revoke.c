@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 
 #include "client/vfioctl/format.h"
@@ -35,6 +36,11 @@ static int revoke(struct context *context, const char *lease, const char *reason
 		return EXIT_REFUSED;
 	}
 	r = ask(context, "org.vfiod.Admin.Revoke", parameters, &reply);
+	if (r == -ENOKEY) {
+		fprintf(stderr, "vfioctl: there is no lease %s; `vfioctl leases` shows them\n",
+			name);
+		return EXIT_REFUSED;
+	}
 	if (r < 0)
 		return complain(context, "revoke lease %s", name);
 	if (context->is_json)
@@ -81,10 +87,10 @@ const struct command command_revoke = {
 		"the\n"
 		"                 group lingering until it closes them\n"
 		"  --reason TEXT  what the holder is told\n"
-		"LEASE is a name that vfioctl leases shows. Administrators only.\n"
+		"LEASE is a name that vfioctl leases shows, such as L3. Administrators only.\n"
 		"\n"
 		"Examples:\n"
-		"  sudo vfioctl revoke 3 --reason 'the host is going down at six'\n"
-		"  sudo vfioctl revoke 3 --end\n",
+		"  sudo vfioctl revoke L3 --reason 'the host is going down at six'\n"
+		"  sudo vfioctl revoke L3 --end\n",
 	.run = revoke_run,
 };

@@ -61,6 +61,22 @@ static int groups_resolve(struct run *run)
 	return 0;
 }
 
+static int placeholder_complain(const struct run_groups *groups, const char *wrong)
+{
+	fprintf(stderr, "vfioctl run: %s: ", wrong);
+	if (strncmp(wrong, "{device", 7) == 0 || strncmp(wrong, "{iommufd", 8) == 0) {
+		fputs("not supported by this vfiod", stderr);
+	} else if (strcmp(wrong, "{group}") == 0) {
+		fputs("ambiguous: name one of", stderr);
+		for (size_t i = 0; i < groups->n; i++)
+			fprintf(stderr, "%s {group:%d}", i ? "," : "", groups->groups[i].number);
+	} else {
+		fputs("none of the groups to be acquired", stderr);
+	}
+	fputs("; nothing was acquired\n", stderr);
+	return EXIT_RUN_FAILED;
+}
+
 static int arguments_expand(struct run *run, int argc, char *argv[])
 {
 	run->argv = calloc((size_t)argc + 1, sizeof *run->argv);
@@ -75,13 +91,8 @@ static int arguments_expand(struct run *run, int argc, char *argv[])
 		else
 			r = placeholders_expand(
 				&run->groups, argv[i], &run->argv[i], wrong, sizeof wrong);
-		if (r == -EINVAL) {
-			fprintf(stderr,
-				"vfioctl run: %s: none of the groups to be acquired; nothing was "
-				"acquired\n",
-				wrong);
-			return EXIT_RUN_FAILED;
-		}
+		if (r == -EINVAL)
+			return placeholder_complain(&run->groups, wrong);
 		if (!run->argv[i])
 			return out_of_memory();
 	}
@@ -255,6 +266,10 @@ static int run_option(struct run *run, int option)
 {
 	char name[32];
 
+	if (option == 'd' && !target_is_valid(optarg)) {
+		usage_error(run->context, "--device '%s': neither a device nor a group", optarg);
+		return EXIT_RUN_FAILED;
+	}
 	if (option == 'd')
 		return run_groups_add_target(&run->groups, optarg) < 0 ? out_of_memory() : 0;
 	if (option == 'w') {
@@ -303,8 +318,12 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 
 static int run_prepared(struct run *run, int argc, char *argv[])
 {
-	int exit_code;
+	int exit_code, r = command_lookup(argv[0]);
 
+	if (r < 0) {
+		fprintf(stderr, "vfioctl: cannot run %s: %s\n", argv[0], strerrordesc_np(-r));
+		return r == -ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT_EXECUTE;
+	}
 	if (connect_daemon(run->context))
 		return EXIT_RUN_FAILED;
 	exit_code = groups_resolve(run);

@@ -44,6 +44,11 @@ int run_groups_find(const struct run_groups *groups, const char *name);
 int placeholders_expand(const struct run_groups *groups, const char *argument, char **expanded,
 	char *wrong, size_t wrong_size);
 
+/* --- lookup.c ---------------------------------------------------------------------- */
+
+/* Can execvp(3) be expected to run it? 0 or -errno: -ENOENT, -EACCES, … */
+int command_lookup(const char *name);
+
 /* --- launch.c ---------------------------------------------------------------------- */
 
 struct launch {

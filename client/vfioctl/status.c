@@ -123,17 +123,38 @@ static void holder_print(struct context *context, struct json_object *group)
 	field_print(context, "Holder", text);
 }
 
+/* What keeps those from leasing it now whom the rules allow it. */
+static const char *obstacle(struct json_object *group)
+{
+	static const struct {
+		const char *state, *text;
+	} obstacles[] = {
+		{ "leased", ", but it is leased now" },
+		{ "lingering", ", but some process still has it open" },
+		{ "failed", ", but it is failed: an administrator has to return it" },
+		{ "stuck", ", but it is stuck: the kernel does not let go of a device" },
+		{ "gone", ", but its devices have left the host" },
+		{ "taking", ", but its drivers are changing now" },
+		{ "returning", ", but its drivers are changing now" },
+	};
+	const char *state = format_group_state(group);
+
+	for (size_t i = 0; i < sizeof obstacles / sizeof *obstacles; i++)
+		if (strcmp(obstacles[i].state, state) == 0)
+			return obstacles[i].text;
+	return "";
+}
+
 static void permission_print(struct context *context, struct json_object *group)
 {
 	const char *denial = get_string(group, "denial");
 	char text[512];
 
-	if (get_bool(group, "mayLease")) {
-		field_print(context, "You", "may lease it");
-		return;
-	}
-	snprintf(text, sizeof text, "may not lease it%s%s", denial ? ": " : "",
-		denial ? denial : "");
+	if (get_bool(group, "mayLease"))
+		snprintf(text, sizeof text, "allowed by the rules%s", obstacle(group));
+	else
+		snprintf(text, sizeof text, "not allowed%s%s", denial ? ": " : "",
+			denial ? denial : "");
 	field_print(context, "You", text);
 }
 
@@ -223,7 +244,8 @@ static void group_print(struct context *context, struct json_object *group)
 	holder_print(context, group);
 	permission_print(context, group);
 	field_print(context, "Rules",
-		get_bool(group, "isCovered") ? "cover it" : "none covers any of its devices");
+		get_bool(group, "isCovered") ? "a rule matches it"
+					     : "none matches any of its devices");
 	for (size_t i = 0; i < n; i++)
 		device_print(context, json_object_array_get_idx(devices, i));
 	regions_print(context, group);
@@ -265,6 +287,8 @@ static int status_run(struct context *context, int argc, char *argv[])
 		return exit_code;
 	if (argc - optind > 1)
 		return usage_error(context, "one device or group at most");
+	if (optind < argc && !target_is_valid(argv[optind]))
+		return usage_error(context, "'%s': neither a device nor a group", argv[optind]);
 	exit_code = connect_daemon(context);
 	return exit_code ? exit_code : status_ask(context, optind < argc ? argv[optind] : NULL);
 }
@@ -274,8 +298,9 @@ const struct command command_status = {
 	.arguments = "[DEVICE|GROUP]",
 	.summary = "Show how the daemon and the host are, or one group in full",
 	.help = "Lines that begin with !! want a person's attention and say what to do.\n"
-		"Of a group: who has it, whether you may lease it and if not why, and its devices\n"
-		"with drivers, ids, reset methods, and the ranges that cannot be mapped.\n"
+		"Of a group: who has it, whether the rules allow it to you and what stands in the\n"
+		"way now, and its devices with drivers, ids, reset methods, and the ranges that\n"
+		"cannot be mapped.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl status\n"

@@ -1,6 +1,7 @@
 #include "client/vfioctl/table.h"
 
 #include <errno.h>
+#include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,12 @@ int table_add(struct table *table, const char *const cells[])
 	return 0;
 }
 
+void table_cut(struct table *table, size_t width)
+{
+	table->max_width = width;
+	table->has_ellipsis = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
 static void widths_measure(const struct table *table, bool has_titles, size_t *widths)
 {
 	for (size_t column = 0; column < table->n_columns; column++) {
@@ -80,12 +87,15 @@ static void row_print(
 	for (size_t column = 0; column < table->n_columns; column++) {
 		size_t room = table->max_width > start ? table->max_width - start : 0;
 		size_t width = format_width(cells[column]);
+		bool is_cut = table->max_width && width > room;
+		bool is_marked = is_cut && table->has_ellipsis;
 
-		if (table->max_width && width > room)
+		if (is_cut)
 			width = room;
 		if (width > 0) {
-			fprintf(out, "%*s%.*s", (int)(start - at), "",
-				(int)bytes_of_columns(cells[column], width), cells[column]);
+			fprintf(out, "%*s%.*s%s", (int)(start - at), "",
+				(int)bytes_of_columns(cells[column], width - is_marked),
+				cells[column], is_marked ? "…" : "");
 			at = start + width;
 		}
 		start += widths[column] + (column ? GAP : table->first_gap);

@@ -63,6 +63,9 @@ static int move_all(struct context *context, const struct move *move, int argc, 
 		return exit_code;
 	if (optind == argc)
 		return usage_error(context, "which device or group?");
+	for (int i = optind; i < argc; i++)
+		if (!target_is_valid(argv[i]))
+			return usage_error(context, "'%s': neither a device nor a group", argv[i]);
 	exit_code = connect_daemon(context);
 	if (exit_code)
 		return exit_code;
@@ -103,6 +106,8 @@ const struct command command_take = {
 	.help = "All devices of a group move to VFIO drivers, or none does; bridges stay. They "
 		"stay\n"
 		"taken until vfioctl return. A lease does both by itself. Administrators only.\n"
+		"An interface goes with its driver: after take enp3s0, return the device by the\n"
+		"address that take printed.\n"
 		"\n"
 		"Examples:\n"
 		"  sudo vfioctl take 01:00.0\n"

@@ -69,11 +69,20 @@ const struct command *command_find(const char *name); /* NULL */
 void help_print(FILE *out);
 void command_help_print(FILE *out, const struct command *command);
 
+/* --- patience.c ------------------------------------------------------------------ */
+
+/* Says once on a terminal that vfiod does not answer, unless it does within seconds. */
+void patience_begin(void);
+void patience_end(void); /* it has answered, or will not */
+
 /* --- ask.c ----------------------------------------------------------------------- */
 
 /* Connects unless connected: 0, or an exit code when the message was printed. */
 int connect_daemon(struct context *context);
-/* "vfioctl: cannot TASK: …" with a hint where there is one; the exit code for it. */
+/*
+ * "vfioctl: cannot TASK: …" with a hint where there is one; the exit code for it. Of a group that
+ * is busy it asks the daemon who has it.
+ */
 int complain(struct context *context, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /*
@@ -84,6 +93,8 @@ int ask(struct context *context, const char *method, struct json_object *paramet
 	struct json_object **reply);
 /* {"group": 7} or {"device": "0000:01:00.0"} of what a person typed; NULL: no memory. */
 struct json_object *selector_parameters(const char *argument);
+/* False for what cannot name anything: "", and group: without a number. */
+bool target_is_valid(const char *argument);
 /* A plain number or group:7 → the number, or -1: it is a device. */
 int group_argument(const char *argument);
 /* 01:00.0 → 0000:01:00.0, others as they are, in lower case where they are PCI addresses. */

@@ -72,7 +72,10 @@ static void log_valist(int level, const char *const fields[], const char *format
 			*c = '?';
 	if (log_state.to_journal && log_to_journal(level, message, fields))
 		return;
-	dprintf(STDERR_FILENO, "<%d>vfiod: %s\n", level, message);
+	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants to see it. */
+	if (log_state.to_journal)
+		dprintf(STDERR_FILENO, "<%d>", level);
+	dprintf(STDERR_FILENO, "vfiod: %s\n", message);
 }
 
 void log_fields(int level, const char *const fields[], const char *format, ...)

@@ -1,6 +1,6 @@
 /*
  * The structured log: to the journal with fields when stderr is the journal's,
- * to stderr as lines otherwise (the prefix <N> is systemd's level).
+ * to stderr as lines otherwise.
  *
  * Fields are NULL-terminated "KEY", "value" pairs after the message; keys in
  * upper case (VFIOD_GROUP, VFIOD_DEVICE, VFIOD_LEASE). A MESSAGE_ID from

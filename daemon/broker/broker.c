@@ -330,7 +330,8 @@ static void tell_change(struct broker *broker, const struct inventory_change *ch
 	switch (change->event) {
 	case DEVICE_DRIVER:
 	case DEVICE_ADDED:
-		news.after = *change->device->driver ? change->device->driver : NULL;
+		if (change->device && *change->device->driver)
+			news.after = change->device->driver;
 		break;
 	case GROUP_BINDING:
 		news.after = binding_name(group->binding);
@@ -367,8 +368,7 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 		broker_pump_later(broker);
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end --------------------------------------------------------------------------- */
 
 static void on_shut_down(
 	const int *lingering, size_t n_lingering, const struct refusal *refusal, void *userdata)

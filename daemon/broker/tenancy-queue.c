@@ -156,8 +156,12 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 	bool only_takes, struct lease **lease, struct refusal *refusal)
 {
 	struct tenancy *tenancy = NULL;
-	int r = broker->is_stopping ? refuse(refusal, REFUSAL_INTERRUPTED, "vfiod is stopping")
-				    : tenancy_new(broker, request, only_takes, &tenancy);
+	int r = REFUSED;
+
+	if (broker->is_stopping)
+		refuse(refusal, REFUSAL_INTERRUPTED, "vfiod is stopping");
+	else
+		r = tenancy_new(broker, request, only_takes, &tenancy);
 	if (r != 0) {
 		if (request->holder_pidfd >= 0)
 			close(request->holder_pidfd);

@@ -86,7 +86,7 @@ void lease_drop_group(struct lease *lease, struct group *group)
 struct lease *lease_book_owner(const struct lease_book *book, const struct group *group)
 {
 	struct lease *lease;
-	TAILQ_FOREACH(lease, &book->leases, of_book)
+	TAILQ_FOREACH (lease, &book->leases, of_book)
 		if ((lease->state == LEASE_ACQUIRING || lease->state == LEASE_GRANTED) &&
 			lease_has_group(lease, group))
 			return lease;
@@ -96,7 +96,7 @@ struct lease *lease_book_owner(const struct lease_book *book, const struct group
 struct lease *lease_book_by_name(const struct lease_book *book, const char *name)
 {
 	struct lease *lease;
-	TAILQ_FOREACH(lease, &book->leases, of_book)
+	TAILQ_FOREACH (lease, &book->leases, of_book)
 		if (strcmp(lease->name, name) == 0)
 			return lease;
 	return NULL;
@@ -115,7 +115,7 @@ static bool token_equal(const char *a, const char *b)
 struct lease *lease_book_by_token(const struct lease_book *book, const char *token)
 {
 	struct lease *lease;
-	TAILQ_FOREACH(lease, &book->leases, of_book)
+	TAILQ_FOREACH (lease, &book->leases, of_book)
 		if (token_equal(lease->token, token))
 			return lease;
 	return NULL;
@@ -125,7 +125,7 @@ size_t lease_book_count(const struct lease_book *book, enum lease_state state)
 {
 	size_t n = 0;
 	struct lease *lease;
-	TAILQ_FOREACH(lease, &book->leases, of_book)
+	TAILQ_FOREACH (lease, &book->leases, of_book)
 		n += lease->state == state;
 	return n;
 }
@@ -142,7 +142,7 @@ size_t lease_book_position(const struct lease_book *book, const struct lease *le
 {
 	size_t position = 0;
 	struct lease *other;
-	TAILQ_FOREACH(other, &book->leases, of_book) {
+	TAILQ_FOREACH (other, &book->leases, of_book) {
 		if (other == lease)
 			break;
 		if (other->state == LEASE_QUEUED && leases_compete(lease, other))

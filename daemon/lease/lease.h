@@ -12,7 +12,7 @@
 #include <sys/queue.h>
 
 enum lease_state {
-	LEASE_QUEUED,	 /* waits for groups that others have */
+	LEASE_QUEUED,    /* waits for groups that others have */
 	LEASE_ACQUIRING, /* its groups are its own, and are being taken and opened */
 	LEASE_GRANTED,
 	LEASE_ENDED, /* no longer in the book */
@@ -20,7 +20,7 @@ enum lease_state {
 
 enum lease_event {
 	LEASE_RELEASE_REQUESTED, /* text: what the administrator says */
-	LEASE_DEVICE_GONE,	 /* text: the device's name */
+	LEASE_DEVICE_GONE,       /* text: the device's name */
 };
 
 struct lease;
@@ -29,9 +29,10 @@ struct lease;
 struct lease_listener {
 	/* `position` requests are before this one. Called again whenever that changes. */
 	void (*queued)(struct lease *lease, size_t position, void *userdata);
-	/* group_fds[i] is of lease->groups[i]: the listener's to send, and closed after it returns. */
+	/* group_fds[i] is of lease->groups[i]: the listener's to send, closed when it returns. */
 	void (*granted)(struct lease *lease, const int *group_fds, void *userdata);
-	void (*event)(struct lease *lease, enum lease_event event, const char *text, void *userdata);
+	void (*event)(
+		struct lease *lease, enum lease_event event, const char *text, void *userdata);
 	/* Not granted. The last call; the lease is freed after it. */
 	void (*refused)(struct lease *lease, const struct refusal *refusal, void *userdata);
 	/* It was granted, and is over. The last call; the lease is freed after it. */
@@ -41,7 +42,7 @@ struct lease_listener {
 struct lease {
 	TAILQ_ENTRY(lease) of_book;
 	enum lease_state state;
-	char name[16];	/* "L1", unique for the life of the daemon; for people */
+	char name[16];  /* "L1", unique for the life of the daemon; for people */
 	char token[33]; /* 128 random bits in hexadecimal; for the client alone */
 	struct subject subject;
 	char account[256];
@@ -54,7 +55,7 @@ struct lease {
 	bool follows_process;
 	bool is_release_requested;
 
-	struct tenancy *tenancy; /* the broker's side of it; owned there */
+	struct tenancy *tenancy;               /* the broker's side of it; owned there */
 	const struct lease_listener *listener; /* NULL: nobody listens any more */
 	void *userdata;
 };

@@ -51,7 +51,8 @@ void call_run(struct call *call)
 	struct service *service = call->session->service;
 	const char *name = call->varlink.method;
 	char interface_name[128], path[256];
-	const char *method_name = varlink_method_split(name, interface_name, sizeof(interface_name));
+	const char *method_name =
+		varlink_method_split(name, interface_name, sizeof(interface_name));
 	const struct varlink_interface *interface =
 		method_name ? interface_find(service, interface_name) : NULL;
 

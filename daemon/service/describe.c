@@ -34,21 +34,18 @@ static struct json_object *describe_device(const struct device *device)
 	json_put(json, "name", json_text(device->name));
 	json_put(json, "bus", json_text(device->bus));
 	json_put(json, "driver", *device->driver ? json_text(device->driver) : NULL);
-	json_put(json, "description",
-		*device->description ? json_text(device->description) : NULL);
+	json_put(json, "description", *device->description ? json_text(device->description) : NULL);
 	json_put(json, "syspath", json_text(device->syspath));
 	json_put(json, "id", device->is_pci ? json_text(id) : NULL);
 	json_put(json, "class", device->is_pci ? json_text(class) : NULL);
 	json_put(json, "numaNode",
 		device->numa_node >= 0 ? json_object_new_int(device->numa_node) : NULL);
 	json_put(json, "resetMethods", words(device->reset_method));
-	json_put(json, "isBound",
-		json_object_new_boolean(plan_action_for(device) != PLAN_LEAVE));
+	json_put(json, "isBound", json_object_new_boolean(plan_action_for(device) != PLAN_LEAVE));
 	return json;
 }
 
-static struct json_object *describe_holder(
-	const struct subject *subject, const struct lease *lease)
+static struct json_object *describe_holder(const struct subject *subject, const struct lease *lease)
 {
 	struct json_object *json = json_object_new_object();
 	char command[sizeof(subject->command)];
@@ -68,7 +65,7 @@ static struct json_object *describe_holder(
 bool group_is_covered(const struct broker *broker, const struct group *group)
 {
 	const struct device *device;
-	TAILQ_FOREACH(device, &group->devices, of_group)
+	TAILQ_FOREACH (device, &group->devices, of_group)
 		if (policy_rule_for(broker_config(broker), NULL, device))
 			return true;
 	return false;
@@ -79,7 +76,7 @@ static void put_members(struct json_object *json, const struct group *group)
 	struct json_object *devices = json_object_new_array(), *reserved = json_object_new_array();
 	const struct device *device;
 
-	TAILQ_FOREACH(device, &group->devices, of_group)
+	TAILQ_FOREACH (device, &group->devices, of_group)
 		json_object_array_add(devices, describe_device(device));
 	for (size_t i = 0; i < group->n_reserved; i++) {
 		struct json_object *region = json_object_new_object();
@@ -131,8 +128,7 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 	json_put(json, "ageSeconds", json_object_new_int64((int64_t)age));
 	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));
 	json_put(json, "isGranted", json_object_new_boolean(granted));
-	json_put(json, "isReleaseRequested",
-		json_object_new_boolean(lease->is_release_requested));
+	json_put(json, "isReleaseRequested", json_object_new_boolean(lease->is_release_requested));
 	return json;
 }
 
@@ -176,8 +172,7 @@ struct group *select_group(
 struct group *call_group(struct call *call, struct json_object *parameters)
 {
 	struct refusal refusal;
-	struct group *group =
-		select_group(call->session->service->broker, parameters, &refusal);
+	struct group *group = select_group(call->session->service->broker, parameters, &refusal);
 	if (!group)
 		call_refuse(call, &refusal);
 	return group;

@@ -9,7 +9,7 @@
 enum { MAX_SELECTORS = 64, MAX_WAIT_SECONDS = 7 * 24 * 3600 };
 
 enum delivery {
-	DELIVERY_NONE, /* nothing to deliver yet */
+	DELIVERY_NONE,  /* nothing to deliver yet */
 	DELIVERY_WAITS, /* the descriptors are in the connection's output */
 	DELIVERY_SENT,
 	DELIVERY_FAILED,
@@ -36,13 +36,14 @@ void acquisitions_disconnect(struct session *session)
 	while ((acquisition = LIST_FIRST(&session->acquisitions))) {
 		struct lease *lease = acquisition->lease;
 		bool is_lost = acquisition->delivery == DELIVERY_FAILED ||
-			(acquisition->delivery == DELIVERY_WAITS &&
-				transport_output_bytes(session->transport) > 0);
+			       (acquisition->delivery == DELIVERY_WAITS &&
+				       transport_output_bytes(session->transport) > 0);
 		acquisition_free(acquisition);
 		if (is_lost) {
 			/* Nobody got its descriptors: no process is to keep it. */
 			lease->listener = NULL;
-			broker_end(session->service->broker, lease, "its grant could not be delivered");
+			broker_end(session->service->broker, lease,
+				"its grant could not be delivered");
 		} else {
 			broker_disconnect(session->service->broker, lease);
 		}
@@ -75,7 +76,7 @@ static struct json_object *granted_json(const struct lease *lease)
 		struct json_object *group = json_object_new_object(),
 				   *devices = json_object_new_array();
 		const struct device *device;
-		TAILQ_FOREACH(device, &lease->groups[i]->devices, of_group)
+		TAILQ_FOREACH (device, &lease->groups[i]->devices, of_group)
 			if (device_on_vfio(device))
 				json_object_array_add(devices, json_text(device->name));
 		json_put(group, "number", json_object_new_int(lease->groups[i]->number));
@@ -126,8 +127,7 @@ static void on_granted(struct lease *lease, const int *group_fds, void *userdata
 		acquisition->delivery = DELIVERY_SENT;
 }
 
-static void on_event(
-	struct lease *lease, enum lease_event event, const char *text, void *userdata)
+static void on_event(struct lease *lease, enum lease_event event, const char *text, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
 	if (!acquisition->call || !acquisition->call->varlink.more)
@@ -201,8 +201,7 @@ static int select_groups(
 static int take_holder(
 	struct call *call, int *pidfd, struct subject *holder, struct refusal *refusal)
 {
-	struct json_object *index =
-		json_field(call->varlink.parameters, "holderFileDescriptor");
+	struct json_object *index = json_field(call->varlink.parameters, "holderFileDescriptor");
 	const struct config *config = broker_config(call->session->service->broker);
 	pid_t pid;
 	uid_t uid;
@@ -213,10 +212,10 @@ static int take_holder(
 	_cleanup_close_ int fd = message_take_fd(&call->message, json_object_get_int64(index));
 	if (fd < 0 || pidfd_identify(fd, &pid, &uid) < 0)
 		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "holderFileDescriptor");
-	if (uid != call->session->subject.uid &&
-		!policy_is_admin(config, &call->session->subject))
+	if (uid != call->session->subject.uid && !policy_is_admin(config, &call->session->subject))
 		return refuse(refusal, REFUSAL_ACCESS_DENIED,
-			"the holder, process %d, runs as uid %u and not as you", (int)pid, (unsigned)uid);
+			"the holder, process %d, runs as uid %u and not as you", (int)pid,
+			(unsigned)uid);
 	*pidfd = steal_fd(&fd);
 	/* Rights are the caller's; who is shown as having the devices is the process that has. */
 	holder->pid = pid;
@@ -261,7 +260,8 @@ static void acquire(struct call *call)
 		acquisition->call = call;
 		LIST_INSERT_HEAD(&session->acquisitions, acquisition, of_session);
 		request.userdata = acquisition;
-		r = broker_acquire(session->service->broker, &request, &acquisition->lease, &refusal);
+		r = broker_acquire(
+			session->service->broker, &request, &acquisition->lease, &refusal);
 		if (r != 0)
 			acquisition_free(acquisition);
 	}

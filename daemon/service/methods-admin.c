@@ -30,14 +30,14 @@ static void group_problem(
 	char text[REFUSAL_TEXT_SIZE + 64];
 
 	if (group->owner == OWNER_LINGERING) {
+		char former[96] = "";
 		if (holder)
-			snprintf(text, sizeof(text),
-				"its lease is over, but a process still has it open; it was leased to %s (pid "
-				"%d, uid %u). End that process to return it; no other group is affected.",
+			snprintf(former, sizeof(former), " It was leased to %s (pid %d, uid %u).",
 				holder->command, (int)holder->pid, (unsigned)holder->process_uid);
-		else
-			snprintf(text, sizeof(text),
-				"a process that is not known has it open; end it to return the group");
+		snprintf(text, sizeof(text),
+			"its lease is over, but some process still has it open.%s `fuser -v /dev/vfio/%d` "
+			"names it; when it ends, the group goes back. No other group is affected.",
+			former, group->number);
 		add_problem(problems, group->number, text);
 	}
 	if (group->binding == BINDING_FAILED || group->binding == BINDING_STUCK)
@@ -58,7 +58,7 @@ static void status(struct call *call)
 		add_problem(problems, -1,
 			"no IOMMU is active: enable VT-d or AMD-Vi in the firmware, and boot with "
 			"intel_iommu=on where the kernel needs it");
-	TAILQ_FOREACH(group, inventory_groups(inventory), of_inventory) {
+	TAILQ_FOREACH (group, inventory_groups(inventory), of_inventory) {
 		count_up(bindings, binding_name(group->binding));
 		count_up(owners, owner_name(group->owner));
 		group_problem(broker, group, problems);
@@ -73,32 +73,33 @@ static void status(struct call *call)
 	json_put(reply, "bindings", bindings);
 	json_put(reply, "owners", owners);
 	json_put(reply, "leases",
-		json_object_new_int64((int64_t)lease_book_count(broker_book(broker), LEASE_GRANTED)));
+		json_object_new_int64(
+			(int64_t)lease_book_count(broker_book(broker), LEASE_GRANTED)));
 	json_put(reply, "waiting",
-		json_object_new_int64((int64_t)lease_book_count(broker_book(broker), LEASE_QUEUED)));
-	json_put(reply, "rules",
-		json_object_new_int64((int64_t)broker_config(broker)->n_rules));
+		json_object_new_int64(
+			(int64_t)lease_book_count(broker_book(broker), LEASE_QUEUED)));
+	json_put(reply, "rules", json_object_new_int64((int64_t)broker_config(broker)->n_rules));
 	json_put(reply, "configuration", json_text(service->hooks.configuration));
 	json_put(reply, "problems", problems);
 	call_reply(call, reply);
 }
 
-/* --- Take and Return ---------------------------------------------------------------------------- */
+/* --- Take and Return ------------------------------------------------------------------- */
 
 /* An administrator's call that works on a group: what it was before tells what has changed. */
 struct work {
 	struct call *call;
-	struct group *group; /* held */
-	struct lease *lease; /* Take: until it is taken */
+	struct group *group;       /* held */
+	struct lease *lease;       /* Take: until it is taken */
 	struct settling *settling; /* Return: until it is returned */
-	char **before; /* "name driver" of each device */
+	char **before;             /* "name driver" of each device */
 };
 
 static char **drivers_of(const struct group *group)
 {
 	char **list = NULL, line[DEVICE_NAME_SIZE + DRIVER_NAME_SIZE + 2];
 	const struct device *device;
-	TAILQ_FOREACH(device, &group->devices, of_group) {
+	TAILQ_FOREACH (device, &group->devices, of_group) {
 		snprintf(line, sizeof(line), "%s %s", device->name, device->driver);
 		/* A device that there is no memory for counts as changed: harmless. */
 		strv_add(&list, line);
@@ -135,7 +136,7 @@ static void work_reply(struct work *work)
 	const struct device *device;
 	char line[DEVICE_NAME_SIZE + DRIVER_NAME_SIZE + 2];
 
-	TAILQ_FOREACH(device, &work->group->devices, of_group) {
+	TAILQ_FOREACH (device, &work->group->devices, of_group) {
 		snprintf(line, sizeof(line), "%s %s", device->name, device->driver);
 		if (!strv_contains(work->before, line))
 			json_object_array_add(devices, json_text(device->name));
@@ -259,15 +260,15 @@ static void return_group(struct call *call)
 		call_fail(call, -r, "returning the group");
 }
 
-/* --- Revoke and Reload ---------------------------------------------------------------------------- */
+/* --- Revoke and Reload ----------------------------------------------------------------- */
 
 static void revoke_lease(struct call *call)
 {
 	struct broker *broker = call->session->service->broker;
 	const char *reason = json_field_text(call->varlink.parameters, "reason");
 	bool end = json_object_get_boolean(json_field(call->varlink.parameters, "end"));
-	struct lease *lease = lease_book_by_name(broker_book(broker),
-		json_field_text(call->varlink.parameters, "lease"));
+	struct lease *lease = lease_book_by_name(
+		broker_book(broker), json_field_text(call->varlink.parameters, "lease"));
 	struct refusal refusal;
 
 	if (!lease) {

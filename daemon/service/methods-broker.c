@@ -15,7 +15,7 @@ struct list_state {
 static struct group *list_next(struct broker *broker, const struct list_state *state, int from)
 {
 	struct group *group;
-	TAILQ_FOREACH(group, inventory_groups(broker_inventory(broker)), of_inventory)
+	TAILQ_FOREACH (group, inventory_groups(broker_inventory(broker)), of_inventory)
 		if (group->number >= from &&
 			(state->all || group->binding != BINDING_HOST ||
 				group->owner != OWNER_NONE || group_is_covered(broker, group)))
@@ -104,13 +104,13 @@ static void leases(struct call *call)
 	struct json_object *reply = json_object_new_object(), *list_of = json_object_new_array();
 	const struct lease *lease;
 
-	TAILQ_FOREACH(lease, &broker_book(broker)->leases, of_book)
+	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book)
 		json_object_array_add(list_of, describe_lease(broker, lease));
 	json_put(reply, "leases", list_of);
 	call_reply(call, reply);
 }
 
-/* --- Monitor ------------------------------------------------------------------------------------ */
+/* --- Monitor --------------------------------------------------------------------------- */
 
 struct monitor {
 	LIST_ENTRY(monitor) of_service;
@@ -171,7 +171,7 @@ void service_on_news(const struct broker_news *news, void *userdata)
 	size_t bound = broker_config(service->broker)->max_output_bytes / 2;
 	struct monitor *monitor;
 
-	LIST_FOREACH(monitor, &service->monitors, of_service) {
+	LIST_FOREACH (monitor, &service->monitors, of_service) {
 		struct session *session = monitor->call->session;
 		/* Who does not keep up is told so, instead of being thrown out. */
 		if (session->is_dead || monitor->has_lost)

@@ -22,7 +22,7 @@ struct service {
 	struct service_hooks hooks;
 	int listen_fd;
 	ev_io acceptor;
-	ev_timer accept_again; /* after descriptors or memory ran out */
+	ev_timer accept_again;                 /* after descriptors or memory ran out */
 	struct varlink_interface **interfaces; /* n_varlink_files, in their order */
 	struct session_list sessions;
 	size_t n_sessions;
@@ -37,7 +37,7 @@ struct session {
 	struct transport *transport;
 	struct subject subject;
 	ev_io reader, writer;
-	ev_timer reaper;     /* frees it when nobody is inside of it any more */
+	ev_timer reaper;      /* frees it when nobody is inside of it any more */
 	struct call *current; /* NULL: idle */
 	struct call_list waiting;
 	size_t n_waiting;
@@ -67,7 +67,7 @@ struct call {
 	struct message message;
 	struct varlink_call varlink;
 	const struct method *method;
-	/* The connection is being closed before the last reply: undo. The call is freed after it. */
+	/* The connection closes before the last reply: undo. The call is freed after it. */
 	void (*cancel)(struct call *call);
 	/* All output has been sent. NULL: nobody wants to know. */
 	void (*drained)(struct call *call);
@@ -80,7 +80,7 @@ struct method {
 	void (*run)(struct call *call);
 	bool for_admins;
 	bool takes_fds; /* descriptors that come with the call mean something */
-	bool lasts; /* goes on for as long as the client is there, not to an end of its own */
+	bool lasts;     /* goes on for as long as the client is there, not to an end of its own */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[];
 
@@ -92,7 +92,7 @@ void call_reply(struct call *call, struct json_object *parameters);
 void call_error(struct call *call, const char *error, struct json_object *parameters);
 void call_refuse(struct call *call, const struct refusal *refusal);
 void call_fail(struct call *call, int error, const char *origin); /* io.systemd.System */
-void call_invalid(struct call *call, const char *parameter);	  /* InvalidParameter */
+void call_invalid(struct call *call, const char *parameter);      /* InvalidParameter */
 /*
  * A reply of a stream; descriptors are taken over. The call goes on. False: it could not be
  * sent, and never will be. The same below.

@@ -77,8 +77,7 @@ static void session_flush(struct session *session)
 static void session_run(struct session *session)
 {
 	struct call *call;
-	while (!session->is_dead && !session->current &&
-		(call = TAILQ_FIRST(&session->waiting))) {
+	while (!session->is_dead && !session->current && (call = TAILQ_FIRST(&session->waiting))) {
 		TAILQ_REMOVE(&session->waiting, call, of_session);
 		session->n_waiting--;
 		session->current = call;
@@ -238,8 +237,8 @@ static bool call_send(struct call *call, struct json_object *reply, const int *f
 	}
 	json_object_put(reply);
 	if (r < 0)
-		session_kill(session,
-			r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
+		session_kill(
+			session, r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
 	return wants && r == 0;
 }
 
@@ -262,8 +261,7 @@ void call_reply(struct call *call, struct json_object *parameters)
 	call_reply_fds(call, parameters, NULL, 0);
 }
 
-bool call_reply_fds(
-	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
+bool call_reply_fds(struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
 {
 	bool is_queued = call_send(call, varlink_reply_build(parameters, false), fds, n_fds);
 	call_end(call);

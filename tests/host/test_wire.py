@@ -267,8 +267,10 @@ class Parameters(Wire):
     def test_integers_beyond_int_are_no_group(self):
         # Cut to 32 bits these would be groups that there are.
         for value in (7 + 2**32, 7 - 2**32, -1, INT64_MAX - 1, INT64_MIN + 1):
-            reply = self.client.call(BROKER + "Describe", {"group": value})
-            self.assertEqual(reply["error"], BROKER + "NoSuchGroup", value)
+            self.assert_invalid(self.client.call(BROKER + "Describe", {"group": value}), "group")
+        for value in (0, 6, 2**31 - 1):
+            self.assert_error(self.client.call(BROKER + "Describe", {"group": value}),
+                              BROKER + "NoSuchGroup", group=value)
 
 
 class Answers(Wire):

@@ -51,12 +51,12 @@ bool bench_has_stopped(struct bench *bench);
 void bench_shut_down(struct bench *bench);
 
 /* Runs the loop until it holds; 20 seconds, then the test has failed. */
-#define bench_wait(bench, condition) \
-	do { \
-		int turns_ = 2000; \
-		while (!(condition) && turns_-- > 0) \
-			ev_run((bench)->loop, EVRUN_ONCE); \
-		assert_true(condition); \
+#define bench_wait(bench, condition)                                                               \
+	do {                                                                                       \
+		int turns_ = 2000;                                                                 \
+		while (!(condition) && turns_-- > 0)                                               \
+			ev_run((bench)->loop, EVRUN_ONCE);                                         \
+		assert_true(condition);                                                            \
 	} while (0)
 /* The loop for so many ticks of 10 ms: what is to come of it has come. */
 void bench_idle(struct bench *bench, int ticks);

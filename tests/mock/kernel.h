@@ -27,5 +27,6 @@ void mock_kernel_let_go(struct mock_kernel *kernel);
 void mock_kernel_kill(struct mock_kernel *kernel, unsigned k);
 /* The guard says that the host uses its devices. */
 void mock_kernel_use(struct mock_kernel *kernel, bool in_use);
+unsigned mock_kernel_n_ops(const struct mock_kernel *kernel);
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel);
 bool mock_kernel_struck(const struct mock_kernel *kernel); /* the fault, hang or kill has come */

@@ -175,8 +175,8 @@ static int give_back(struct bench *bench, int group, struct answer *answer)
 {
 	struct settling *settling;
 	*answer = (struct answer){ 0 };
-	return broker_return(bench->broker, bench_group(bench, group), on_settled, answer, &settling,
-		&answer->refusal);
+	return broker_return(bench->broker, bench_group(bench, group), on_settled, answer,
+		&settling, &answer->refusal);
 }
 
 static void check_returned(struct bench *bench, int group)
@@ -235,8 +235,8 @@ static void test_lease(void **state)
 	assert_string_equal(bench_binding(bench, 3), "host");
 	assert_true(bench_has_journal(bench, 1));
 	assert_false(bench_has_journal(bench, 3));
-	assert_ptr_equal(broker_holder(bench->broker, bench_group(bench, 2)),
-		&client.lease->subject);
+	assert_ptr_equal(
+		broker_holder(bench->broker, bench_group(bench, 2)), &client.lease->subject);
 
 	strcpy(token, client.lease->token);
 	client_close(&client);
@@ -395,7 +395,17 @@ static void test_rollback_fails(void **state)
 	check_returned(bench, 1);
 }
 
-/* --- somebody goes away in the middle ----------------------------------------------------------- */
+/* --- somebody goes away in the middle -------------------------------------------------- */
+
+/* The other group's child comes to its end. */
+static void wait_for_standstill(struct bench *bench)
+{
+	unsigned n_ops;
+	do {
+		n_ops = mock_kernel_n_ops(bench->kernel);
+		bench_idle(bench, 2);
+	} while (n_ops != mock_kernel_n_ops(bench->kernel));
+}
 
 typedef void (*interruption)(struct bench *bench, struct client *client);
 
@@ -418,14 +428,17 @@ static void check_interrupted(void **state, interruption interrupt, bool again)
 		if (!mock_kernel_hangs(bench->kernel)) {
 			was_granted = true;
 			client_gone(&client);
-			bench_wait(bench,
-				mock_kernel_hangs(bench->kernel) || bench_is_idle(bench));
+			bench_wait(bench, mock_kernel_hangs(bench->kernel) || bench_is_idle(bench));
 		}
 		is_over = was_granted && !mock_kernel_struck(bench->kernel);
+		wait_for_standstill(bench);
 		interrupt(bench, &client);
 		bench_idle(bench, 2);
 		mock_kernel_let_go(bench->kernel);
 		client_close(&client);
+		/* Where it was not in the way of the grant, or nobody had noticed. */
+		bench_wait(bench, bench_is_idle(bench) || client.n_fds > 0);
+		client_gone(&client);
 		bench_wait(bench, bench_is_idle(bench));
 		if (again && !is_over) {
 			*state = NULL;
@@ -639,7 +652,7 @@ static void test_broker_freed(void **state)
 	}
 }
 
-/* --- several at once ------------------------------------------------------------------------------ */
+/* --- several at once ------------------------------------------------------------------- */
 
 static void test_opposite_order(void **state)
 {
@@ -758,7 +771,7 @@ static void test_release_forgotten(void **state)
 	assert_false(answer.is_there);
 }
 
-/* --- lingering -------------------------------------------------------------------------------------- */
+/* --- lingering ------------------------------------------------------------------------- */
 
 static void test_lingering(void **state)
 {
@@ -834,9 +847,10 @@ static void test_lingering_goes(void **state)
 	client_close(&client);
 }
 
-/* --- the kernel does not let go ----------------------------------------------------------------------- */
+/* --- the kernel does not let go -------------------------------------------------------- */
 
-/* At every k, until the deadline has passed: the group is stuck, or lingers, and nothing else is. */
+/* At every k, until the deadline has passed: the group is stuck, or lingers, and nothing else is.
+ */
 static void test_late(void **state)
 {
 	/* Each second costs one: some of each kind of operation. */
@@ -901,7 +915,7 @@ static void test_late_one_of_two(void **state)
 	mock_kernel_let_go(bench->kernel);
 }
 
-/* --- without a lease ------------------------------------------------------------------------------------ */
+/* --- without a lease ------------------------------------------------------------------- */
 
 static void test_take_and_return(void **state)
 {
@@ -1019,7 +1033,7 @@ static void test_return_of_others(void **state)
 	bench_wait(bench, strcmp(bench_binding(bench, 3), "host") == 0);
 }
 
-/* --- granted --------------------------------------------------------------------------------------------- */
+/* --- granted --------------------------------------------------------------------------- */
 
 static void test_groups_leave_lease(void **state)
 {

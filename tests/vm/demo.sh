@@ -6,99 +6,142 @@ set -eEu -o pipefail
 . "$VM/guest/lib.sh"
 exec </dev/null
 scenario_begin
-export COLUMNS=76
+# A directory that looks well in messages; scenario_exit removes it.
+rm -r "$WORK"
+WORK=/tmp/demo
+mkdir -m 0755 "$WORK"
+cd "$WORK"
+PATH=$PROGRAMS:$PATH
 
 step() { printf '\n%s\n' "$*"; }
-# What a command says, set apart from what the demo says.
-show() { printf '   $ %s\n' "$*"; }
+# prompt USER COMMAND…: shows what is run; the output of it is set apart from what the demo says.
+prompt() { printf '   %s$ %s\n' "$1" "${*:2}"; }
 table() { cut -c1-72 | sed 's/^/   | /; s/ *$//'; }
 quote() { fold -s -w 74 | sed 's/^/   | /; s/ *$//'; }
+details() { fold -s -w 74 | sed 's/^/     /; s/ *$//'; }
 checked() { printf '   = %s\n' "$*"; }
-
-# The kernel: does the host have the two NICs, and both on their interfaces?
+as_root() {
+	prompt root "$@"
+	"$@" | table
+}
+# USER is refused: what she is told is left in $answer.
+ask_in_vain() { # USER COMMAND…
+	prompt "$@"
+	answer=$(refused as_user "$@" 2>&1) || fail "$answer"
+	quote <<<"$answer"
+}
 nics_are_home() {
 	[ "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" = "e1000 e1000" ] &&
 		[ -n "$(interface_of "$NIC_A")" ] && [ -n "$(interface_of "$NIC_B")" ] &&
 		[ -z "$(override_of "$NIC_A")$(override_of "$NIC_B")" ]
 }
+group_is_open() { [ -n "$(openers_of "$NIC_A")" ]; }
 
 step "1  Debian's kernel $(uname -r) runs in a VM; your devices are not touched"
+# shellcheck disable=SC2119
 start_daemon <<END
 [rule nics]
 match = pci:address=$NIC_A
 whole-group = yes
 allow = user:alice
 allow = user:bob
+
 [rule edu]
-match = pci:address=$EDU
+match = pci:id=1234:11e8
 allow = user:alice
 END
-show "vfioctl status"
-vfioctl status | table
+as_root vfioctl status
+read -r maker </sys/class/dmi/id/sys_vendor
+assert_eq "$maker" QEMU "who made this machine"
+[ -e /sys/class/iommu/dmar0 ] || fail "the IOMMU is off"
+checked "the machine is made by $maker; its IOMMU is on: /sys/class/iommu/dmar0"
 
 group=$(group_of "$NIC_A")
 step "2  The groups that rules cover; group $group is a bridge and two NICs behind it"
-show "vfioctl list"
-vfioctl list | table
+as_root cat vfiod.conf
+as_root vfioctl list
+list_agrees >agreed || fail "$(cat agreed)"
+checked "list --all agrees with sysfs:"
+details <agreed
 assert_eq "$(members_of "$group" | xargs)" "$BRIDGE $NIC_A $NIC_B" "members of group $group"
-checked "/sys/kernel/iommu_groups/$group/devices: $(members_of "$group" | xargs)"
+checked "/sys/kernel/iommu_groups/$group/devices has:"
+details <<<"$(members_of "$group" | xargs)"
 
-step "3  mallory asks for a NIC: no rule allows her"
-show "vfioctl run --device $NIC_A -- true"
+step "3  mallory asks for a NIC: no rule allows her, and nothing is touched"
 forget_writes
-refused as_user mallory vfioctl run --device "$NIC_A" -- true 2>&1 | quote
+ask_in_vain mallory vfioctl run --device "$NIC_A" -- true
+assert_contains "$answer" "access denied"
 assert_no_writes
-checked "writes to sysfs: 0"
+nics_are_home || fail "the NICs are not as before"
+checked "writes to sysfs since she asked, seen by a probe in the kernel: $(sysfs_writes | wc -l)"
 
-step "4  The second NIC is made to fail: the first goes back to its driver"
+step "4  alice may, but the second NIC is made to fail: the first goes back"
+interface=$(interface_of "$NIC_A")
+prompt root "mount --bind /dev/full …/$NIC_B/driver_override"
 mount --bind /dev/full "/sys/bus/pci/devices/$NIC_B/driver_override"
-show "vfioctl run --device $NIC_A -- true          (as alice)"
-refused as_user alice vfioctl run --device "$NIC_A" -- true 2>&1 | quote
+ask_in_vain alice vfioctl run --device "$NIC_A" -- true
 umount "/sys/bus/pci/devices/$NIC_B/driver_override"
+assert_contains "$answer" "$NIC_B failed (No space left on device)"
 udevadm settle
 nics_are_home || fail "the NICs are not as before"
-checked "what was written to sysfs:"
-sysfs_writes | sed 's/^/     /'
-checked "$NIC_A is on $(driver_of "$NIC_A") again, interface $(interface_of "$NIC_A") is back"
+assert_eq "$(interface_of "$NIC_A")" "$interface" "interface of $NIC_A"
+sysfs_writes >writes
+grep -qx "vfio-pci bind $NIC_A" writes || fail "the first NIC was never taken"
+checked "$NIC_A was taken and is on e1000 again, interface $interface is back;"
+checked "written to sysfs, by device or driver:"
+details <writes
 
 step "5  Now alice asks for one NIC: she gets its whole group, or nothing"
-show "vfioctl run --device $NIC_A -- sleep 1000     (as alice)"
+prompt alice vfioctl run --device "$NIC_A" -- sleep 1000
 in_background alice as_user alice vfioctl run --device "$NIC_A" -- sleep 1000
-wait_until 20 pgrep -x sleep
-vfioctl list | table
+vfioctl=$PID
+wait_until 20 group_is_open
+as_root vfioctl list
 assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "vfio-pci vfio-pci"
-assert_eq "$(driver_of "$BRIDGE")" ""
-holder=$(pgrep -x sleep)
-checked "both NICs are on vfio-pci, the bridge is untouched"
-checked "process $holder, uid $(stat -c %u "/proc/$holder"), has open:" \
-	"$(readlink "/proc/$holder"/fd/* | grep ^/dev/vfio/)"
+assert_eq "$(driver_of "$BRIDGE")$(override_of "$BRIDGE")" "" "driver of the bridge"
+holder=$(openers_of "$NIC_A")
+assert_eq "$(stat -c %U "/proc/$holder")" alice "who has group $group open"
+checked "both NICs are on vfio-pci, the bridge is untouched;"
+checked "/dev/vfio/$group is open in process $holder, uid $(stat -c %u "/proc/$holder"), and nowhere else"
 
-step "6  bob asks for the other NIC: one group, one owner"
-show "vfioctl run --device $NIC_B -- true          (as bob)"
-answer=$(refused as_user bob vfioctl run --device "$NIC_B" -- true 2>&1)
-quote <<<"$answer"
-assert_contains "$answer" "$holder"
+step "6  bob asks for the other NIC, as he may: but one group, one owner"
+ask_in_vain bob vfioctl run --device "$NIC_B" -- true
+assert_contains "$answer" "group $group is held by pid $holder (uid 1000)"
+assert_eq "$(openers_of "$NIC_A")" "$holder" "who has group $group open"
+checked "/dev/vfio/$group is open in process $holder, and nowhere else"
 
 step "7  alice drives edu, a device with a DMA engine, through the IOMMU"
-show "vfioctl run --device $EDU -- edu-dma {group:$EDU} $EDU"
-kernel_log_mark
-as_user alice vfioctl run --device "$EDU" -- "$PROGRAMS/edu-dma" "{group:$EDU}" "$EDU" >dma 2>&1 ||
-	fail "edu-dma: $(cat dma)"
+mkfifo go
+exec 8<>go
+prompt alice vfioctl run --device "$EDU" -- \\
+details <<<"edu-dma --pause {group} $EDU"
+in_background dma as_user alice vfioctl run --device "$EDU" -- edu-dma --pause "{group}" "$EDU" <&8
+dma=$PID
+said dma memory: >/dev/null
+assert_translated dma >translated
+echo >&8
+wait "$dma" || fail "status $?: $(cat dma)"
 quote <dma
-faults() { kernel_log | grep -o 'DMAR: \[DMA.*' | sed 's/ *$//'; }
-wait_until 10 faults
-checked "the kernel says of the address that was not mapped:"
-faults | fold -s -w 72 | sed 's/^/     /; s/ *$//'
-assert_eq "$(driver_of "$EDU")" "" "driver of $EDU"
+assert_eq "$(grep -c '^equal: 2048 bytes' dma) $(grep -c '^blocked: ' dma)" "1 2" "DMA"
+checked "the address that the device uses is not that of the memory:"
+details <translated
+assert_faults "$EDU" >faults
+checked "the kernel says of the address that was not mapped any more:"
+grep -o 'DMAR: \[DMA.*' faults | details
+assert_eq "$(driver_of "$EDU")$(override_of "$EDU")" "" "driver of $EDU"
+checked "edu is with the host again, without a driver, as before"
 
-step "8  kill -9 of alice's program: the host has its devices back"
-show "kill -9 $holder"
+step "8  alice's other program is killed: the host has its devices back"
+prompt root kill -9 "$holder"
 kill -KILL "$holder"
-wait_until 20 nics_are_home
-wait "$PID" || true
-vfioctl list | table
+wait_until 20 is_unchanged
+wait "$vfioctl" 2>/dev/null && fail "vfioctl does not tell that its program was killed"
+as_root vfioctl list
+wait_until 10 nics_are_home
 assert_unchanged
-checked "every driver and driver_override is as it was before the demo"
+assert_eq "$(interface_of "$NIC_A")" "$interface" "interface of $NIC_A"
+checked "every driver and driver_override is as it was before the demo,"
+checked "and interface $interface is back"
 
 scenario_end
 printf '\nAll checked against sysfs. Try: make shell\n'

@@ -30,6 +30,9 @@ static const struct {
 	const char *sentence;
 } errors[] = {
 	{ B "NoSuchGroup", "{\"group\":7}", -ENODEV, "there is no group 7" },
+	{ B "NoSuchDevice",
+		"{\"device\":\"enp9\",\"reason\":\"no device with an IOMMU group has this name\"}",
+		-ENODEV, "no device enp9 in an IOMMU group" },
 	{ B "NoSuchDevice", "{\"device\":\"enp9\",\"reason\":\"no such interface\"}", -ENODEV,
 		"no device enp9: no such interface" },
 	{ B "GroupBusy", "{\"group\":7,\"ownerPid\":312,\"ownerUid\":1001}", -EBUSY,

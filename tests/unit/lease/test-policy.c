@@ -190,7 +190,7 @@ static void test_first_rule_wins(void **state)
 	bench_init_nics(&bench);
 	struct subject subject = alice();
 	static const char rules[] =
-		"[rule bob]\nmatch = bus:pci\nallow = user:1001\ndriver = bobs\n"
+		"[rule bob]\nmatch = bus:pci\nallow = user:1001\ndriver = bobs-vfio-pci\n"
 		"[rule nobody]\nmatch = pci:class=02\nforce = yes\n"
 		"[rule first]\nmatch = pci:id=8086:*\nallow = user:1000\naccount = one\n"
 		"[rule second]\nmatch = bus:pci\nallow = user:1000\naccount = two\nreturn = no\n";

@@ -1,11 +1,13 @@
 /* What the commands ask of the daemon, what they print, and how they exit. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "client/vfioctl/format.h"
 #include "client/vfioctl/vfioctl.h"
 #include "tests/unit/vfioctl/ctl.h"
 
@@ -19,7 +21,7 @@
 	"{\"first\":\"0xfee00000\",\"last\":\"0xfeefffff\",\"type\":\"msi\"}]," rest "}"
 #define HOLDER                                                                                     \
 	"\"holder\":{\"pid\":4711,\"uid\":0,\"command\":\"qemu\",\"unit\":\"vm.service\"},"        \
-	"\"lease\":\"3\","
+	"\"lease\":\"L3\","
 #define GROUP_13                                                                                   \
 	GROUP("13", "\"binding\":\"taken\",\"owner\":\"leased\"," HOLDER                           \
 		    "\"mayLease\":false,\"denial\":\"no rule covers "                              \
@@ -27,8 +29,9 @@
 			    "\"NVIDIA RTX 4080\"") "," DEVICE("0000:01:00.1", "null", "null") "]")
 #define GROUP_15                                                                                   \
 	GROUP("15", "\"binding\":\"failed\",\"owner\":\"none\",\"mayLease\":true,\"failure\":"     \
-		    "\"the rollback failed\",\"devices\":[" DEVICE(                                \
-			    "0000:3b:02.0", "\"vfio-pci\"", "\"Intel \\u001b[2JE810\"") "]")
+		    "\"the rollback failed\",\"devices\":[" DEVICE("0000:3b:02.0", "\"vfio-pci\"", \
+			    "\"Intel \\u001b[2JE810\"") "," DEVICE("0000:3b:02.1", "\"vfio-pci\"", \
+			    "\"Red Hat\"") "]")
 
 static bool is(const char *method, const char *name)
 {
@@ -64,7 +67,7 @@ static void list_is_a_table(void **state)
 
 	(void)state;
 	assert_int_equal(ctl(fake, "list", NULL), 0);
-	assert_string_equal(ctl_out, "0 of 41 groups; --all shows the rest\n");
+	assert_string_equal(ctl_out, "no rule covers any group; --all shows all of them\n");
 	assert_int_equal(ctl(fake, "list", NULL), 0);
 	assert_string_equal(ctl_out, "This host has no IOMMU groups: is the IOMMU on? (firmware, "
 				     "and intel_iommu=on)\n");
@@ -78,7 +81,8 @@ static void list_is_a_table(void **state)
 	assert_string_equal(ctl_out,
 		"13 leased  0000:01:00.0  vfio-pci  root qemu/4711  NVIDIA RTX 4080\n"
 		"           0000:01:00.1  -                         10de:2704\n"
-		"15 failed  0000:3b:02.0  vfio-pci                  Intel ?[2JE810\n");
+		"15 failed  0000:3b:02.0  vfio-pci                  Intel ?[2JE810\n"
+		"           0000:3b:02.1  vfio-pci                  Red Hat 10de:2704\n");
 	assert_int_equal(ctl(fake, "list", "--all", "--json", NULL), 0);
 	assert_non_null(strstr(ctl_out, "{\"total\":2,\"groups\":[{\"number\":13,"));
 	assert_ptr_equal(strchr(ctl_out, '\n'), ctl_out + strlen(ctl_out) - 1);
@@ -109,6 +113,10 @@ static void answer_status(struct fake *fake, int peer, const char *method,
 		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 "}");
 	else if (is(as_text(parameters), "{\"group\":15}"))
 		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 "}");
+	else if (is(as_text(parameters), "{\"device\":\"foo\"}"))
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchDevice",
+			"{\"device\":\"foo\",\"reason\":\"no device with an IOMMU group has this "
+			"name\"}");
 	else
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":16}");
 }
@@ -137,9 +145,9 @@ static void status_of_one_group_is_all_of_it(void **state)
 	(void)state;
 	assert_int_equal(ctl(fake, "status", "01:00.0", NULL), 0);
 	assert_string_equal(ctl_out, "Group 13: leased; 2 devices; default domain DMA-FQ\n"
-				     "  Holder    root qemu/4711, unit vm.service, lease 3\n"
-				     "  You       may not lease it: no rule covers 0000:01:00.1\n"
-				     "  Rules     cover it\n"
+				     "  Holder    root qemu/4711, unit vm.service, lease L3\n"
+				     "  You       not allowed: no rule covers 0000:01:00.1\n"
+				     "  Rules     a rule matches it\n"
 				     "0000:01:00.0  NVIDIA RTX 4080\n"
 				     "  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
 				     "  Driver    vfio-pci\n"
@@ -153,13 +161,78 @@ static void status_of_one_group_is_all_of_it(void **state)
 				     "Reserved, cannot be mapped\n"
 				     "  0xfee00000-0xfeefffff  msi\n");
 	assert_int_equal(ctl(fake, "status", "group:15", NULL), 0);
-	assert_non_null(strstr(ctl_out, "Group 15: failed; 1 device; default domain DMA-FQ\n"
+	assert_non_null(strstr(ctl_out, "Group 15: failed; 2 devices; default domain DMA-FQ\n"
 					"  !!        the rollback failed\n"
 					"  Holder    nobody\n"
-					"  You       may lease it\n"));
+					"  You       allowed by the rules, but it is failed: an "
+					"administrator has to\n"
+					"            return it\n"));
 	assert_int_equal(ctl(fake, "status", "16", NULL), EXIT_REFUSED);
-	assert_string_equal(ctl_err, "vfioctl: cannot describe group 16: there is no group 16\n");
+	assert_string_equal(
+		ctl_err, "vfioctl: there is no group 16; `vfioctl list --all` shows them all\n");
+	assert_int_equal(ctl(fake, "status", "foo", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err, "vfioctl: no device foo in an IOMMU group; `vfioctl list "
+				     "--all` shows them all\n");
+	assert_int_equal(ctl(fake, "status", "", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err, "vfioctl status: '': neither a device nor a group\n"
+				     "See vfioctl status --help.\n");
+	assert_int_equal(ctl(fake, "status", "group:x", NULL), EXIT_USAGE);
+	assert_int_equal(ctl(fake, "status", "--socket", "", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err, "vfioctl status: --socket '': not a path\n"
+				     "See vfioctl status --help.\n");
 	assert_int_equal(ctl(fake, "status", "1", "2", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+/* What the rules allow, and what is in the way all the same. */
+static void answer_state(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	static const char *const states[] = {
+		"\"binding\":\"host\",\"owner\":\"none\"",
+		"\"binding\":\"taken\",\"owner\":\"none\"",
+		"\"binding\":\"taken\",\"owner\":\"leased\"",
+		"\"binding\":\"taken\",\"owner\":\"lingering\"",
+		"\"binding\":\"failed\",\"owner\":\"none\"",
+		"\"binding\":\"stuck\",\"owner\":\"lingering\"",
+		"\"binding\":\"gone\",\"owner\":\"none\"",
+		"\"binding\":\"returning\",\"owner\":\"none\"",
+	};
+	char reply[512];
+
+	(void)method;
+	(void)fds;
+	(void)n_fds;
+	snprintf(reply, sizeof reply,
+		"{\"group\":{\"number\":7,\"type\":\"DMA\",%s,\"isCovered\":true,\"mayLease\":"
+		"true,\"devices\":[],\"reservedRegions\":[]}}",
+		states[json_object_get_int(json_object_object_get(parameters, "group"))]);
+	fake_reply(fake, peer, false, reply);
+}
+
+static void status_tells_what_is_in_the_way(void **state)
+{
+	static const char *const texts[] = {
+		"allowed by the rules\n",
+		"allowed by the rules\n",
+		"allowed by the rules, but it is leased now\n",
+		"allowed by the rules, but some process still has it open\n",
+		"allowed by the rules, but it is failed: an administrator has to\n",
+		"allowed by the rules, but it is stuck: the kernel does not let go of\n",
+		"allowed by the rules, but its devices have left the host\n",
+		"allowed by the rules, but its drivers are changing now\n",
+	};
+	struct fake *fake = fake_start(answer_state);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		char group[16], line[128];
+
+		snprintf(group, sizeof group, "%zu", i);
+		snprintf(line, sizeof line, "\n  You       %s", texts[i]);
+		assert_int_equal(ctl(fake, "status", group, NULL), 0);
+		assert_non_null(strstr(ctl_out, line));
+	}
 	fake_stop(fake);
 }
 
@@ -170,7 +243,28 @@ static void answer_moves(struct fake *fake, int peer, const char *method,
 
 	(void)fds;
 	(void)n_fds;
-	if (is(text, "{\"group\":8}"))
+	if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":13}"))
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 "}");
+	else if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":2}"))
+		fake_reply(fake, peer, false,
+			"{\"group\":" GROUP("2",
+				"\"binding\":\"taken\",\"owner\":\"lingering\"," HOLDER
+				"\"mayLease\":false,\"devices\":[]") "}");
+	else if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":3}"))
+		fake_reply(fake, peer, false,
+			"{\"group\":" GROUP("3", "\"binding\":\"taken\",\"owner\":\"lingering\","
+						 "\"mayLease\":false,\"devices\":[]") "}");
+	else if (is(method, "org.vfiod.Broker.Describe"))
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":9}");
+	else if (is(text, "{\"group\":13}") || is(text, "{\"group\":2}") ||
+		 is(text, "{\"group\":3}"))
+		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
+			is(text, "{\"group\":13}")
+				? "{\"group\":13,\"ownerPid\":4711,\"ownerUid\":0}"
+				: (is(text, "{\"group\":2}")
+						  ? "{\"group\":2,\"ownerPid\":4711,\"ownerUid\":0}"
+						  : "{\"group\":3}"));
+	else if (is(text, "{\"group\":8}"))
 		fake_error(fake, peer, "org.varlink.service.PermissionDenied", "{}");
 	else if (is(text, "{\"group\":9}"))
 		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
@@ -202,6 +296,18 @@ static void take_and_return_move_groups(void **state)
 		"vfioctl: cannot take group 8: permission denied: this is for administrators\n"
 		"Administrators only: try sudo.\n"
 		"vfioctl: cannot take group 9: group 9 is held by pid 312 (uid 1001)\n");
+	/* Who has it is asked; what the former holder's pid is worth, too. */
+	assert_int_equal(ctl(fake, "take", "13", "2", "3", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot take group 13: group 13 is held by pid 4711 (uid 0): root qemu, "
+		"lease L3\n"
+		"vfioctl: cannot take group 2: group 2 was leased to pid 4711 (root), and some "
+		"process still has it open; `fuser -v /dev/vfio/2` (as root) names it\n"
+		"vfioctl: cannot take group 3: group 3 is not leased, but some process still has "
+		"it open; `fuser -v /dev/vfio/3` (as root) names it\n");
+	assert_int_equal(ctl(fake, "take", "06:01.0", "group:", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_out, "");
+	assert_int_equal(ctl(fake, "return", "", NULL), EXIT_USAGE);
 	assert_int_equal(ctl(fake, "take", "06:01.0", "--json", NULL), 0);
 	assert_string_equal(
 		ctl_out, "{\"group\":7,\"devices\":[\"0000:06:01.0\",\"0000:06:02.0\"]}\n");
@@ -246,7 +352,7 @@ static void leases_is_a_table(void **state)
 	assert_int_equal(ctl(fake, "leases", NULL), 0);
 	assert_string_equal(ctl_out, "LEASE  GROUPS  OWNER           ACCOUNT  AGE    STATE\n"
 				     "3      13,14   root qemu/4711  alice    4 min  granted\n"
-				     "4      7       root x/5        bob      0 s    waiting\n"
+				     "4      7       root x/5        bob      -      waiting\n"
 				     "5      8       root y/6        bob      1 day  asked back\n");
 	assert_int_equal(ctl(fake, "leases", "--json", NULL), 0);
 	assert_memory_equal(ctl_out, "{\"leases\":[{\"lease\":\"3\"", 23);
@@ -256,17 +362,22 @@ static void leases_is_a_table(void **state)
 static void answer_revoke(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
-	static const char *const wanted[] = { "{\"lease\":\"3\",\"reason\":\"at six\"}",
-		"{\"lease\":\"3\",\"end\":true}" };
+	static const char *const wanted[] = { "{\"lease\":\"L3\",\"reason\":\"at six\"}",
+		"{\"lease\":\"L3\",\"end\":true}" };
 
 	(void)fds;
 	(void)n_fds;
 	if (is(method, "org.vfiod.Admin.Reload")) {
-		if (peer == 2)
+		if (peer == 3)
 			fake_reply(fake, peer, false, "{\"rules\":1}");
 		else
 			fake_error(fake, peer, "org.vfiod.Admin.ConfigurationInvalid",
 				"{\"reason\":\"/etc/vfiod/vfiod.conf:3: unknown key x\"}");
+		return;
+	}
+	if (peer == 2) {
+		fake_expect(is(as_text(parameters), "{\"lease\":\"L4\"}"), "L4");
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
 		return;
 	}
 	fake_expect(peer < 2 && is(as_text(parameters), wanted[peer]), wanted[peer & 1]);
@@ -278,10 +389,13 @@ static void revoke_and_reload_administer(void **state)
 	struct fake *fake = fake_start(answer_revoke);
 
 	(void)state;
-	assert_int_equal(ctl(fake, "revoke", "3", "--reason", "at six", NULL), 0);
-	assert_string_equal(ctl_out, "asked the holder of lease 3 to give it back\n");
-	assert_int_equal(ctl(fake, "revoke", "--end", "3", NULL), 0);
-	assert_string_equal(ctl_out, "lease 3 ended\n");
+	assert_int_equal(ctl(fake, "revoke", "L3", "--reason", "at six", NULL), 0);
+	assert_string_equal(ctl_out, "asked the holder of lease L3 to give it back\n");
+	assert_int_equal(ctl(fake, "revoke", "--end", "L3", NULL), 0);
+	assert_string_equal(ctl_out, "lease L3 ended\n");
+	assert_int_equal(ctl(fake, "revoke", "L4", NULL), EXIT_REFUSED);
+	assert_string_equal(
+		ctl_err, "vfioctl: there is no lease L4; `vfioctl leases` shows them\n");
 	assert_int_equal(ctl(fake, "reload", NULL), 0);
 	assert_string_equal(ctl_out, "reloaded: 1 rule in force\n");
 	assert_int_equal(ctl(fake, "reload", NULL), EXIT_REFUSED);
@@ -289,7 +403,7 @@ static void revoke_and_reload_administer(void **state)
 		"vfioctl: cannot reload: the configuration was not read, the rules are as before: "
 		"/etc/vfiod/vfiod.conf:3: unknown key x\n");
 	assert_int_equal(ctl(fake, "revoke", NULL), EXIT_USAGE);
-	assert_int_equal(ctl(fake, "revoke", "3", "4", NULL), EXIT_USAGE);
+	assert_int_equal(ctl(fake, "revoke", "L3", "L4", NULL), EXIT_USAGE);
 	fake_stop(fake);
 }
 
@@ -398,6 +512,20 @@ static void without_an_answer(void **state)
 		"vfioctl leases: unknown option --frobnicate\nSee vfioctl leases --help.\n");
 }
 
+static void assert_fits_80_columns(const char *text)
+{
+	while (*text) {
+		size_t length = strcspn(text, "\n");
+		char line[256];
+
+		assert_true(length < sizeof line && text[length] == '\n');
+		memcpy(line, text, length);
+		line[length] = '\0';
+		assert_in_range(format_width(line), 0, 80);
+		text += length + 1;
+	}
+}
+
 /* Each command explains itself, with examples, in lines that fit 80 columns. */
 static void help_teaches(void **state)
 {
@@ -406,11 +534,15 @@ static void help_teaches(void **state)
 		assert_int_equal(ctl(NULL, commands[i]->name, "--help", NULL), 0);
 		assert_non_null(strstr(ctl_out, "\nExamples:\n  "));
 		assert_memory_equal(ctl_out, "vfioctl ", 8);
-		for (const char *line = ctl_out; *line; line += strcspn(line, "\n") + 1)
-			assert_true(strcspn(line, "\n") <= 90); /* bytes: "…" has three */
+		assert_fits_80_columns(ctl_out);
+		assert_int_equal(ctl(NULL, commands[i]->name, "-h", NULL), 0);
+		assert_memory_equal(ctl_out, "vfioctl ", 8);
 		assert_int_equal(ctl(NULL, "help", commands[i]->name, NULL), 0);
 	}
+	assert_int_equal(ctl(NULL, "list", "-V", NULL), 0);
+	assert_string_equal(ctl_out, "vfioctl " VFIOD_VERSION "\n");
 	assert_int_equal(ctl(NULL, "help", NULL), 0);
+	assert_fits_80_columns(ctl_out);
 	for (size_t i = 0; commands[i]; i++)
 		assert_non_null(strstr(ctl_out, commands[i]->summary));
 	assert_int_equal(ctl(NULL, "help", "frobnicate", NULL), EXIT_USAGE);
@@ -422,6 +554,7 @@ int main(void)
 		cmocka_unit_test(list_is_a_table),
 		cmocka_unit_test(status_is_an_overview),
 		cmocka_unit_test(status_of_one_group_is_all_of_it),
+		cmocka_unit_test(status_tells_what_is_in_the_way),
 		cmocka_unit_test(take_and_return_move_groups),
 		cmocka_unit_test(leases_is_a_table),
 		cmocka_unit_test(revoke_and_reload_administer),

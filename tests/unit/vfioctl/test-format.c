@@ -222,6 +222,19 @@ static void lines_are_cut_to_the_width(void **state)
 	paper_open(&paper);
 	table_print(&table, paper.out, true);
 	assert_paper(&paper, "GROUP  STATE\n13     host\n");
+	/* What was cut says so in its last column; what just fits does not. */
+	table.has_ellipsis = true;
+	paper_open(&paper);
+	table_print(&table, paper.out, true);
+	assert_paper(&paper, "GROUP  STATE\n13     host\n");
+	table.max_width = 12;
+	paper_open(&paper);
+	table_print(&table, paper.out, false);
+	assert_paper(&paper, "13  host  a…\n");
+	table.max_width = 13;
+	paper_open(&paper);
+	table_print(&table, paper.out, false);
+	assert_paper(&paper, "13  host  aµb\n");
 	table_clear(&table);
 }
 

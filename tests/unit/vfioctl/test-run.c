@@ -201,28 +201,63 @@ static void a_group_that_stays_open_is_named(void **state)
 	release_reply = NULL;
 }
 
+/* The third Describe is the one after the refusal. */
+static int busy_describe;
+static const char *busy_group, *busy_error;
+
 static void answer_busy(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
 	(void)fds;
 	(void)n_fds;
-	if (is(method, "org.vfiod.Broker.Describe"))
+	if (is(method, "org.vfiod.Broker.Describe") && busy_describe++ >= 2)
+		fake_reply(fake, peer, false, busy_group);
+	else if (is(method, "org.vfiod.Broker.Describe"))
 		answer_describe(fake, peer,
 			json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN));
 	else
-		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
-			"{\"group\":7,\"ownerPid\":312,\"ownerUid\":1001}");
+		fake_error(
+			fake, peer, busy_error, "{\"group\":7,\"ownerPid\":312,\"ownerUid\":1001}");
 }
 
 static void a_refusal_starts_nothing(void **state)
 {
-	struct fake *fake = fake_start(answer_busy);
+	struct fake *fake;
 
 	(void)state;
+	busy_group = GROUP("7", "none", DEVICE("0000:06:01.0"));
+	busy_error = "org.vfiod.Broker.GroupBusy";
+	fake = fake_start(answer_busy);
 	assert_int_equal(ctl(fake, RUN, "sh", "-c", "echo started", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_out, "");
 	assert_string_equal(ctl_err, "vfioctl: cannot acquire 0000:01:00.0, group 7: group 7 is "
 				     "held by pid 312 (uid 1001)\n");
+	fake_stop(fake);
+
+	busy_group = "{\"group\":{\"number\":7,\"type\":\"DMA\",\"binding\":\"taken\",\"owner\":"
+		     "\"leased\",\"holder\":{\"pid\":312,\"uid\":0,\"command\":\"my-driver\"},"
+		     "\"lease\":\"L30\",\"isCovered\":true,\"mayLease\":true,\"devices\":[],"
+		     "\"reservedRegions\":[]}}";
+	fake = fake_start(answer_busy);
+	assert_int_equal(ctl(fake, RUN, "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot acquire 0000:01:00.0, group 7: group 7 is held by pid 312 (uid "
+		"1001): root my-driver, lease L30; --wait SECONDS waits for it\n");
+	fake_stop(fake);
+	busy_error = "org.vfiod.Broker.TimedOut"; /* it has waited */
+	fake = fake_start(answer_busy);
+	assert_int_equal(ctl(fake, RUN, "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot acquire 0000:01:00.0, group 7: the wait is over: group 7 is held "
+		"by pid 312 (uid 1001): root my-driver, lease L30\n");
+	fake_stop(fake);
+	busy_group = GROUP("7", "lingering", DEVICE("0000:06:01.0"));
+	fake = fake_start(answer_busy);
+	assert_int_equal(ctl(fake, RUN, "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot acquire 0000:01:00.0, group 7: the wait is over: group 7 is not "
+		"leased, but some process still has it open; `fuser -v /dev/vfio/7` (as root) "
+		"names it\n");
 	fake_stop(fake);
 
 	expect_no_calls = 1;
@@ -230,8 +265,28 @@ static void a_refusal_starts_nothing(void **state)
 	assert_int_equal(ctl(fake, RUN, "echo", "{group:8}", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err, "vfioctl run: {group:8}: none of the groups to be acquired; "
 				     "nothing was acquired\n");
+	assert_int_equal(ctl(fake, RUN, "echo", "a{group}", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: {group}: ambiguous: name one of {group:13}, "
+				     "{group:7}; nothing was acquired\n");
+	assert_int_equal(ctl(fake, RUN, "echo", "{device:01:00.0}", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: {device:01:00.0}: not supported by this vfiod; "
+				     "nothing was acquired\n");
+	assert_int_equal(ctl(fake, RUN, "echo", "{iommufd}", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: {iommufd}: not supported by this vfiod; nothing "
+				     "was acquired\n");
+	/* What cannot be run is not worth a daemon's while. */
+	assert_int_equal(ctl(fake, RUN, "no-such-command", NULL), EXIT_RUN_NOT_FOUND);
+	assert_string_equal(
+		ctl_err, "vfioctl: cannot run no-such-command: No such file or directory\n");
+	assert_int_equal(ctl(fake, RUN, "", NULL), EXIT_RUN_NOT_FOUND);
+	assert_int_equal(ctl(fake, RUN, "/etc", NULL), EXIT_RUN_CANNOT_EXECUTE);
+	assert_int_equal(ctl(NULL, RUN, "/etc/passwd", NULL), EXIT_RUN_CANNOT_EXECUTE);
+	assert_int_equal(ctl(fake, "run", "--device", "", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: --device '': neither a device nor a group\n"
+				     "See vfioctl run --help.\n");
 	assert_int_equal(ctl(fake, "run", "--group", "99", "--", "echo", NULL), EXIT_RUN_FAILED);
-	assert_string_equal(ctl_err, "vfioctl: cannot acquire group 99: there is no group 99\n");
+	assert_string_equal(ctl_err, "vfioctl: there is no group 99; `vfioctl list "
+				     "--all` shows them all\n");
 	assert_int_equal(ctl(fake, "run", "--group", "x", "--", "echo", NULL), EXIT_RUN_FAILED);
 	assert_int_equal(ctl(fake, "run", "--wait", "-1", "--", "echo", NULL), EXIT_RUN_FAILED);
 	assert_int_equal(ctl(fake, "run", "--group", "7", NULL), EXIT_RUN_FAILED);

@@ -18,8 +18,9 @@ END
 group=$(group_of "$EDU")
 call="$PROGRAMS/lib/call"
 broker=org.vfiod.Broker admin=org.vfiod.Admin
+# It waits: the driver of the host is back a moment before the daemon has seen that it is.
 acquire_nic_for() { # INDEX: which descriptor of the message is the holder
-	printf '{"selectors":[{"device":"%s"}],"holderFileDescriptor":%s}' "$NIC_1" "$1"
+	printf '{"selectors":[{"device":"%s"}],"waitSeconds":20,"holderFileDescriptor":%s}' "$NIC_1" "$1"
 }
 acquire_nic=$(acquire_nic_for 0)
 

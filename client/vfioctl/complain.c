@@ -1,0 +1,130 @@
+/* Why something was refused, with what the error alone does not tell: who has a group now. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/vfioctl/format.h"
+#include "client/vfioctl/vfioctl.h"
+
+#define BROKER "org.vfiod.Broker."
+
+/* The library's last error, kept over a further call. */
+struct refused {
+	char name[128];
+	char sentence[1024];
+	int64_t group; /* that the error is about, or -1 */
+};
+
+static void refused_read(const struct context *context, struct refused *refused)
+{
+	const char *name = vfiod_error_name(context->vfiod);
+	const char *text = vfiod_error_parameters(context->vfiod);
+	struct json_object *parameters = text ? json_tokener_parse(text) : NULL;
+
+	snprintf(refused->name, sizeof refused->name, "%s", name ? name : "");
+	snprintf(refused->sentence, sizeof refused->sentence, "%s", vfiod_strerror(context->vfiod));
+	refused->group = get_int(parameters, "group", -1);
+	json_object_put(parameters);
+}
+
+static bool refused_is(const struct refused *refused, const char *name)
+{
+	return strcmp(refused->name, name) == 0;
+}
+
+/* The process that had the lease may have ended: it is not the one to look for. */
+static void lingering_print(
+	const struct refused *refused, struct json_object *holder, const char *introduction)
+{
+	long long group = (long long)refused->group;
+	char user[64];
+
+	fprintf(stderr, "%sgroup %lld ", introduction, group);
+	if (holder) {
+		format_user((uid_t)get_int(holder, "uid", -1), user, sizeof user);
+		fprintf(stderr, "was leased to pid %lld (%s), and ",
+			(long long)get_int(holder, "pid", 0), user);
+	} else {
+		fputs("is not leased, but ", stderr);
+	}
+	fprintf(stderr,
+		"some process still has it open; `fuser -v /dev/vfio/%lld` (as root) names it",
+		group);
+}
+
+static void leased_print(
+	const struct context *context, const struct refused *refused, struct json_object *group)
+{
+	struct json_object *holder = get_object(group, "holder");
+	const char *command = get_string(holder, "command"), *lease = get_string(group, "lease");
+	char user[64], name[64], printable[64];
+
+	fputs(refused->sentence, stderr);
+	if (holder) {
+		format_user((uid_t)get_int(holder, "uid", -1), user, sizeof user);
+		format_printable(command ? command : "?", name, sizeof name);
+		fprintf(stderr, ": %s %s", user, name);
+	}
+	if (lease) {
+		format_printable(lease, printable, sizeof printable);
+		fprintf(stderr, ", lease %s", printable);
+	}
+	if (context->command && strcmp(context->command, "run") == 0 &&
+		refused_is(refused, BROKER "GroupBusy"))
+		fputs("; --wait SECONDS waits for it", stderr);
+}
+
+static void busy_print(struct context *context, const struct refused *refused)
+{
+	struct json_object *parameters = json_object_new_object(), *reply = NULL, *group, *number;
+	const char *owner = NULL;
+
+	number = json_object_new_int64(refused->group);
+	if (parameters && number && json_object_object_add(parameters, "group", number) == 0) {
+		ask(context, BROKER "Describe", parameters, &reply); /* if it fails: no reply */
+	} else {
+		json_object_put(number);
+		json_object_put(parameters);
+	}
+	group = get_object(reply, "group");
+	owner = get_string(group, "owner");
+	if (owner && strcmp(owner, "lingering") == 0)
+		lingering_print(refused, get_object(group, "holder"),
+			refused_is(refused, BROKER "TimedOut") ? "the wait is over: " : "");
+	else if (owner && strcmp(owner, "leased") == 0)
+		leased_print(context, refused, group);
+	else
+		fputs(refused->sentence, stderr);
+	fputc('\n', stderr);
+	json_object_put(reply);
+}
+
+int complain(struct context *context, const char *format, ...)
+{
+	struct refused refused;
+	va_list arguments;
+
+	refused_read(context, &refused);
+	if (refused_is(&refused, BROKER "NoSuchDevice") ||
+		refused_is(&refused, BROKER "NoSuchGroup")) {
+		/* What was asked for is named in the sentence. */
+		fprintf(stderr, "vfioctl: %s; `vfioctl list --all` shows them all\n",
+			refused.sentence);
+		return EXIT_REFUSED;
+	}
+	fputs("vfioctl: cannot ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputs(": ", stderr);
+	if (refused.group >= 0 && (refused_is(&refused, BROKER "GroupBusy") ||
+					  refused_is(&refused, BROKER "TimedOut"))) {
+		busy_print(context, &refused);
+		return EXIT_REFUSED;
+	}
+	fprintf(stderr, "%s\n", refused.sentence);
+	if (refused_is(&refused, "org.varlink.service.PermissionDenied"))
+		fputs("Administrators only: try sudo.\n", stderr);
+	return EXIT_REFUSED;
+}
