@@ -34,23 +34,19 @@ static bool refused_is(const struct refused *refused, const char *name)
 }
 
 /* The process that had the lease may have ended: it is not the one to look for. */
-static void lingering_print(
-	const struct refused *refused, struct json_object *holder, const char *introduction)
+static void lingering_print(const struct refused *refused, struct json_object *holder)
 {
 	long long group = (long long)refused->group;
 	char user[64];
 
-	fprintf(stderr, "%sgroup %lld ", introduction, group);
+	fprintf(stderr, "%sgroup %lld is held open by some process",
+		refused_is(refused, BROKER "TimedOut") ? "the wait is over: " : "", group);
 	if (holder) {
 		format_user((uid_t)get_int(holder, "uid", -1), user, sizeof user);
-		fprintf(stderr, "was leased to pid %lld (%s), and ",
+		fprintf(stderr, "; it was leased to pid %lld (%s)",
 			(long long)get_int(holder, "pid", 0), user);
-	} else {
-		fputs("is not leased, but ", stderr);
 	}
-	fprintf(stderr,
-		"some process still has it open; `fuser -v /dev/vfio/%lld` (as root) names it",
-		group);
+	fprintf(stderr, "; `fuser -v /dev/vfio/%lld` (as root) names who has it open", group);
 }
 
 static void leased_print(
@@ -90,8 +86,7 @@ static void busy_print(struct context *context, const struct refused *refused)
 	group = get_object(reply, "group");
 	owner = get_string(group, "owner");
 	if (owner && strcmp(owner, "lingering") == 0)
-		lingering_print(refused, get_object(group, "holder"),
-			refused_is(refused, BROKER "TimedOut") ? "the wait is over: " : "");
+		lingering_print(refused, get_object(group, "holder"));
 	else if (owner && strcmp(owner, "leased") == 0)
 		leased_print(context, refused, group);
 	else

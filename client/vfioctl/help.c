@@ -28,7 +28,7 @@ const struct command *command_find(const char *name)
 void help_print(FILE *out)
 {
 	fputs("vfioctl [OPTION]… COMMAND [ARGUMENT]…\n"
-	      "Ask vfiod, the broker of VFIO device ownership, for devices, and see who has them.\n"
+	      "Ask vfiod, the broker of VFIO device ownership, for devices; see who has them.\n"
 	      "\n",
 		out);
 	for (size_t i = 0; commands[i]; i++)
@@ -44,7 +44,7 @@ void help_print(FILE *out)
 	      "They may stand before COMMAND or after it, also after its arguments; in run,\n"
 	      "before CMD.\n"
 	      "\n"
-	      "DEVICE is a name in sysfs (0000:01:00.0, or 01:00.0) or of an interface (enp3s0);\n"
+	      "DEVICE is a name in sysfs (0000:01:00.0, 01:00.0) or of an interface (enp3s0);\n"
 	      "GROUP is the number of an IOMMU group (7, or group:7).\n"
 	      "\n"
 	      "Exit status: 0 success, 1 refused or failed, 2 wrong usage, 3 no daemon;\n"

@@ -3,6 +3,7 @@
  * first call waits. A person is told so once; SIGALRM does not end the wait, as poll(2) is begun
  * again after EINTR, and what the timer does is safe in a handler.
  */
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -14,10 +15,12 @@ static void say_waiting(int signal)
 {
 	static const char text[] =
 		"waiting for vfiod to answer; `journalctl -u vfiod` may say why\n";
+	int saved = errno;
 	ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
 
 	(void)signal;
 	(void)n; /* there is nowhere else to complain */
+	errno = saved;
 }
 
 void patience_begin(void)

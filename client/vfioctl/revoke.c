@@ -83,9 +83,8 @@ const struct command command_revoke = {
 	.name = "revoke",
 	.arguments = "LEASE [--end] [--reason TEXT]",
 	.summary = "Ask the holder of a lease to give it back",
-	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves "
-		"the\n"
-		"                 group lingering until it closes them\n"
+	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves\n"
+		"                 the group lingering until it closes them\n"
 		"  --reason TEXT  what the holder is told\n"
 		"LEASE is a name that vfioctl leases shows, such as L3. Administrators only.\n"
 		"\n"

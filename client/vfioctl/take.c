@@ -103,9 +103,9 @@ const struct command command_take = {
 	.name = "take",
 	.arguments = "DEVICE|GROUP…",
 	.summary = "Take whole groups away from the drivers of the host",
-	.help = "All devices of a group move to VFIO drivers, or none does; bridges stay. They "
-		"stay\n"
-		"taken until vfioctl return. A lease does both by itself. Administrators only.\n"
+	.help = "All devices of a group move to VFIO drivers, or none does; bridges stay. They\n"
+		"stay taken until vfioctl return. A lease does both by itself.\n"
+		"Administrators only.\n"
 		"An interface goes with its driver: after take enp3s0, return the device by the\n"
 		"address that take printed.\n"
 		"\n"

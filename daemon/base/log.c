@@ -72,7 +72,7 @@ static void log_valist(int level, const char *const fields[], const char *format
 			*c = '?';
 	if (log_state.to_journal && log_to_journal(level, message, fields))
 		return;
-	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants to see it. */
+	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants it. */
 	if (log_state.to_journal)
 		dprintf(STDERR_FILENO, "<%d>", level);
 	dprintf(STDERR_FILENO, "vfiod: %s\n", message);

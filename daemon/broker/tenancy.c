@@ -115,6 +115,18 @@ static void tenancy_undo(struct tenancy *tenancy)
 
 /* --- prepare, take, grant ---------------------------------------------------------------- */
 
+static void log_grant(const struct lease *lease)
+{
+	char groups[128] = "";
+	for (size_t i = 0, used = 0; i < lease->n_groups && used + 16 < sizeof(groups); i++)
+		used += (size_t)snprintf(
+			groups + used, sizeof(groups) - used, " %d", lease->groups[i]->number);
+	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
+		"lease %s of %s%s granted to pid %d (%s) of uid %u, account %s", lease->name,
+		lease->n_groups == 1 ? "group" : "groups", groups, (int)lease->subject.pid,
+		lease->subject.command, (unsigned)lease->subject.process_uid, lease->account);
+}
+
 static void tenancy_grant(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
@@ -132,10 +144,7 @@ static void tenancy_grant(struct tenancy *tenancy)
 	lease->state = LEASE_GRANTED;
 	lease->granted_at = ev_now(tenancy->broker->loop);
 	if (!tenancy->only_takes) {
-		log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
-			"lease %s granted to pid %d (%s) of uid %u, account %s", lease->name,
-			(int)lease->subject.pid, lease->subject.command,
-			(unsigned)lease->subject.process_uid, lease->account);
+		log_grant(lease);
 		tenancy_news(tenancy, "leaseGranted", NULL);
 	}
 	if (lease->listener)

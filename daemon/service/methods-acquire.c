@@ -1,4 +1,5 @@
 /* org.vfiod.Broker: Acquire, a lease as a stream, and Release. */
+#include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/service/parts.h"
 
@@ -265,6 +266,11 @@ static void acquire(struct call *call)
 		if (r != 0)
 			acquisition_free(acquisition);
 	}
+	/* Who was denied what is for the administrator to see, too. */
+	if (r == REFUSED && refusal.kind == REFUSAL_ACCESS_DENIED)
+		log_fields(LOG_NOTICE, (const char *[]){ "VFIOD_DEVICE", refusal.device, NULL },
+			"denied to pid %d (%s) of uid %u: %s", (int)session->subject.pid,
+			session->subject.command, (unsigned)session->subject.uid, refusal.text);
 	if (r < 0)
 		call_fail(call, -r, "acquiring");
 	else if (r == REFUSED)

@@ -35,7 +35,8 @@ static void group_problem(
 			snprintf(former, sizeof(former), " It was leased to %s (pid %d, uid %u).",
 				holder->command, (int)holder->pid, (unsigned)holder->process_uid);
 		snprintf(text, sizeof(text),
-			"its lease is over, but some process still has it open.%s `fuser -v /dev/vfio/%d` "
+			"its lease is over, but some process still has it open.%s "
+			"`fuser -v /dev/vfio/%d` "
 			"names it; when it ends, the group goes back. No other group is affected.",
 			former, group->number);
 		add_problem(problems, group->number, text);

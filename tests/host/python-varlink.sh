@@ -43,10 +43,12 @@ download_from() {
 		dpkg-deb -x "$cache"/deb/*.deb "$cache/root"
 }
 
-mkdir -p "$cache"
+mkdir -p "$cache" 2>/dev/null || die "cannot make $cache"
 cache=$(cd "$cache" && pwd)
-exec 9>"$cache/lock"
-flock 9
+if [ ! -e "$cache/complete" ]; then
+	{ exec 9>"$cache/lock"; } 2>/dev/null || die "cannot write into $cache"
+	flock 9
+fi
 if [ ! -e "$cache/complete" ]; then
 	# shellcheck source=/dev/null
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")

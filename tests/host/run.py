@@ -8,11 +8,20 @@ A test that is skipped is a failed one where CI is set.
 import io
 import os
 import pathlib
+import signal
 import sys
 import unittest
 
+# The longest takes a tenth of it, under valgrind and on a busy machine.
+MODULE_SECONDS = 300
+
+
+def too_long(*_):
+    raise TimeoutError(f"the module did not end in {MODULE_SECONDS} s")
+
 
 def run(module):
+    signal.alarm(MODULE_SECONDS)
     output = io.StringIO()
     suite = unittest.defaultTestLoader.loadTestsFromName(module)
     result = unittest.TextTestRunner(stream=output, verbosity=2).run(suite)
@@ -32,6 +41,7 @@ def run(module):
 
 
 def main():
+    signal.signal(signal.SIGALRM, too_long)
     here = pathlib.Path(__file__).resolve().parent
     sys.path.insert(0, str(here))
     modules = sys.argv[1:] or sorted(path.stem for path in here.glob("test_*.py"))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import unittest
 
-from vfiod_host import N_GROUPS, PATIENCE, RULE, SOURCE, Daemon, Host, wait_until
+from vfiod_host import N_GROUPS, PATIENCE, RULE, SOURCE, Daemon, Host
 
 
 def setUpModule():
@@ -144,9 +144,11 @@ with varlink.Client.new_with_address(sys.argv[1]).open("org.vfiod.Broker") as br
                 process.kill()
 
     def test_its_end_is_noticed(self):
-        before = daemon.n_fds()
+        daemon.wait_idle()
         with as_client("-c", self.program, f"unix:{daemon.socket}") as process:
-            self.assertEqual(process.stdout.readline(), "ready None None None\n")
-            self.assertEqual(daemon.n_fds(), before + 1)
-            process.kill()
-        wait_until("it is gone", lambda: daemon.n_fds() == before)
+            try:
+                self.assertEqual(process.stdout.readline(), "ready None None None\n")
+                self.assertEqual(daemon.n_fds(), daemon.idle_fds + 1)
+            finally:
+                process.kill()
+        daemon.wait_idle()

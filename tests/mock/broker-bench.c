@@ -38,8 +38,8 @@ size_t count_fds(void)
 	assert_non_null(directory);
 	while ((entry = readdir(directory))) {
 		char target[64] = "";
-		ssize_t length = readlinkat(
-			dirfd(directory), entry->d_name, target, sizeof(target) - 1);
+		ssize_t length =
+			readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
 		/* umockdev's thread makes and closes them when it likes; nobody else has any. */
 		n += length > 0 && strcmp(target, "anon_inode:[eventfd]") != 0;
 	}
@@ -176,11 +176,22 @@ void bench_remove_group(struct bench *bench, int number, bool with_event)
 		snprintf(syspath, sizeof(syspath), "/sys/devices/%s", devices[i].name);
 		if (devices[i].group != number)
 			continue;
+		mock_kernel_lock(bench->kernel);
 		if (with_event)
 			testbed_remove(bench->bed, syspath);
 		else
 			testbed_set_group(bench->bed, syspath, -1);
+		mock_kernel_unlock(bench->kernel);
 	}
+}
+
+void bench_remove_device(struct bench *bench, const char *name)
+{
+	char syspath[64];
+	snprintf(syspath, sizeof(syspath), "/sys/devices/%s", name);
+	mock_kernel_lock(bench->kernel);
+	testbed_remove(bench->bed, syspath);
+	mock_kernel_unlock(bench->kernel);
 }
 
 bool bench_has_journal(struct bench *bench, int number)

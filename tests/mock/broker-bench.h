@@ -42,6 +42,7 @@ const char *bench_binding(struct bench *bench, int number);
 const char *bench_owner(struct bench *bench, int number);
 /* All members of a group leave the host; with or without udev's word of it. */
 void bench_remove_group(struct bench *bench, int number, bool with_event);
+void bench_remove_device(struct bench *bench, const char *name);
 bool bench_has_journal(struct bench *bench, int number);
 /* "e1000 (null)": of one device, as sysfs has it; to be freed. */
 char *bench_device(struct bench *bench, const char *name);

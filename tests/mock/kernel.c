@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@ struct mock_kernel {
 	char nodes[PATH_MAX]; /* where /dev/vfio would be: a file a group */
 	char broken[PATH_MAX];
 	pid_t test;
+	pthread_mutex_t lock; /* as the device's in the kernel */
 	atomic_uint n_ops, n_writes;
 	atomic_uint fails_at, hangs_at, kills_at;
 	atomic_bool hangs, struck, is_in_use;
@@ -96,18 +98,11 @@ static int mock_bind(const struct mock_kernel *kernel, const char *driver, const
 	return 0;
 }
 
-static int mock_write(void *userdata, const char *path, const char *value)
+static int store(const struct mock_kernel *kernel, const char *path, const char *value)
 {
-	struct mock_kernel *kernel = userdata;
 	char file[PATH_MAX], driver[DRIVER_NAME_SIZE];
 	const char *last = strrchr(path, '/');
 
-	int r = enter(kernel);
-	if (r < 0)
-		return r;
-	if (*kernel->broken && strncmp(path, kernel->broken, strlen(kernel->broken)) == 0)
-		return -EIO;
-	kernel->n_writes++;
 	if (sscanf(path, "/sys/bus/pci/drivers/%63[^/]/bind", driver) == 1)
 		return mock_bind(kernel, driver, value);
 	real(kernel, path, file);
@@ -124,6 +119,22 @@ static int mock_write(void *userdata, const char *path, const char *value)
 	if (strcmp(value, "\n") == 0)
 		value = "(null)\n";
 	return write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+static int mock_write(void *userdata, const char *path, const char *value)
+{
+	struct mock_kernel *kernel = userdata;
+
+	int r = enter(kernel);
+	if (r < 0)
+		return r;
+	if (*kernel->broken && strncmp(path, kernel->broken, strlen(kernel->broken)) == 0)
+		return -EIO;
+	kernel->n_writes++;
+	mock_kernel_lock(kernel);
+	r = store(kernel, path, value);
+	mock_kernel_unlock(kernel);
+	return r;
 }
 
 static int mock_read(void *userdata, const char *path, char *buffer, size_t size)
@@ -244,6 +255,10 @@ struct mock_kernel *mock_kernel_new(void)
 	path_format(kernel->nodes, "/tmp/vfiod-nodes.XXXXXX");
 	assert_non_null(mkdtemp(kernel->nodes));
 	kernel->test = getpid();
+	pthread_mutexattr_t attributes;
+	assert_int_equal(pthread_mutexattr_init(&attributes), 0);
+	assert_int_equal(pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED), 0);
+	assert_int_equal(pthread_mutex_init(&kernel->lock, &attributes), 0);
 	kernel->ops = (struct sysfs_ops){
 		.userdata = kernel,
 		.write = mock_write,
@@ -314,6 +329,18 @@ void mock_kernel_kill(struct mock_kernel *kernel, unsigned k)
 {
 	kernel->struck = false;
 	kernel->kills_at = kernel->n_ops + k;
+}
+
+void mock_kernel_lock(struct mock_kernel *kernel)
+{
+	if (pthread_mutex_lock(&kernel->lock) != 0)
+		abort();
+}
+
+void mock_kernel_unlock(struct mock_kernel *kernel)
+{
+	if (pthread_mutex_unlock(&kernel->lock) != 0)
+		abort();
 }
 
 void mock_kernel_use(struct mock_kernel *kernel, bool in_use)

@@ -25,6 +25,9 @@ bool mock_kernel_hangs(const struct mock_kernel *kernel); /* a child is there */
 void mock_kernel_let_go(struct mock_kernel *kernel);
 /* The child that comes to the k-th operation from now on dies instead. */
 void mock_kernel_kill(struct mock_kernel *kernel, unsigned k);
+/* Nothing that a child writes comes between: for a device that leaves. */
+void mock_kernel_lock(struct mock_kernel *kernel);
+void mock_kernel_unlock(struct mock_kernel *kernel);
 /* The guard says that the host uses its devices. */
 void mock_kernel_use(struct mock_kernel *kernel, bool in_use);
 unsigned mock_kernel_n_ops(const struct mock_kernel *kernel);

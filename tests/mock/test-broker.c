@@ -510,7 +510,7 @@ static void test_group_goes_silently(void **state)
 static void member_goes(struct bench *bench, struct client *client)
 {
 	(void)client;
-	testbed_remove(bench->bed, "/sys/devices/" BENCH_NIC_B);
+	bench_remove_device(bench, BENCH_NIC_B);
 }
 
 static void test_member_goes(void **state)
@@ -1008,7 +1008,7 @@ static void test_take_interrupted(void **state)
 	assert_int_equal(take(bench, &taker, 1), 0);
 	bench_wait(bench, mock_kernel_hangs(bench->kernel));
 	broker_request_release(bench->broker, taker.lease, "please");
-	testbed_remove(bench->bed, "/sys/devices/" BENCH_NIC_B);
+	bench_remove_device(bench, BENCH_NIC_B);
 	bench_idle(bench, 3);
 	broker_end(bench->broker, taker.lease, "enough");
 	mock_kernel_let_go(bench->kernel);

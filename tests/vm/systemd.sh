@@ -63,7 +63,7 @@ step "a bad file changes nothing"
 
 journalctl --sync
 journalctl -u vfiod.service VFIOD_LEASE=L1 -o cat --no-pager | tee log
-grep -q 'lease L1 granted' log
+grep -q "lease L1 of group $(group_of "$EDU") granted" log
 step "the journal has the fields"
 
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000

@@ -301,10 +301,10 @@ static void take_and_return_move_groups(void **state)
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot take group 13: group 13 is held by pid 4711 (uid 0): root qemu, "
 		"lease L3\n"
-		"vfioctl: cannot take group 2: group 2 was leased to pid 4711 (root), and some "
-		"process still has it open; `fuser -v /dev/vfio/2` (as root) names it\n"
-		"vfioctl: cannot take group 3: group 3 is not leased, but some process still has "
-		"it open; `fuser -v /dev/vfio/3` (as root) names it\n");
+		"vfioctl: cannot take group 2: group 2 is held open by some process; it was leased "
+		"to pid 4711 (root); `fuser -v /dev/vfio/2` (as root) names who has it open\n"
+		"vfioctl: cannot take group 3: group 3 is held open by some process; `fuser -v "
+		"/dev/vfio/3` (as root) names who has it open\n");
 	assert_int_equal(ctl(fake, "take", "06:01.0", "group:", NULL), EXIT_USAGE);
 	assert_string_equal(ctl_out, "");
 	assert_int_equal(ctl(fake, "return", "", NULL), EXIT_USAGE);

@@ -255,9 +255,8 @@ static void a_refusal_starts_nothing(void **state)
 	fake = fake_start(answer_busy);
 	assert_int_equal(ctl(fake, RUN, "echo", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
-		"vfioctl: cannot acquire 0000:01:00.0, group 7: the wait is over: group 7 is not "
-		"leased, but some process still has it open; `fuser -v /dev/vfio/7` (as root) "
-		"names it\n");
+		"vfioctl: cannot acquire 0000:01:00.0, group 7: the wait is over: group 7 is held "
+		"open by some process; `fuser -v /dev/vfio/7` (as root) names who has it open\n");
 	fake_stop(fake);
 
 	expect_no_calls = 1;

@@ -11,6 +11,13 @@ allow = user:alice
 END
 group=$(group_of "$NIC_A")
 is_on() { [ "$(driver_of "$1")" = "$2" ]; }
+assert_refused() {
+	local status=0
+	wait_until 20 has_ended "$client"
+	wait "$client" || status=$?
+	cat client
+	assert_eq "$status" 1
+}
 take_failed_of() { sed -n 's/^error org.vfiod.Broker.TakeFailed //p' "$WORK/client"; }
 
 # The second: the first has been moved, the child is about to write the second's override.
@@ -25,10 +32,7 @@ wait_blocked
 echo 1 >"/sys/bus/pci/devices/$NIC_B/remove"
 [ ! -e "/sys/bus/pci/devices/$NIC_B" ] || fail "$NIC_B is still there"
 unblock "$override"
-status=0
-wait "$client" || status=$?
-cat client
-assert_eq "$status" 1
+assert_refused
 error=$(take_failed_of)
 assert_eq "$(json device <<<"$error") $(json errno <<<"$error") $(json rolledBack <<<"$error")" "$NIC_B 19 true"
 assert_contains "$(json reason <<<"$error")" "$NIC_B: it has left the host"
@@ -52,10 +56,7 @@ wait_until 20 is_on "$NIC_A" vfio-pci
 wait_blocked
 echo 1 >"/sys/bus/pci/devices/$NIC_A/remove"
 unblock "$override"
-status=0
-wait "$client" || status=$?
-cat client
-assert_eq "$status" 1
+assert_refused
 error=$(take_failed_of)
 assert_eq "$(json device <<<"$error") $(json errno <<<"$error") $(json rolledBack <<<"$error")" "$NIC_A 19 true"
 assert_eq "$(driver_of "$NIC_B") $(override_of "$NIC_B")" "e1000 "
@@ -73,10 +74,7 @@ group=$(group_of "$NIC_1")
 echo 1 >"/sys/bus/pci/devices/$NIC_1/remove"
 [ ! -e "/sys/kernel/iommu_groups/$group" ] || fail "group $group is still there"
 unblock /sys/bus/pci/drivers/e1000e/unbind
-status=0
-wait "$client" || status=$?
-cat client
-assert_eq "$status" 1
+assert_refused
 grep -q '^error org.vfiod.Broker.\(TakeFailed\|NoSuchGroup\) ' client
 wait_until 10 list_agrees
 refused vfioctl status "$NIC_1"
