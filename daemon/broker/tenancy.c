@@ -160,6 +160,26 @@ static void tenancy_grant(struct tenancy *tenancy)
 	tenancy_free(tenancy);
 }
 
+static void tenancy_hear(
+	struct tenancy *tenancy, struct holding *holding, int result, const struct refusal *refusal)
+{
+	if (result == 0)
+		return;
+	tenancy_note_failure(tenancy, holding, result, refusal);
+	tenancy_forget(tenancy, holding);
+}
+
+/* One answer less to wait for; after the last one it goes on, or all of it is undone. */
+static void tenancy_advance(struct tenancy *tenancy, void (*next)(struct tenancy *tenancy))
+{
+	if (--tenancy->n_pending > 0)
+		return;
+	if (tenancy->has_failed)
+		tenancy_undo(tenancy);
+	else
+		next(tenancy);
+}
+
 static void tenancy_go(struct tenancy *tenancy)
 {
 	tenancy->phase = PHASE_TAKING;
@@ -176,42 +196,21 @@ static void tenancy_go(struct tenancy *tenancy)
 		else
 			tenancy_note_failure(tenancy, holding, r, &refusal);
 	}
-	if (--tenancy->n_pending > 0)
-		return;
-	if (tenancy->has_failed)
-		tenancy_undo(tenancy);
-	else
-		tenancy_grant(tenancy);
+	tenancy_advance(tenancy, tenancy_grant);
 }
 
 void tenancy_prepared(
 	struct tenancy *tenancy, struct holding *holding, int result, const struct refusal *refusal)
 {
-	if (result != 0) {
-		tenancy_note_failure(tenancy, holding, result, refusal);
-		tenancy_forget(tenancy, holding);
-	}
-	if (--tenancy->n_pending > 0)
-		return;
-	if (tenancy->has_failed)
-		tenancy_undo(tenancy);
-	else
-		tenancy_go(tenancy);
+	tenancy_hear(tenancy, holding, result, refusal);
+	tenancy_advance(tenancy, tenancy_go);
 }
 
 void tenancy_taken(
 	struct tenancy *tenancy, struct holding *holding, int result, const struct refusal *refusal)
 {
-	if (result != 0) {
-		tenancy_note_failure(tenancy, holding, result, refusal);
-		tenancy_forget(tenancy, holding);
-	}
-	if (--tenancy->n_pending > 0)
-		return;
-	if (tenancy->has_failed)
-		tenancy_undo(tenancy);
-	else
-		tenancy_grant(tenancy);
+	tenancy_hear(tenancy, holding, result, refusal);
+	tenancy_advance(tenancy, tenancy_grant);
 }
 
 void tenancy_start(struct tenancy *tenancy)
@@ -240,12 +239,7 @@ void tenancy_start(struct tenancy *tenancy)
 		tenancy_note_failure(tenancy, &named, r, &refusal);
 		group_set_owner(broker->inventory, lease->groups[i], OWNER_NONE);
 	}
-	if (--tenancy->n_pending > 0)
-		return;
-	if (tenancy->has_failed)
-		tenancy_undo(tenancy);
-	else
-		tenancy_go(tenancy);
+	tenancy_advance(tenancy, tenancy_go);
 }
 
 /* --- the end ----------------------------------------------------------------------------- */
