@@ -15,7 +15,7 @@ for part in "$@"; do
 	echo "--- $part"
 	begin=$(date +%s)
 	{ ${MAKE:-make} --no-print-directory "$part" 2>&1; echo "exit status $?"; } | tee "$log" |
-		grep -v '^exit status 0$'
+		grep --line-buffered -v "^exit status 0\$"
 	ok=$(grep -c '^ok ' "$log")
 	bad=$(grep -cE '^(FAILED|not ok) ' "$log")
 	skip=$(grep -c '^skipped ' "$log")

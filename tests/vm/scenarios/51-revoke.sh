@@ -31,7 +31,7 @@ is_lingering() { [ "$(vfioctl status "$EDU" --json | json group owner)" = linger
 wait_until 10 is_lingering
 assert_eq "$(driver_of "$EDU")" vfio-pci
 answer=$(refused vfioctl revoke "$name" 2>&1)
-assert_contains "$answer" "there is no such lease"
+assert_contains "$answer" "there is no lease $name"
 # It lets go: its release says that the lease has ended already.
 kill -TERM "$client"
 is_back() { [ "$(driver_of "$EDU")" = "" ]; }
