@@ -8,7 +8,7 @@
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
-# VFIOD_VM_SECONDS the boot's deadline (600)       SCENARIO_SECONDS  each scenario's (120)
+# VFIOD_VM_SECONDS the boot's deadline (1500)       SCENARIO_SECONDS  each scenario's (120)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,7 +16,7 @@ checkout=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/vm/machine.sh
 . "$here/machine.sh"
 variant=${VARIANT:-release}
-deadline=${VFIOD_VM_SECONDS:-600}
+deadline=${VFIOD_VM_SECONDS:-1500}
 mode=suite
 scenarios=()
 run=
