@@ -96,8 +96,7 @@ $(BUILD)/proto/interfaces.o: $(GEN_IFACES)
 define room_rules
 $(call lib_of,$(1)): $(call objs_of,$(1))
 	@mkdir -p $$(@D)
-	@rm -f $$@
-	$$(Q)$(AR) rcs $$@ $$^
+	$$(Q)$(AR) rcs $$@.$$$$$$$$ $$^ && mv $$@.$$$$$$$$ $$@
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call room_rules,$(r))))
 

@@ -1,6 +1,7 @@
 /* The parent's side of a bind job, on the loop. */
 #include "daemon/bind/job.h"
 
+#include "daemon/base/child.h"
 #include "daemon/base/util.h"
 #include "daemon/bind/job-wire.h"
 
@@ -185,19 +186,13 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 		job->listener.late(job, step, device, job->userdata);
 }
 
-/* No signal may run a handler of the loop's in the child, so none comes before it is ready. */
+/* The child's pid or -errno. */
 static int fork_child(const struct job *job, const struct sysfs_ops *ops, int socket)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	if (pid == 0)
 		job_child(job->kind, job->plan, ops, socket);
-	int error = errno;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return pid < 0 ? -error : pid;
+	return pid;
 }
 
 static void tell_go(struct job *job)
