@@ -39,6 +39,7 @@ help:
 	@echo '  check-valgrind  unit tests under valgrind'
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
+	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
 	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
 	@echo 'make clean        remove build/'
 	@echo 'Variables: VARIANT=release|clang|sanitize, V=1, NO_INSTALL=1 (never run apt)'
@@ -76,10 +77,21 @@ demo: setup-vm all vm-programs
 	@echo 'Booting a virtual machine in software emulation; this takes ten to twenty seconds.'
 	@VARIANT=$(VARIANT) tests/vm/run.sh --plain tests/vm/demo.sh
 
+# --- tests/bench: what it costs --------------------------------------------------
+# A program a bench, of what the other files there share. Needs nothing but libc.
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover messages)
+BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood)
+$(BENCH_BIN): %: %.o $(BENCH_SHARED)
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+.PHONY: bench
+# BENCHES="messages vm" chooses.
+bench: setup-vm all vm-programs $(BENCH_BIN)
+	@BUILD=$(BUILD) VARIANT=$(VARIANT) tests/bench/run.sh $(BENCHES)
+
 # --- without running, and with every run watched ------------------------------------
 .PHONY: everything lint sanitize check-valgrind
 # All that is compiled.
-everything: all $(UNIT_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs
+everything: all $(UNIT_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs $(BENCH_BIN)
 # PARTS="format tidy" chooses; tests/lint.sh has the parts.
 lint: setup-check all
 	@mkdir -p $(BUILD)/lint

@@ -1,0 +1,55 @@
+#!/bin/bash
+# `make bench`: what things cost, against peers of our own in the same run. Prints tables, and keeps
+# every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head). It
+# passes no judgement.
+#   run.sh [messages] [vm]      (both)
+# BUILD is where the programs are.
+set -eu -o pipefail
+cd "$(dirname "$0")/../.." || exit 1
+: "${BUILD:?}"
+results=build/bench
+directory=$(mktemp -d)
+daemon=
+trap '[ -z "$daemon" ] || kill "$daemon"; rm -rf "$directory"' EXIT
+
+# Samples go to their files, all else is for people.
+sort_out() {
+	awk -v results="$results" -F '\t' '
+		{ sub(/\r$/, "") }
+		$1 == "tsv" {
+			file = results "/" $2 ".tsv"
+			if (!(file in begun)) { print "case\tround\tvalue" >file; begun[file] = 1 }
+			printf "%s\t%s\t%s\n", $3, $4, $5 >file
+			next
+		}
+		{ print; fflush() }'
+}
+
+# No rule, and a directory of its own: this daemon does nothing but answer.
+bench_messages() {
+	: >"$directory/vfiod.conf"
+	"$BUILD/vfiod" --config "$directory/vfiod.conf" --socket "$directory/socket" \
+		--state-dir "$directory/state" 2>"$directory/log" &
+	daemon=$!
+	for _ in $(seq 100); do
+		[ ! -S "$directory/socket" ] || break
+		kill -0 "$daemon" 2>/dev/null || { cat "$directory/log"; return 1; }
+		sleep 0.1
+	done
+	"$BUILD/tests/bench/messages" "$directory/socket"
+	kill "$daemon" && wait "$daemon"
+	daemon=
+}
+
+bench_vm() {
+	tests/vm/run.sh --plain tests/bench/guest.sh
+}
+
+mkdir -p "$results"
+echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
+for name in "${@:-}"; do
+	for part in ${name:-messages vm}; do
+		echo
+		"bench_$part" | sort_out
+	done
+done
