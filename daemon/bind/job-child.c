@@ -35,6 +35,8 @@ static int tell_known(const struct child *child)
 			continue;
 		memcpy(known.host_driver, member->host_driver, sizeof(known.host_driver));
 		memcpy(known.host_override, member->host_override, sizeof(known.host_override));
+		memcpy(known.claim, member->claim, sizeof(known.claim));
+		known.host_probes = member->host_probes;
 		int r = record_send(child->socket, &known, -1, 0);
 		if (r < 0)
 			return r;
@@ -79,6 +81,15 @@ static void child_run(struct child *child)
 		if (tell_known(child) < 0 || !may_go(child))
 			return;
 		r = transaction_take(transaction, &group_fd, &refusal);
+		break;
+	case JOB_JOIN:
+		transaction->joins = true;
+		r = transaction_inspect(transaction, &refusal);
+		if (r != 0)
+			break;
+		if (tell_known(child) < 0 || !may_go(child))
+			return;
+		r = transaction_join(transaction, &refusal);
 		break;
 	case JOB_RETURN:
 		if (!may_go(child))

@@ -48,6 +48,7 @@ static bool record_is_ours(const struct record *record)
 	       record->step >= STEP_NONE && record->step < STEP_MAX_ && record->result <= REFUSED &&
 	       is_terminated(record->host_driver, sizeof(record->host_driver)) &&
 	       is_terminated(record->host_override, sizeof(record->host_override)) &&
+	       is_terminated(record->claim, sizeof(record->claim)) &&
 	       is_terminated(refusal->device, sizeof(refusal->device)) &&
 	       is_terminated(refusal->text, sizeof(refusal->text));
 }

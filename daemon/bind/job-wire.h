@@ -22,6 +22,8 @@ struct record {
 	int32_t result;
 	char host_driver[DRIVER_NAME_SIZE];
 	char host_override[DRIVER_NAME_SIZE];
+	char claim[DRIVER_NAME_SIZE];
+	bool host_probes;
 	struct refusal refusal;
 };
 

@@ -25,7 +25,7 @@ struct job {
 	ev_io ended;    /* of the pidfd */
 	ev_timer deadline;
 	double deadline_seconds;
-	bool is_ready; /* JOB_TAKE: inspected, waits for job_go() */
+	bool is_ready; /* inspected, waits for job_go() */
 	bool has_gone; /* the child was told to go */
 	bool is_done;  /* the child has said how it ended */
 	enum bind_step step;
@@ -35,6 +35,16 @@ struct job {
 	int group_fd;
 	struct refusal refusal;
 };
+
+static bool inspects(enum job_kind kind)
+{
+	return kind == JOB_TAKE || kind == JOB_JOIN;
+}
+
+static bool opens(enum job_kind kind)
+{
+	return kind == JOB_TAKE || kind == JOB_OPEN;
+}
 
 static void deadline_start(struct job *job)
 {
@@ -71,10 +81,12 @@ static int job_note(struct job *job, const struct record *record)
 			return -EPROTO;
 		memcpy(member->host_driver, record->host_driver, sizeof(member->host_driver));
 		memcpy(member->host_override, record->host_override, sizeof(member->host_override));
+		memcpy(member->claim, record->claim, sizeof(member->claim));
+		member->host_probes = record->host_probes;
 		member->known = true;
 		return 0;
 	case RECORD_READY:
-		if (job->kind != JOB_TAKE || job->is_ready)
+		if (!inspects(job->kind) || job->is_ready)
 			return -EPROTO;
 		job->is_ready = true;
 		return 0;
@@ -106,7 +118,7 @@ static int job_receive(struct job *job)
 	if (fd >= 0)
 		close(fd);
 	/* A success without what it is about. */
-	if (job->is_done && job->result == 0 && job->kind != JOB_RETURN && job->group_fd < 0)
+	if (job->is_done && job->result == 0 && opens(job->kind) && job->group_fd < 0)
 		r = -EPROTO;
 	if (r == 0)
 		return record.kind;
@@ -254,7 +266,7 @@ int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	ev_io_set(&made->ended, made->pidfd, EV_READ);
 	ev_io_start(loop, &made->readable);
 	ev_io_start(loop, &made->ended);
-	if (kind == JOB_TAKE)
+	if (inspects(kind))
 		deadline_start(made);
 	*job = made;
 	return 0;
@@ -262,7 +274,7 @@ int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 
 void job_go(struct job *job)
 {
-	if ((job->kind != JOB_TAKE || job->is_ready) && !job->has_gone)
+	if ((!inspects(job->kind) || job->is_ready) && !job->has_gone)
 		tell_go(job);
 }
 

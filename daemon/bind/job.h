@@ -20,12 +20,14 @@ enum job_kind {
 	JOB_TAKE,
 	JOB_RETURN,
 	JOB_OPEN,
+	JOB_JOIN, /* as TAKE, for the members of the plan that join; no fd comes of it */
 };
 
 struct job;
 
 struct job_listener {
-	/* JOB_TAKE: inspected; the plan is complete (`known`). Not called if inspection refuses. */
+	/* JOB_TAKE, JOB_JOIN: inspected; the plan is complete (`known`). Not called if inspection
+	 * refuses. */
 	void (*ready)(struct job *job, void *userdata);
 	/*
 	 * The end, exactly once, after which the job may be freed (also from within). result 0:
@@ -45,8 +47,8 @@ struct job_listener {
 
 /*
  * Forks. The plan stays the caller's and must outlive the job. deadline_seconds > 0 counts
- * from job_go, and for TAKE from now until ready, too (reading driver_override waits for the
- * device's lock). 0 or -errno, and then there was no write.
+ * from job_go, and for TAKE and JOIN from now until ready, too (reading driver_override waits for
+ * the device's lock). 0 or -errno, and then there was no write.
  *
  * A child whose job was freed is reaped by libev's default loop, as every child is: the process
  * must have it (ev_default_loop), if only for that.

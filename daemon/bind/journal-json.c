@@ -63,7 +63,9 @@ static struct json_object *encode_member(const struct plan_member *member)
 		add_bool(object, "force", member->force) < 0 ||
 		add_bool(object, "known", member->known) < 0 ||
 		add_string(object, "hostDriver", member->host_driver) < 0 ||
-		add_string(object, "hostOverride", member->host_override) < 0)
+		add_string(object, "hostOverride", member->host_override) < 0 ||
+		add_string(object, "claim", member->claim) < 0 ||
+		add_bool(object, "hostProbes", member->host_probes) < 0)
 		return NULL;
 	return steal_pointer(&object);
 }
@@ -204,6 +206,8 @@ static int decode_member(struct reader *reader, struct plan_member *member)
 	member->known = get_bool(reader, "known");
 	get_string(reader, "hostDriver", member->host_driver, sizeof(member->host_driver));
 	get_string(reader, "hostOverride", member->host_override, sizeof(member->host_override));
+	get_string(reader, "claim", member->claim, sizeof(member->claim));
+	member->host_probes = get_bool(reader, "hostProbes");
 	member->syspath = strdup(syspath);
 	return member->syspath ? 0 : -ENOMEM;
 }

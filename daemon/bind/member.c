@@ -207,6 +207,31 @@ static int member_move(const struct transaction *transaction, size_t index, cons
 	return fault_set(transaction, member, STEP_VERIFY, *current ? -EBUSY : -ENODEV, fault);
 }
 
+bool member_is_moved(const struct transaction *transaction, const struct plan_member *member)
+{
+	return member->action == PLAN_BIND && (member->joins || !transaction->joins);
+}
+
+const char *member_home_override(
+	const struct transaction *transaction, const struct plan_member *member)
+{
+	return transaction->returns && *member->claim ? "" : member->host_override;
+}
+
+/*
+ * What the host would do with it is not known of a device that vfiod's udev rule was in time for,
+ * nor of one that came without a driver to a group whose DMA has an owner: the kernel refuses to
+ * probe it there (drivers/iommu/iommu.c, iommu_device_use_default_domain).
+ */
+static void note_origin(const struct transaction *transaction, struct plan_member *member)
+{
+	if (strcmp(member->claim, member->host_override) != 0)
+		member->claim[0] = '\0';
+	bool has_host_driver = *member->host_driver &&
+			       !(*member->claim && strcmp(member->host_driver, member->claim) == 0);
+	member->host_probes = !has_host_driver && (*member->claim || transaction->joins);
+}
+
 int member_inspect(const struct transaction *transaction, size_t index, struct member_fault *fault)
 {
 	struct plan_member *member = &transaction->plan->members[index];
@@ -227,6 +252,7 @@ int member_inspect(const struct transaction *transaction, size_t index, struct m
 		return fault_set(transaction, member, STEP_OVERRIDE, r, fault);
 	if (r < 0)
 		return fault_set(transaction, member, STEP_READ, r, fault);
+	note_origin(transaction, member);
 	member->known = true;
 	return 0;
 }
@@ -253,6 +279,61 @@ int member_verify(const struct transaction *transaction, size_t index, struct me
 	return r < 0 ? fault_set(transaction, member, STEP_VERIFY, r, fault) : 0;
 }
 
+/* All drivers of the bus are asked; none may want it (drivers/base/bus.c, drivers_probe_store). */
+static int write_probe(const struct transaction *transaction, size_t index)
+{
+	const struct plan_member *member = &transaction->plan->members[index];
+	const struct sysfs_ops *ops = transaction->ops;
+	char path[PATH_MAX];
+
+	transaction_step(transaction, STEP_BIND, (int)index);
+	int r = path_format(path, "/sys/bus/%s/drivers_probe", member->bus);
+	return r < 0 ? r : ops->write(ops->userdata, path, member->name);
+}
+
+/* To whatever driver of the host wants it, or none. One that has it already keeps it. */
+static int member_offer(
+	const struct transaction *transaction, size_t index, struct member_fault *fault)
+{
+	const struct plan_member *member = &transaction->plan->members[index];
+	char driver[DRIVER_NAME_SIZE];
+
+	*fault = (struct member_fault){ .step = STEP_NONE };
+	for (int attempt = 0; attempt <= MOVE_ATTEMPTS; attempt++) {
+		transaction_step(transaction, STEP_READ, (int)index);
+		int r = member_read_driver(transaction, member, driver);
+		if (r < 0)
+			return fault_set(transaction, member, STEP_READ, r, fault);
+		if (!*driver) {
+			r = write_probe(transaction, index);
+			return r < 0 ? fault_set(transaction, member, STEP_BIND, r, fault) : 0;
+		}
+		if (strcmp(driver, member->target) != 0 && strcmp(driver, member->claim) != 0)
+			return 0;
+		if (move_once(transaction, index, driver, "", fault) < 0)
+			return -1;
+	}
+	return fault_set(transaction, member, STEP_VERIFY, -EBUSY, fault);
+}
+
+/* What is right already is not written: it may be the very write that failed. */
+static int restore_override(
+	const struct transaction *transaction, size_t index, struct member_fault *fault)
+{
+	const struct plan_member *member = &transaction->plan->members[index];
+	const char *home = member_home_override(transaction, member);
+	char override[DRIVER_NAME_SIZE];
+
+	int r = member_read_override(transaction, member, override);
+	/* Of one that was not inspected only vfiod's own is known not to be the host's. */
+	if (!member->known && (r < 0 || !*member->claim || strcmp(override, member->claim) != 0))
+		return 0;
+	if (r == 0 && strcmp(override, home) == 0)
+		return 0;
+	r = write_override(transaction, index, home);
+	return r < 0 ? fault_set(transaction, member, STEP_OVERRIDE, r, fault) : 0;
+}
+
 /*
  * The override first: bind_store asks it before the driver's ids, so the host's driver would not
  * match while it names another.
@@ -260,23 +341,17 @@ int member_verify(const struct transaction *transaction, size_t index, struct me
 int member_restore(const struct transaction *transaction, size_t index, struct member_fault *fault)
 {
 	const struct plan_member *member = &transaction->plan->members[index];
-	char override[DRIVER_NAME_SIZE];
+	bool is_offered = transaction->returns && member->host_probes;
 
-	if (!member->known)
+	if (!member->known && !is_offered)
 		return 0;
 	transaction_step(transaction, STEP_READ, (int)index);
 	if (has_moved_on(transaction, member))
 		return 0;
-	/* What is right already is not written: it may be the very write that failed. */
-	if (member_read_override(transaction, member, override) < 0 ||
-		strcmp(override, member->host_override) != 0) {
-		int r = write_override(transaction, index, member->host_override);
-		if (r < 0) {
-			fault_set(transaction, member, STEP_OVERRIDE, r, fault);
-			return fault->vanished ? 0 : -1;
-		}
-	}
-	if (member_move(transaction, index, member->host_driver, fault) == 0)
-		return 0;
-	return fault->vanished ? 0 : -1;
+	int r = restore_override(transaction, index, fault);
+	if (r == 0 && is_offered)
+		r = member_offer(transaction, index, fault);
+	else if (r == 0)
+		r = member_move(transaction, index, member->host_driver, fault);
+	return r == 0 || fault->vanished ? 0 : -1;
 }

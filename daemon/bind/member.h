@@ -26,6 +26,11 @@ int member_read_override(const struct transaction *transaction, const struct pla
 /*
  * All of them: 0, or -1 with *fault filled. `index` is the member's, for on_step.
  */
+/* Is it moved by this transaction? */
+bool member_is_moved(const struct transaction *transaction, const struct plan_member *member);
+/* The override that it has at home. */
+const char *member_home_override(
+	const struct transaction *transaction, const struct plan_member *member);
 /* Reads driver and override as the host has them into the plan. */
 int member_inspect(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /* To its target. What was done before a fault is left to member_restore(). */
@@ -34,6 +39,8 @@ int member_take(const struct transaction *transaction, size_t index, struct memb
 int member_verify(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /*
  * To where the host had it, from wherever it is: goes by the state that it finds, not by what
- * was done. A member that was never inspected is not touched; one that has vanished is fine.
+ * was done. One with `host_probes` that returns is offered to all drivers, and may end on none. A
+ * member that was never inspected is not touched, but for such an offer, and its claim; one that
+ * has vanished is fine.
  */
 int member_restore(const struct transaction *transaction, size_t index, struct member_fault *fault);

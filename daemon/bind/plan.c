@@ -21,8 +21,9 @@ enum plan_action plan_action_for(const struct device *device)
 {
 	if (device_is_bridge(device))
 		return PLAN_LEAVE;
+	/* What is claimed is on VFIO by vfiod's own doing, if not by this daemon's. */
 	if (device_on_vfio(device))
-		return PLAN_ALREADY;
+		return *device_claim(device) ? PLAN_BIND : PLAN_ALREADY;
 	return *device->driver && device_leaves_dma(device) ? PLAN_LEAVE : PLAN_BIND;
 }
 
@@ -89,8 +90,7 @@ static int choose_driver(struct plan_member *member, const struct device *device
 }
 
 static int plan_member(struct plan_member *member, const struct device *device, int group,
-	struct plan_wish (*wish)(const struct device *, void *), void *userdata,
-	struct refusal *refusal)
+	plan_wish_fn wish, void *userdata, struct refusal *refusal)
 {
 	member->action = plan_action_for(device);
 	member->syspath = strdup(device->syspath);
@@ -101,13 +101,14 @@ static int plan_member(struct plan_member *member, const struct device *device, 
 	string_copy(member->bus, sizeof(member->bus), device->bus);
 	if (member->action != PLAN_BIND)
 		return 0;
+	string_copy(member->claim, sizeof(member->claim), device_claim(device));
 	struct plan_wish wished = wish(device, userdata);
 	member->force = wished.force;
 	return choose_driver(member, device, group, &wished, refusal);
 }
 
-int plan_make(const struct group *group, struct plan_wish (*wish)(const struct device *, void *),
-	void *userdata, struct plan **plan, struct refusal *refusal)
+int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, struct plan **plan,
+	struct refusal *refusal)
 {
 	const struct device *device = NULL;
 	size_t i = 0;
@@ -137,5 +138,59 @@ int plan_make(const struct group *group, struct plan_wish (*wish)(const struct d
 		return REFUSED;
 	}
 	*plan = made;
+	return 0;
+}
+
+static bool is_member(const struct plan_member *member, const char *name, const char *bus)
+{
+	return strcmp(member->name, name) == 0 && strcmp(member->bus, bus) == 0;
+}
+
+struct plan_member *plan_find(const struct plan *plan, const char *name, const char *bus)
+{
+	for (size_t i = 0; i < plan->n_members; i++)
+		if (is_member(&plan->members[i], name, bus))
+			return &plan->members[i];
+	return NULL;
+}
+
+static bool has_come_back(
+	const struct plan_member *member, struct device *const *devices, size_t n_devices)
+{
+	for (size_t i = 0; i < n_devices; i++)
+		if (is_member(member, devices[i]->name, devices[i]->bus))
+			return true;
+	return false;
+}
+
+int plan_extend(const struct plan *plan, struct device *const *devices, size_t n_devices,
+	plan_wish_fn wish, void *userdata, struct plan **extended, struct refusal *refusal)
+{
+	struct plan *made = plan_new(plan->group, plan->n_members + n_devices);
+	size_t n = 0;
+	int r = 0;
+
+	*extended = NULL;
+	if (!made)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < plan->n_members; i++) {
+		if (has_come_back(&plan->members[i], devices, n_devices))
+			continue;
+		made->members[n] = plan->members[i];
+		made->members[n].joins = false;
+		made->members[n].syspath = strdup(plan->members[i].syspath);
+		r = made->members[n++].syspath ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; r == 0 && i < n_devices; i++) {
+		made->members[n].joins = true;
+		r = plan_member(
+			&made->members[n++], devices[i], plan->group, wish, userdata, refusal);
+	}
+	if (r != 0) {
+		plan_free(made);
+		return r;
+	}
+	made->n_members = n;
+	*extended = made;
 	return 0;
 }

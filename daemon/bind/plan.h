@@ -23,10 +23,18 @@ struct plan_member {
 	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver */
 	char module[DRIVER_NAME_SIZE]; /* and the module that brings it */
 	bool force;                    /* the guard is not asked */
+	bool joins;                    /* JOB_JOIN: the group was taken before it came */
 	/* As the host had it; read by the child before the first write (`known`). */
 	bool known;
 	char host_driver[DRIVER_NAME_SIZE];   /* "" = none */
 	char host_override[DRIVER_NAME_SIZE]; /* "" = none */
+	/*
+	 * The override that vfiod's udev rule gave it (device_claim()); "" = none. It is not the
+	 * host's, so a return clears it. Inspection forgets it if another one is found.
+	 */
+	char claim[DRIVER_NAME_SIZE];
+	/* No driver of the host has had it yet: when it returns, the kernel chooses. */
+	bool host_probes;
 };
 
 struct plan {
@@ -40,14 +48,24 @@ struct plan_wish {
 	const char *driver; /* NULL: the bus's VFIO driver */
 	bool force;
 };
+typedef struct plan_wish (*plan_wish_fn)(const struct device *device, void *userdata);
 
 /*
  * 0, -ENOMEM, or REFUSED: NOT_SUPPORTED when a member's bus has no VFIO driver
  * and none was wished for, or when every member is PLAN_LEAVE: there would be nothing to open.
  * `wish` is asked for each member that has to be bound.
  */
-int plan_make(const struct group *group, struct plan_wish (*wish)(const struct device *, void *),
-	void *userdata, struct plan **plan, struct refusal *refusal);
+int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, struct plan **plan,
+	struct refusal *refusal);
+/*
+ * The plan of a taken group for devices that have come to it since: a copy, with a member for each
+ * at its end that `joins`, and without those of the same names, which had left. 0, -ENOMEM, or
+ * REFUSED as above (not for want of a device to hand out).
+ */
+int plan_extend(const struct plan *plan, struct device *const *devices, size_t n_devices,
+	plan_wish_fn wish, void *userdata, struct plan **extended, struct refusal *refusal);
+/* NULL: none of this name. */
+struct plan_member *plan_find(const struct plan *plan, const char *name, const char *bus);
 struct plan *plan_free(struct plan *plan);
 /* Members all zero, for the caller to fill in (journal_read, tests). NULL: no memory. */
 struct plan *plan_new(int group, size_t n_members);

@@ -51,6 +51,7 @@ int transaction_return(struct transaction *transaction, struct refusal *refusal)
 	int group_fd = -1;
 	struct undo undo;
 
+	transaction->returns = true;
 	int r = claim(transaction, &group_fd, refusal);
 	if (r != 0)
 		return r;

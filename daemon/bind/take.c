@@ -74,7 +74,7 @@ int transaction_inspect(struct transaction *transaction, struct refusal *refusal
 	const struct plan *plan = transaction->plan;
 
 	for (size_t i = 0; i < plan->n_members; i++) {
-		if (plan->members[i].action != PLAN_BIND)
+		if (!member_is_moved(transaction, &plan->members[i]))
 			continue;
 		int r = inspect_member(transaction, i, refusal);
 		if (r != 0)
@@ -90,7 +90,7 @@ static int load_modules(const struct transaction *transaction, struct refusal *r
 	const struct sysfs_ops *ops = transaction->ops;
 
 	for (size_t i = 0; i < plan->n_members; i++) {
-		if (plan->members[i].action != PLAN_BIND)
+		if (!member_is_moved(transaction, &plan->members[i]))
 			continue;
 		transaction_step(transaction, STEP_MODULE, (int)i);
 		int r = ops->load_module(ops->userdata, plan->members[i].module);
@@ -126,25 +126,25 @@ static int verify_all(const struct transaction *transaction, struct refusal *ref
 	for (size_t i = 0; i < plan->n_members; i++) {
 		struct member_fault fault;
 
-		if (plan->members[i].action == PLAN_BIND &&
+		if (member_is_moved(transaction, &plan->members[i]) &&
 			member_verify(transaction, i, &fault) < 0)
 			return refuse_member(transaction, i, &fault, refusal);
 	}
 	return 0;
 }
 
-int transaction_take(struct transaction *transaction, int *group_fd, struct refusal *refusal)
+/* Modules, then each member: 0, or REFUSED after a rollback. */
+static int move_all(const struct transaction *transaction, struct refusal *refusal)
 {
 	const struct plan *plan = transaction->plan;
 
-	*group_fd = -1;
 	int r = load_modules(transaction, refusal);
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < plan->n_members; i++) {
 		struct member_fault fault;
 
-		if (plan->members[i].action != PLAN_BIND)
+		if (!member_is_moved(transaction, &plan->members[i]))
 			continue;
 		assert(plan->members[i].known);
 		if (member_take(transaction, i, &fault) < 0) {
@@ -152,6 +152,15 @@ int transaction_take(struct transaction *transaction, int *group_fd, struct refu
 			return roll_back(transaction, i + 1, refusal);
 		}
 	}
+	return 0;
+}
+
+int transaction_take(struct transaction *transaction, int *group_fd, struct refusal *refusal)
+{
+	*group_fd = -1;
+	int r = move_all(transaction, refusal);
+	if (r != 0)
+		return r;
 	r = verify_all(transaction, refusal);
 	if (r == 0)
 		r = group_prove(transaction, group_fd, refusal);
@@ -160,9 +169,19 @@ int transaction_take(struct transaction *transaction, int *group_fd, struct refu
 		 * EBUSY here: somebody opened a group that has just been taken. If he has a
 		 * device of it, the unbind waits for him: the job's deadline tells.
 		 */
-		r = roll_back(transaction, plan->n_members, refusal);
+		r = roll_back(transaction, transaction->plan->n_members, refusal);
 		group_close(transaction, *group_fd);
 		*group_fd = -1;
 	}
 	return r;
+}
+
+/* Whoever has the group open keeps it so: whether it is viable is not asked. */
+int transaction_join(struct transaction *transaction, struct refusal *refusal)
+{
+	int r = move_all(transaction, refusal);
+	if (r != 0)
+		return r;
+	r = verify_all(transaction, refusal);
+	return r == 0 ? 0 : roll_back(transaction, transaction->plan->n_members, refusal);
 }

@@ -13,6 +13,8 @@
 struct transaction {
 	const struct sysfs_ops *ops;
 	struct plan *plan;
+	bool joins;   /* only the members that join are inspected, moved, and rolled back */
+	bool returns; /* members go to the host for good, not only to where they were found */
 	/* May be NULL. `member` is an index into the plan, -1 for steps of the group. */
 	void (*on_step)(enum bind_step step, int member, void *userdata);
 	void *userdata;
@@ -48,6 +50,13 @@ int transaction_take(struct transaction *, int *group_fd, struct refusal *);
  * It goes by the state that it finds: also what a killed child left, and a return once more.
  */
 int transaction_return(struct transaction *, struct refusal *);
+
+/*
+ * Members that have come to a group which is taken already, and is perhaps in use. Needs an
+ * inspection with `joins`; the group itself is not opened. 0, or REFUSED after the rollback of
+ * these members: TAKE_FAILED as above.
+ */
+int transaction_join(struct transaction *, struct refusal *);
 
 /* For a group that is taken already: only open and viable. 0 with *group_fd, or REFUSED
  * (GROUP_BUSY, NOT_VIABLE, TAKE_FAILED). */

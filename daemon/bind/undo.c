@@ -43,7 +43,7 @@ static void describe_place(const struct transaction *transaction, const struct p
 	size_t used = strlen(text);
 	if (member_read_override(transaction, member, override) < 0)
 		snprintf(text + used, size - used, " with an unknown driver_override");
-	else if (strcmp(override, member->host_override) != 0)
+	else if (strcmp(override, member_home_override(transaction, member)) != 0)
 		snprintf(text + used, size - used, " with driver_override %s",
 			*override ? override : "cleared");
 
@@ -78,7 +78,8 @@ void undo_run(const struct transaction *transaction, size_t n, struct undo *undo
 		const struct plan_member *member = &transaction->plan->members[n];
 		struct member_fault fault;
 
-		if (member->action != PLAN_BIND || member_restore(transaction, n, &fault) == 0)
+		if (!member_is_moved(transaction, member) ||
+			member_restore(transaction, n, &fault) == 0)
 			continue;
 		if (undo->n_faults++ == 0) {
 			undo->first = n;

@@ -59,6 +59,12 @@ bool device_leaves_dma(const struct device *device)
 	return device_on_vfio(device) || driver_leaves_dma(device->driver);
 }
 
+const char *device_claim(const struct device *device)
+{
+	const char *claim = property_value(device->properties, "VFIOD_CLAIM");
+	return claim && strlen(claim) < DRIVER_NAME_SIZE ? claim : "";
+}
+
 /* PCI addresses are hexadecimal, and go first; other names as people count. */
 int device_compare(const struct device *a, const struct device *b)
 {

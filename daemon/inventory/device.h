@@ -50,6 +50,11 @@ bool device_leaves_dma(const struct device *device);
 /* The same for a driver's name, "" = none. */
 bool driver_is_vfio(const char *driver);
 bool driver_leaves_dma(const char *driver);
+/*
+ * The driver_override that vfiod's udev rule has given it before a driver of the host could have
+ * it (property VFIOD_CLAIM); "" = none. It may have got another one since.
+ */
+const char *device_claim(const struct device *device);
 
 /* Compares names so that 0000:01:00.2 comes before 0000:01:00.10; for qsort and sorted lists. */
 int device_compare(const struct device *a, const struct device *b);

@@ -80,6 +80,8 @@ static int bind_device(struct fake_kernel *kernel, const char *driver_name, cons
 		return -ENODEV;
 	if (*device->driver)
 		return -EBUSY;
+	if (kernel->is_claimed && !driver_leaves_dma(driver_name))
+		return -EBUSY;
 	if (strcmp(device->refuses, driver_name) == 0)
 		return -EIO;
 	if (!kernel->binds_nothing)
@@ -99,6 +101,17 @@ static int unbind_device(struct fake_kernel *kernel, struct fake_device *device,
 	return 0;
 }
 
+/* Says nothing of what came of it. */
+static int probe_device(struct fake_kernel *kernel, const char *name)
+{
+	const struct fake_device *device = device_by_name(kernel, name);
+
+	if (!device)
+		return -ENODEV;
+	bind_device(kernel, *device->override ? device->override : device->native, name);
+	return 0;
+}
+
 static int fake_write(void *userdata, const char *path, const char *value)
 {
 	struct fake_kernel *kernel = userdata;
@@ -109,6 +122,8 @@ static int fake_write(void *userdata, const char *path, const char *value)
 	if (r < 0)
 		return r;
 	kernel->n_writes++;
+	if (strcmp(path, "/sys/bus/pci/drivers_probe") == 0)
+		return probe_device(kernel, value);
 	if (sscanf(path, "/sys/bus/pci/drivers/%63[^/]/bind", driver) == 1) {
 		const char *end = strrchr(path, '/');
 		return strcmp(end, "/bind") == 0 ? bind_device(kernel, driver, value) : -ENOENT;

@@ -40,6 +40,7 @@ struct fake_kernel {
 	struct fake_device devices[FAKE_DEVICES];
 	struct fake_driver drivers[FAKE_DRIVERS];
 	bool is_open_elsewhere; /* the group */
+	bool is_claimed;        /* its DMA has an owner: no driver of the host may probe */
 	int n_lagging;          /* so many opens find no node yet */
 	bool binds_nothing;     /* a bind succeeds, and nothing is bound */
 

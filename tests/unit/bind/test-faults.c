@@ -335,6 +335,222 @@ static void test_child_dies_at_each(void **state)
 	}
 }
 
+/* --- a device joins a group that is taken --------------------------------------------- */
+
+struct arrival {
+	const char *driver, *override; /* as it is found */
+	const char *claim;             /* what vfiod's udev rule says that it gave; NULL: nothing */
+	const char *home_driver, *home_override;
+};
+static const struct arrival arrivals[] = {
+	{ "e1000", "", NULL, "e1000", "" },                /* the host was faster */
+	{ "", "", NULL, "e1000", "" },                     /* no driver yet: the kernel chooses */
+	{ "", "none", NULL, "", "none" },                  /* kept from all by somebody else */
+	{ "", "vfiod-joins", "vfiod-joins", "e1000", "" }, /* vfiod's rule was faster */
+	{ "vfio-pci", "vfio-pci", "vfio-pci", "e1000", "" },
+	{ "e1000", "e1000", "vfio-pci", "e1000", "e1000" }, /* and gave way since */
+};
+
+static struct plan_wish no_wish(const struct device *device, void *userdata)
+{
+	(void)device;
+	(void)userdata;
+	return (struct plan_wish){ .driver = NULL };
+}
+
+/* The group is taken and in use, and a device comes. */
+static void bench_join(
+	struct bench *bench, void (*shape)(struct fake_kernel *), const struct arrival *arrival)
+{
+	char property[80], *properties[] = { property, NULL };
+	struct device device = { .driver = "", .bus = "pci", .is_pci = true }, *devices = &device;
+	struct plan *extended;
+
+	bench_init(bench, shape);
+	assert_int_equal(inspect_and_take(bench), 0);
+	fake_kernel_calm(&bench->kernel);
+	size_t n = bench->kernel.n_devices;
+	struct fake_device *fake = fake_kernel_add(&bench->kernel, "e1000");
+	snprintf(fake->driver, sizeof(fake->driver), "%s", arrival->driver);
+	snprintf(fake->override, sizeof(fake->override), "%s", arrival->override);
+
+	snprintf(device.name, sizeof(device.name), "%s", fake->name);
+	snprintf(device.driver, sizeof(device.driver), "%s", arrival->driver);
+	snprintf(property, sizeof(property), "VFIOD_CLAIM=%s", arrival->claim);
+	device.syspath = fake->syspath;
+	device.properties = arrival->claim ? properties : NULL;
+	assert_int_equal(plan_extend(bench->transaction.plan, &devices, 1, no_wish, NULL, &extended,
+				 &bench->refusal),
+		0);
+	plan_free(bench->transaction.plan);
+	bench->transaction.plan = extended;
+	bench->transaction.joins = true;
+
+	/* Where it all ends. */
+	bench->before.devices[n] = *fake;
+	snprintf(bench->before.devices[n].driver, DRIVER_NAME_SIZE, "%s", arrival->home_driver);
+	snprintf(bench->before.devices[n].override, DRIVER_NAME_SIZE, "%s", arrival->home_override);
+	bench->before.n_devices = n + 1;
+}
+
+static int inspect_and_join(struct bench *bench)
+{
+	int r = transaction_inspect(&bench->transaction, &bench->refusal);
+	return r == 0 ? transaction_join(&bench->transaction, &bench->refusal) : r;
+}
+
+/* The others are where they were all the while; the newcomer is on VFIO, or as it came. */
+static void assert_join_told(struct bench *bench, const struct fake_kernel *came, int r)
+{
+	size_t last = bench->kernel.n_devices - 1;
+
+	for (size_t i = 0; i < last; i++)
+		assert_string_equal(bench->kernel.devices[i].driver, came->devices[i].driver);
+	if (r == 0) {
+		assert_string_equal(bench->kernel.devices[last].driver, "vfio-pci");
+		return;
+	}
+	assert_int_equal(r, REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_TAKE_FAILED);
+	assert_true(bench->refusal.errnum > 0);
+	if (bench->refusal.rolled_back)
+		assert_true(fake_kernel_same(&bench->kernel, came));
+	else
+		assert_true(strstr(bench->refusal.text, "Left behind: ") != NULL);
+}
+
+/* Whatever became of it: the return of the whole group brings it home, or to where it chooses. */
+static void assert_join_recovers(struct bench *bench)
+{
+	fake_kernel_calm(&bench->kernel);
+	bench->kernel.is_claimed = false;
+	bench->transaction.joins = false;
+	assert_int_equal(give_back(bench), 0);
+	for (size_t i = 0; i < bench->kernel.n_devices; i++) {
+		const struct fake_device *now = &bench->kernel.devices[i];
+		const struct fake_device *home = &bench->before.devices[i];
+		/* Never inspected: it was left to the host as it came, but for vfiod's claim. */
+		if (bench->transaction.plan->members[i].known ||
+			bench->transaction.plan->members[i].action != PLAN_BIND) {
+			assert_string_equal(now->driver, home->driver);
+			assert_string_equal(now->override, home->override);
+		}
+	}
+}
+
+static bool join_with_faults(void (*shape)(struct fake_kernel *), const struct arrival *arrival,
+	unsigned k, unsigned j, int error)
+{
+	struct bench bench;
+
+	bench_join(&bench, shape, arrival);
+	struct fake_kernel came = bench.kernel;
+	set_fault(&bench, 0, k, error);
+	set_fault(&bench, 1, j, EIO);
+	int r = inspect_and_join(&bench);
+	bool was_hit = bench.kernel.n_ops >= (j ? j : k);
+	assert_true(r == 0 || k > 0);
+	assert_true(r == 0 || j > 0 || bench.refusal.rolled_back);
+	assert_join_told(&bench, &came, r);
+	assert_join_recovers(&bench);
+	bench_end(&bench);
+	return was_hit;
+}
+
+static void test_join_fails_at_each(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < ARRAY_SIZE(arrivals); a++) {
+		assert_true(join_with_faults(two, &arrivals[a], 0, 0, EIO));
+		for (size_t e = 0; e < ARRAY_SIZE(errors); e++) {
+			unsigned k = 1;
+			while (join_with_faults(two_below_bridge, &arrivals[a], k, 0, errors[e]))
+				k++;
+			assert_true(k > 6);
+		}
+	}
+}
+
+static void test_join_fails_at_each_pair(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < ARRAY_SIZE(arrivals); a++)
+		for (unsigned k = 1; join_with_faults(two, &arrivals[a], k, 0, EIO); k++)
+			for (unsigned j = k + 1; join_with_faults(two, &arrivals[a], k, j, EIO);
+				j++)
+				;
+}
+
+static void test_join_child_dies_at_each(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < ARRAY_SIZE(arrivals); a++) {
+		bool was_hit = true;
+		for (unsigned k = 1; was_hit; k++) {
+			struct bench bench;
+			bench_join(&bench, one, &arrivals[a]);
+			bench.kernel.dead_from = k;
+			inspect_and_join(&bench);
+			was_hit = bench.kernel.n_ops >= k;
+			assert_join_recovers(&bench);
+			bench_end(&bench);
+		}
+	}
+}
+
+/* The return of a group with such a member: each operation of it fails, and it is tried again. */
+static void test_return_of_joined_fails_at_each(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < ARRAY_SIZE(arrivals); a++) {
+		bool was_hit = true;
+		for (unsigned k = 1; was_hit; k++) {
+			struct bench bench;
+			bench_join(&bench, one, &arrivals[a]);
+			assert_int_equal(inspect_and_join(&bench), 0);
+			fake_kernel_calm(&bench.kernel);
+			bench.transaction.joins = false;
+			set_fault(&bench, 0, k, EIO);
+			int r = give_back(&bench);
+			was_hit = bench.kernel.n_ops >= k;
+			if (r == 0)
+				assert_true(fake_kernel_same(&bench.kernel, &bench.before));
+			assert_join_recovers(&bench);
+			bench_end(&bench);
+		}
+	}
+}
+
+/* A group whose DMA has an owner: the kernel keeps drivers of the host away, also from an undo. */
+static void test_join_claimed_group(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_join(&bench, one, &arrivals[1]);
+	bench.kernel.is_claimed = true;
+	assert_int_equal(inspect_and_join(&bench), 0);
+	assert_true(bench.transaction.plan->members[1].host_probes);
+	assert_join_recovers(&bench);
+	bench_end(&bench);
+}
+
+/* What came too late to be joined: the return offers it to the host, and takes nothing else from
+ * it. */
+static void test_return_offers_uninspected(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < ARRAY_SIZE(arrivals); a++) {
+		struct bench bench;
+		bench_join(&bench, one, &arrivals[a]);
+		bench.transaction.joins = false;
+		bench.transaction.plan->members[1].host_probes = true;
+		assert_int_equal(give_back(&bench), 0);
+		assert_true(fake_kernel_same(&bench.kernel, &bench.before));
+		bench_end(&bench);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +559,12 @@ int main(void)
 		cmocka_unit_test(test_return_fails_at_each),
 		cmocka_unit_test(test_return_fails_at_each_pair),
 		cmocka_unit_test(test_child_dies_at_each),
+		cmocka_unit_test(test_join_fails_at_each),
+		cmocka_unit_test(test_join_fails_at_each_pair),
+		cmocka_unit_test(test_join_child_dies_at_each),
+		cmocka_unit_test(test_return_of_joined_fails_at_each),
+		cmocka_unit_test(test_join_claimed_group),
+		cmocka_unit_test(test_return_offers_uninspected),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static void start(struct bench *bench, enum job_kind kind, double deadline_secon
 				 &listener, bench, &bench->job),
 		0);
 	assert_true(job_pid(bench->job) > 0);
-	if (kind != JOB_TAKE && !bench->keeps_waiting)
+	if (kind != JOB_TAKE && kind != JOB_JOIN && !bench->keeps_waiting)
 		job_go(bench->job);
 }
 
@@ -251,6 +251,39 @@ static void test_take_on_another_loop(void **state)
 	assert_non_null(loop);
 	take_and_return(loop);
 	ev_loop_destroy(loop);
+}
+
+/* Two joined members of a taken group, one of which the host had: that crosses the wire, too. */
+static void test_join(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init(&bench, ev_default_loop(0), 3);
+	for (size_t i = 0; i < 3; i++) {
+		bench.plan->members[i].joins = i > 0;
+		bench.plan->members[i].known = i == 0;
+	}
+	bench.kernel->devices[2].driver[0] = '\0';
+	snprintf(bench.kernel->devices[2].override, DRIVER_NAME_SIZE, "mine");
+	snprintf(bench.plan->members[2].claim, DRIVER_NAME_SIZE, "mine");
+	snprintf(bench.plan->members[1].claim, DRIVER_NAME_SIZE, "lost");
+	bench.goes = true;
+	start(&bench, JOB_JOIN, 10);
+	wait_for_news(&bench);
+	assert_int_equal(bench.n_ready, 1);
+	assert_string_equal(bench.plan->members[1].host_driver, "e1000");
+	assert_string_equal(bench.plan->members[1].claim, "");
+	assert_false(bench.plan->members[1].host_probes);
+	assert_string_equal(bench.plan->members[2].claim, "mine");
+	assert_true(bench.plan->members[2].host_probes);
+	wait_for_news(&bench);
+	assert_int_equal(bench.result, 0);
+	assert_int_equal(bench.group_fd, -1);
+	assert_string_equal(bench.kernel->devices[0].driver, "e1000");
+	assert_string_equal(bench.kernel->devices[1].driver, "vfio-pci");
+	assert_string_equal(bench.kernel->devices[2].driver, "vfio-pci");
+	bench_end(&bench);
 }
 
 static void test_refused(void **state)
@@ -585,6 +618,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take),
 		cmocka_unit_test(test_take_on_another_loop),
+		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_rolled_back),
 		cmocka_unit_test(test_freed_before_go),

@@ -47,6 +47,8 @@ static int set_up(void **state)
 	member->known = true;
 	snprintf(member->host_driver, sizeof(member->host_driver), "e1000");
 	snprintf(member->host_override, sizeof(member->host_override), "a \"quoted\" \\ one/two");
+	snprintf(member->claim, sizeof(member->claim), "vfio-pci");
+	member->host_probes = true;
 	*state = bench;
 	return 0;
 }
@@ -148,6 +150,8 @@ static void test_round_trip(void **state)
 			assert_int_equal(is->known, was->known);
 			assert_string_equal(is->host_driver, was->host_driver);
 			assert_string_equal(is->host_override, was->host_override);
+			assert_string_equal(is->claim, was->claim);
+			assert_int_equal(is->host_probes, was->host_probes);
 		}
 		journal_entry_clear(&entry);
 		assert_null(entry.plan);

@@ -80,6 +80,64 @@ static void test_actions(void **state)
 	}
 }
 
+/* On VFIO before vfiod came, but by vfiod's own udev rule: to be returned, so to be bound. */
+static void test_claimed(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+	char property[] = "VFIOD_CLAIM=vfio-pci", *properties[] = { property, NULL };
+
+	bench_init(&bench);
+	add(&bench, "pci", "vfio-pci")->properties = properties;
+	add(&bench, "pci", "vfio-pci");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_int_equal(plan->members[0].action, PLAN_BIND);
+	assert_string_equal(plan->members[0].claim, "vfio-pci");
+	assert_int_equal(plan->members[1].action, PLAN_ALREADY);
+	assert_string_equal(plan->members[1].claim, "");
+	plan_free(plan);
+}
+
+/* One that was never there, and one that left and has come back as another. */
+static void test_extended(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan, *extended;
+
+	bench_init(&bench);
+	struct device *back = add(&bench, "pci", "e1000");
+	add(&bench, "pci", "e1000");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	plan->members[0].known = plan->members[1].known = true;
+	struct device *devices[] = { back, add(&bench, "pci", "") };
+	assert_int_equal(plan_extend(plan, devices, 2, wish, &bench, &extended, &refusal), 0);
+	assert_int_equal(extended->n_members, 3);
+	assert_string_equal(extended->members[0].name, "d1");
+	assert_true(extended->members[0].known && !extended->members[0].joins);
+	assert_string_equal(extended->members[1].name, "d0");
+	assert_true(extended->members[1].joins && !extended->members[1].known);
+	assert_string_equal(extended->members[2].name, "d2");
+	assert_string_equal(extended->members[2].target, "vfio-pci");
+	assert_ptr_equal(plan_find(extended, "d2", "pci"), &extended->members[2]);
+	assert_null(plan_find(extended, "d2", "platform"));
+	plan_free(plan);
+	/* The next time it is one of those that were there. */
+	plan = extended;
+	assert_int_equal(plan_extend(plan, NULL, 0, wish, &bench, &extended, &refusal), 0);
+	assert_false(extended->members[2].joins);
+	plan_free(extended);
+
+	devices[0] = add(&bench, "virtio", "virtio_net");
+	assert_int_equal(plan_extend(plan, devices, 1, wish, &bench, &extended, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_null(extended);
+	plan_free(plan);
+}
+
 static void test_whole_group(void **state)
 {
 	(void)state;
@@ -202,6 +260,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_claimed),
+		cmocka_unit_test(test_extended),
 		cmocka_unit_test(test_whole_group),
 		cmocka_unit_test(test_wished_driver),
 		cmocka_unit_test(test_bus_without_driver),
