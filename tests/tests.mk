@@ -22,7 +22,7 @@ check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
 
 # Everything. Ends with "N passed, N failed".
 check: setup-check
-	@MAKE="$(MAKE)" tests/check.sh lint check-unit check-mock sanitize check-valgrind check-vm check-systemd
+	@MAKE="$(MAKE)" tests/check.sh lint check-unit check-mock sanitize check-valgrind check-vm check-systemd kernel2-if-cached
 
 clean:
 	rm -rf build
@@ -39,6 +39,8 @@ help:
 	@echo '  check-valgrind  unit tests under valgrind'
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
+	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
+	@echo '                  is built for them (ten minutes, once; `check` does not build it)'
 	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
 	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
 	@echo 'make clean        remove build/'
@@ -63,6 +65,16 @@ vm-programs: $(VM_BIN)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without.
 check-vm: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)
+# On the second kernel (tests/vm/kernel2.sh), with scenarios of its own.
+.PHONY: check-kernel2 kernel2-if-cached
+check-kernel2: setup-vm all vm-programs
+	@VARIANT=$(VARIANT) VFIOD_VM_KERNEL=second tests/vm/run.sh $(SCENARIOS)
+kernel2-if-cached: setup-vm
+	@if tests/vm/kernel2.sh --cached >/dev/null; then \
+		$(MAKE) --no-print-directory check-kernel2; \
+	else \
+		echo 'skipped kernel2: it is not built; "make check-kernel2" builds it'; \
+	fi
 shell: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that one part of the work needs, if any is missing:
-#   packages.sh build|check|vm
+#   packages.sh build|check|vm|kernel2
 # Prints the apt line first. NO_INSTALL=1 forbids it and fails with the line to run.
 set -eu
 
@@ -9,13 +9,16 @@ BUILD="gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libev-dev libu
 CHECK="libcmocka-dev umockdev libumockdev-dev libglib2.0-dev clang clang-tidy clang-format
 	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3"
 VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs apt dpkg
-	python3"
+	python3 zstd"
+# To compile the second kernel (tests/vm/kernel2.sh).
+KERNEL2="$VM gcc make flex bison bc libelf-dev libssl-dev rsync xz-utils perl"
 
 case ${1:-} in
 build) wanted=$BUILD ;;
 check) wanted="$BUILD $CHECK $VM" ;;
 vm) wanted="$BUILD $VM" ;;
-*) echo "usage: packages.sh build|check|vm" >&2; exit 2 ;;
+kernel2) wanted=$KERNEL2 ;;
+*) echo "usage: packages.sh build|check|vm|kernel2" >&2; exit 2 ;;
 esac
 
 # dpkg-query fails when a package is unknown to it; what it prints is still right.

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Prints two lines: the path of a kernel image, and the directory of its modules.
 #
-#   kernel.sh [stock]
+#   kernel.sh [stock|second]
 #
 # stock: the kernel package of this Debian, unmodified; downloaded by apt, unpacked, never
 # installed. It stays in the cache, $VFIOD_VM_CACHE or build/vm, under its version.
+# second: see kernel2.sh.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -85,5 +86,6 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 case ${1:-stock} in
 stock) stock ;;
-*) die "no kernel of kind '$1'; there is: stock" ;;
+second) exec "$here/kernel2.sh" ;;
+*) die "no kernel of kind '$1'; there are: stock, second" ;;
 esac

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Boots the machine and runs scenarios in it: all of tests/vm/scenarios, or those given (a file, or
-# a name such as 00-machine-dma). One boot; exit status 0 if all passed.
+# Boots the machine and runs scenarios in it: all of tests/vm/scenarios (with the second kernel:
+# of tests/vm/scenarios-kernel2), or those given: a file, or a name such as 00-machine-dma. One boot;
+# exit status 0 if all passed.
 #
 #   run.sh [SCENARIO…]
 #   run.sh --plain FILE   runs a bash script as root, its output as it comes; its exit status
@@ -16,6 +17,9 @@ checkout=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/vm/machine.sh
 . "$here/machine.sh"
 variant=${VARIANT:-release}
+kernel_kind=${VFIOD_VM_KERNEL:-stock}
+directory=$here/scenarios
+[ "$kernel_kind" = stock ] || directory=$here/scenarios-kernel2
 deadline=${VFIOD_VM_SECONDS:-1500}
 mode=suite
 scenarios=()
@@ -42,7 +46,7 @@ console_tail() {
 
 scenario_file() {
 	local file
-	for file in "$1" "$here/scenarios/$1" "$here/scenarios/$1.sh"; do
+	for file in "$1" "$directory/$1" "$directory/$1.sh" "$here/scenarios/$1.sh"; do
 		[ ! -f "$file" ] || { in_guest "$(realpath "$file")"; return; }
 	done
 	die "there is no scenario '$1'"
@@ -73,7 +77,7 @@ read_arguments() {
 			file=$(scenario_file "$file")
 			scenarios+=("$file")
 		done
-		[ $# != 0 ] || scenarios=("$here"/scenarios/*.sh)
+		[ $# != 0 ] || scenarios=("$directory"/*.sh)
 		;;
 	esac
 }
@@ -83,7 +87,7 @@ read_arguments() {
 prepare() {
 	local paths initramfs rows columns
 	# A variable takes the exit status; a pipe or mapfile < <() would lose it.
-	paths=$("$here/kernel.sh" "${VFIOD_VM_KERNEL:-stock}")
+	paths=$("$here/kernel.sh" "$kernel_kind")
 	kernel=${paths%%$'\n'*}
 	modules=${paths#*$'\n'}
 	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
@@ -178,7 +182,7 @@ report() {
 		exit 1
 	fi
 	[ "$planned" != 0 ] || planned=${#scenarios[@]}
-	echo "vm ($variant): $passed passed, $failed failed, $((planned - passed - failed)) not run, in $SECONDS s"
+	echo "vm ($variant, $kernel_kind kernel): $passed passed, $failed failed, $((planned - passed - failed)) not run, in $SECONDS s"
 	[ "$ending" = "exit 0" ] && [ "$passed" = "$planned" ] && [ "$failed" = 0 ]
 }
 
