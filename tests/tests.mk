@@ -60,8 +60,14 @@ $(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(VM_SHARED:%.c=$(B
 $(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
+# Those in preload/ are libraries.
+VM_PRELOAD := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/vm/programs/preload/*.c))
+$(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-build
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
+
 .PHONY: vm-programs check-vm shell
-vm-programs: $(VM_BIN)
+vm-programs: $(VM_BIN) $(VM_PRELOAD)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without.
 check-vm: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)
