@@ -201,7 +201,10 @@ static void device_print(struct context *context, struct json_object *device)
 	fprintf(context->out, "%s\n", text);
 	hardware_print(context, device);
 	snprintf(text, sizeof text, "%s%s", driver ? driver : "none",
-		get_bool(device, "isBound") ? "" : "; taking the group leaves this device alone");
+		get_bool(device, "isBound") ? ""
+		: get_bool(device, "isParked")
+			? "; taking the group keeps every driver away from it"
+			: "; taking the group leaves this device alone");
 	field_print(context, "Driver", text);
 	reset_print(context, device);
 	field_print(context, "Sysfs", syspath ? syspath : "?");

@@ -209,7 +209,7 @@ static int member_move(const struct transaction *transaction, size_t index, cons
 
 bool member_is_moved(const struct transaction *transaction, const struct plan_member *member)
 {
-	return member->action == PLAN_BIND && (member->joins || !transaction->joins);
+	return plan_member_moves(member) && (member->joins || !transaction->joins);
 }
 
 const char *member_home_override(
@@ -257,6 +257,12 @@ int member_inspect(const struct transaction *transaction, size_t index, struct m
 	return 0;
 }
 
+/* "" = none */
+static const char *driver_when_taken(const struct plan_member *member)
+{
+	return member->action == PLAN_BIND ? member->target : "";
+}
+
 int member_take(const struct transaction *transaction, size_t index, struct member_fault *fault)
 {
 	const struct plan_member *member = &transaction->plan->members[index];
@@ -264,7 +270,7 @@ int member_take(const struct transaction *transaction, size_t index, struct memb
 	int r = write_override(transaction, index, member->target);
 	if (r < 0)
 		return fault_set(transaction, member, STEP_OVERRIDE, r, fault);
-	return member_move(transaction, index, member->target, fault);
+	return member_move(transaction, index, driver_when_taken(member), fault);
 }
 
 int member_verify(const struct transaction *transaction, size_t index, struct member_fault *fault)
@@ -274,7 +280,7 @@ int member_verify(const struct transaction *transaction, size_t index, struct me
 
 	transaction_step(transaction, STEP_VERIFY, (int)index);
 	int r = member_read_driver(transaction, member, driver);
-	if (r == 0 && strcmp(driver, member->target) != 0)
+	if (r == 0 && strcmp(driver, driver_when_taken(member)) != 0)
 		r = *driver ? -EBUSY : -ENODEV;
 	return r < 0 ? fault_set(transaction, member, STEP_VERIFY, r, fault) : 0;
 }

@@ -8,6 +8,7 @@
 
 static const char *const action_names[] = {
 	[PLAN_BIND] = "bind",
+	[PLAN_PARK] = "park",
 	[PLAN_LEAVE] = "leave",
 	[PLAN_ALREADY] = "already",
 };
@@ -17,21 +18,39 @@ const char *plan_action_name(enum plan_action action)
 	return (unsigned)action < ARRAY_SIZE(action_names) ? action_names[action] : "unknown";
 }
 
+/*
+ * A host or ISA bridge has registers that are the host's (power, GPIO, the firmware's flash), so no
+ * client gets it. But its drivers do not say that they leave DMA alone, and one that is bound keeps
+ * the group from being viable (drivers/pci/pci-driver.c, pci_dma_configure; lpc_ich on ICH9, in one
+ * group with the disk controller): so it loses its driver, and no other may come.
+ */
 enum plan_action plan_action_for(const struct device *device)
 {
 	if (device_is_bridge(device))
 		return PLAN_LEAVE;
 	/* What is claimed is on VFIO by vfiod's own doing, if not by this daemon's. */
-	if (device_on_vfio(device))
-		return *device_claim(device) ? PLAN_BIND : PLAN_ALREADY;
-	return *device->driver && device_leaves_dma(device) ? PLAN_LEAVE : PLAN_BIND;
+	if (device_on_vfio(device) && !*device_claim(device))
+		return PLAN_ALREADY;
+	if (*device->driver && device_leaves_dma(device) && !device_on_vfio(device))
+		return PLAN_LEAVE;
+	return device_is_chipset(device) ? PLAN_PARK : PLAN_BIND;
 }
 
-size_t plan_n_binds(const struct plan *plan)
+bool plan_member_moves(const struct plan_member *member)
+{
+	return member->action == PLAN_BIND || member->action == PLAN_PARK;
+}
+
+bool plan_hands_out(enum plan_action action)
+{
+	return action == PLAN_BIND || action == PLAN_ALREADY;
+}
+
+size_t plan_n_moves(const struct plan *plan)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < plan->n_members; i++)
-		n += plan->members[i].action == PLAN_BIND;
+		n += plan_member_moves(&plan->members[i]);
 	return n;
 }
 
@@ -99,11 +118,13 @@ static int plan_member(struct plan_member *member, const struct device *device, 
 	/* Of the same sizes as the device's. */
 	string_copy(member->name, sizeof(member->name), device->name);
 	string_copy(member->bus, sizeof(member->bus), device->bus);
-	if (member->action != PLAN_BIND)
+	if (!plan_member_moves(member))
 		return 0;
 	string_copy(member->claim, sizeof(member->claim), device_claim(device));
 	struct plan_wish wished = wish(device, userdata);
 	member->force = wished.force;
+	if (member->action == PLAN_PARK)
+		return string_copy(member->target, sizeof(member->target), PLAN_PARKED);
 	return choose_driver(member, device, group, &wished, refusal);
 }
 
@@ -125,14 +146,14 @@ int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, stru
 			plan_free(made);
 			return r;
 		}
-		is_usable = is_usable || made->members[i].action != PLAN_LEAVE;
+		is_usable = is_usable || plan_hands_out(made->members[i].action);
 		i++;
 	}
 	if (!is_usable) {
 		plan_free(made);
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"a device to hand out in group %d: bridges and devices on drivers like "
-			"pci-stub are left alone",
+			"a device to hand out in group %d: it has nothing but bridges and devices "
+			"on drivers like pci-stub",
 			group->number);
 		refusal->group = group->number;
 		return REFUSED;

@@ -10,9 +10,13 @@
 
 enum plan_action {
 	PLAN_BIND,    /* an endpoint, with or without a host driver: to `target` */
-	PLAN_LEAVE,   /* a bridge, or a driver that leaves DMA alone */
+	PLAN_PARK,    /* the host's chipset: to no driver, nor may one come */
+	PLAN_LEAVE,   /* a PCI bridge, or a driver that leaves DMA alone */
 	PLAN_ALREADY, /* on a VFIO driver before vfiod came: neither taken nor returned */
 };
+
+/* The driver_override of what is parked: no driver has this name. */
+#define PLAN_PARKED "vfiod-parked"
 const char *plan_action_name(enum plan_action action);
 
 struct plan_member {
@@ -20,8 +24,8 @@ struct plan_member {
 	char name[DEVICE_NAME_SIZE];
 	char bus[32];
 	char *syspath;                 /* owned */
-	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver */
-	char module[DRIVER_NAME_SIZE]; /* and the module that brings it */
+	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver; PLAN_PARK: PLAN_PARKED */
+	char module[DRIVER_NAME_SIZE]; /* PLAN_BIND: the module that brings it */
 	bool force;                    /* the guard is not asked */
 	bool joins;                    /* JOB_JOIN: the group was taken before it came */
 	/* As the host had it; read by the child before the first write (`known`). */
@@ -45,15 +49,15 @@ struct plan {
 
 /* What policy says of one member: given to plan_make for each device. */
 struct plan_wish {
-	const char *driver; /* NULL: the bus's VFIO driver */
+	const char *driver; /* NULL: the bus's VFIO driver; what is parked has none */
 	bool force;
 };
 typedef struct plan_wish (*plan_wish_fn)(const struct device *device, void *userdata);
 
 /*
  * 0, -ENOMEM, or REFUSED: NOT_SUPPORTED when a member's bus has no VFIO driver
- * and none was wished for, or when every member is PLAN_LEAVE: there would be nothing to open.
- * `wish` is asked for each member that has to be bound.
+ * and none was wished for, or when no member would be on VFIO: there would be nothing to open.
+ * `wish` is asked for each member that has to be bound or parked.
  */
 int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, struct plan **plan,
 	struct refusal *refusal);
@@ -72,5 +76,8 @@ struct plan *plan_new(int group, size_t n_members);
 
 /* What plan_make would do with this device, for policy and for people. */
 enum plan_action plan_action_for(const struct device *device);
-/* How many members are PLAN_BIND. */
-size_t plan_n_binds(const struct plan *plan);
+/* Does it change drivers or overrides: is there anything to journal and to undo? */
+bool plan_member_moves(const struct plan_member *member);
+size_t plan_n_moves(const struct plan *plan);
+/* Will clients find it in the group? */
+bool plan_hands_out(enum plan_action action);

@@ -15,7 +15,7 @@ static bool is_any_on_target(const struct transaction *transaction)
 	for (size_t i = 0; i < plan->n_members; i++) {
 		char driver[DRIVER_NAME_SIZE];
 
-		/* Not to know is no reason to write. */
+		/* Not to know is no reason to write. What is parked has no part in the node. */
 		if (plan->members[i].action == PLAN_BIND && plan->members[i].known &&
 			(member_read_driver(transaction, &plan->members[i], driver) < 0 ||
 				strcmp(driver, plan->members[i].target) == 0))

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static const char *reason_of(const struct member_fault *fault)
+static const char *reason_of(const struct plan_member *member, const struct member_fault *fault)
 {
 	switch (fault->step) {
 	case STEP_GUARD:
@@ -23,7 +23,8 @@ static const char *reason_of(const struct member_fault *fault)
 		return fault->driver_missing ? "its VFIO driver is not there"
 					     : "its VFIO driver did not accept it";
 	default:
-		return "another driver has it, or none";
+		return member->action == PLAN_PARK ? "a driver came back to it"
+						   : "another driver has it, or none";
 	}
 }
 
@@ -34,7 +35,7 @@ static int refuse_member(const struct transaction *transaction, size_t index,
 	const struct plan_member *member = &transaction->plan->members[index];
 
 	refuse(refusal, REFUSAL_TAKE_FAILED, "%s: %s", member->name,
-		fault->vanished ? "it has left the host" : reason_of(fault));
+		fault->vanished ? "it has left the host" : reason_of(member, fault));
 	refusal->group = transaction->plan->group;
 	snprintf(refusal->device, sizeof(refusal->device), "%s", member->name);
 	refusal->step = fault->step;
@@ -90,7 +91,8 @@ static int load_modules(const struct transaction *transaction, struct refusal *r
 	const struct sysfs_ops *ops = transaction->ops;
 
 	for (size_t i = 0; i < plan->n_members; i++) {
-		if (!member_is_moved(transaction, &plan->members[i]))
+		if (!member_is_moved(transaction, &plan->members[i]) ||
+			plan->members[i].action == PLAN_PARK)
 			continue;
 		transaction_step(transaction, STEP_MODULE, (int)i);
 		int r = ops->load_module(ops->userdata, plan->members[i].module);

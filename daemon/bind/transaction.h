@@ -21,7 +21,7 @@ struct transaction {
 };
 
 /*
- * No write: the guard for each member that will be bound, then its driver and
+ * No write: the guard for each member that will be bound or parked, then its driver and
  * driver_override as the host has them (into the plan, `known`). 0 or REFUSED
  * (DEVICE_IN_USE; TAKE_FAILED at STEP_GUARD, STEP_READ, or at STEP_OVERRIDE on a bus without
  * driver_override), always with rolled_back.
@@ -29,11 +29,11 @@ struct transaction {
 int transaction_inspect(struct transaction *, struct refusal *);
 
 /*
- * Needs an inspected plan. The modules first; then for each PLAN_BIND member in order: override,
- * unbind, bind, verify; then open the group and have it say viable. 0 with *group_fd open (the
- * caller's), or REFUSED after the rollback: TAKE_FAILED with device, step, errnum and
- * rolled_back; GROUP_BUSY (somebody opened it first) and NOT_VIABLE only where the rollback
- * succeeded, rolled_back true. rolled_back false: text says which device was left where.
+ * Needs an inspected plan. The modules first; then for each member that moves, in order: override,
+ * unbind, bind (not what is parked), verify; then open the group and have it say viable. 0 with
+ * *group_fd open (the caller's), or REFUSED after the rollback: TAKE_FAILED with device, step,
+ * errnum and rolled_back; GROUP_BUSY (somebody opened it first) and NOT_VIABLE only where the
+ * rollback succeeded, rolled_back true. rolled_back false: text says which device was left where.
  * A member that vanishes meanwhile (ENODEV, its syspath gone) fails the take; it needs no
  * rollback of its own.
  */
@@ -42,7 +42,7 @@ int transaction_take(struct transaction *, int *group_fd, struct refusal *);
 /*
  * Backwards. First opens the group (EBUSY: REFUSED with GROUP_BUSY, no write made) and keeps
  * it open until all members are off, so that nobody can open it meanwhile. Then for each
- * PLAN_BIND member in reverse: override as it was, unbind, bind to the host driver if it had
+ * member that moves, in reverse: override as it was, unbind, bind to the host driver if it had
  * one, verify. Goes on over failures: REFUSED (RETURN_FAILED, first device and step that
  * failed, text names all that is left). Members that have vanished are fine.
  * A group node that does not exist any more (every member off VFIO already) is no obstacle; if

@@ -197,7 +197,7 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 {
 	const struct device *device;
 	TAILQ_FOREACH (device, &group->devices, of_group)
-		if (needs_rule(device))
+		if (plan_hands_out(plan_action_for(device)))
 			break;
 	if (!device) {
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,

@@ -94,7 +94,7 @@ int holding_journal(struct holding *holding, enum journal_phase phase)
 		.plan = holding->plan,
 	};
 	/* Nothing of it is vfiod's to give back: every device was on VFIO before. */
-	if (plan_n_binds(holding->plan) == 0)
+	if (plan_n_moves(holding->plan) == 0)
 		return 0;
 	if (holding->job) {
 		entry.child = job_pid(holding->job);

@@ -73,7 +73,7 @@ struct holding {
 };
 
 void holding_back_init(struct holding *holding);
-/* Writes the entry: 0 or -errno. Nothing where the plan binds nothing. */
+/* Writes the entry: 0 or -errno. Nothing where the plan moves nothing. */
 int holding_journal(struct holding *holding, enum journal_phase phase);
 /* The same where the kernel has acted already, and the entry from before says enough. */
 void holding_journal_follow(struct holding *holding, enum journal_phase phase);

@@ -12,13 +12,22 @@
 #define SUBCLASS_CARDBUS 0x07
 #define SUBCLASS_SEMI_TRANSPARENT 0x09
 
-bool device_is_bridge(const struct device *device)
+static bool has_bridge_header(const struct device *device)
 {
 	unsigned subclass = device->class >> 8 & 0xff;
 
-	return device->is_pci && device->class >> 16 == CLASS_BRIDGE &&
-	       (subclass == SUBCLASS_PCI || subclass == SUBCLASS_CARDBUS ||
-		       subclass == SUBCLASS_SEMI_TRANSPARENT);
+	return subclass == SUBCLASS_PCI || subclass == SUBCLASS_CARDBUS ||
+	       subclass == SUBCLASS_SEMI_TRANSPARENT;
+}
+
+bool device_is_bridge(const struct device *device)
+{
+	return device->is_pci && device->class >> 16 == CLASS_BRIDGE && has_bridge_header(device);
+}
+
+bool device_is_chipset(const struct device *device)
+{
+	return device->is_pci && device->class >> 16 == CLASS_BRIDGE && !has_bridge_header(device);
 }
 
 /*

@@ -43,6 +43,8 @@ TAILQ_HEAD(device_list, device);
 
 /* PCI-to-PCI bridges and the like: never bound, they do no DMA of their own for a guest. */
 bool device_is_bridge(const struct device *device);
+/* Bridges by class, endpoints by header: host bridges, LPC and ISA bridges and their like. */
+bool device_is_chipset(const struct device *device);
 /* Bound to a driver through which VFIO hands it out ("vfio-pci", a variant, "vfio-platform"). */
 bool device_on_vfio(const struct device *device);
 /* No driver, or one that leaves DMA to user space (VFIO, pcieport, pci-stub): keeps viability. */

@@ -27,6 +27,7 @@ static struct json_object *words(const char *text)
 static struct json_object *describe_device(const struct device *device)
 {
 	struct json_object *json = json_object_new_object();
+	enum plan_action action = plan_action_for(device);
 	char id[16], class[16];
 
 	snprintf(id, sizeof(id), "%04x:%04x", device->vendor, device->product);
@@ -41,7 +42,8 @@ static struct json_object *describe_device(const struct device *device)
 	json_put(json, "numaNode",
 		device->numa_node >= 0 ? json_object_new_int(device->numa_node) : NULL);
 	json_put(json, "resetMethods", words(device->reset_method));
-	json_put(json, "isBound", json_object_new_boolean(plan_action_for(device) != PLAN_LEAVE));
+	json_put(json, "isBound", json_object_new_boolean(plan_hands_out(action)));
+	json_put(json, "isParked", json_object_new_boolean(action == PLAN_PARK));
 	return json;
 }
 

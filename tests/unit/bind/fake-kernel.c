@@ -283,7 +283,7 @@ struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 
 void fake_kernel_init(struct fake_kernel *kernel)
 {
-	static const char *const names[] = { "vfio-pci", "e1000", "snd", "pcieport" };
+	static const char *const names[] = { "vfio-pci", "e1000", "snd", "pcieport", "lpc_ich" };
 
 	*kernel = (struct fake_kernel){ .n_drivers = ARRAY_SIZE(names) };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -301,6 +301,7 @@ struct fake_device *fake_kernel_add(struct fake_kernel *kernel, const char *driv
 		.group = FAKE_GROUP,
 		.is_present = true,
 		.is_bridge = strcmp(driver, "pcieport") == 0,
+		.is_chipset = strcmp(driver, "lpc_ich") == 0,
 	};
 	char name[32];
 	snprintf(name, sizeof(name), "0000:01:%02zx.%zu", kernel->n_devices / 8,
@@ -331,7 +332,10 @@ struct plan *fake_kernel_plan(const struct fake_kernel *kernel)
 		assert(member->syspath);
 		member->action = device->is_bridge                ? PLAN_LEAVE
 				 : driver_is_vfio(device->driver) ? PLAN_ALREADY
+				 : device->is_chipset             ? PLAN_PARK
 								  : PLAN_BIND;
+		if (member->action == PLAN_PARK)
+			copy(member->target, sizeof(member->target), PLAN_PARKED);
 		if (member->action == PLAN_BIND) {
 			copy(member->target, sizeof(member->target), "vfio-pci");
 			copy(member->module, sizeof(member->module), "vfio-pci");
@@ -352,10 +356,16 @@ bool fake_kernel_same(const struct fake_kernel *now, const struct fake_kernel *b
 
 bool fake_kernel_is_taken(const struct fake_kernel *kernel)
 {
-	for (size_t i = 0; i < kernel->n_devices; i++)
-		if (kernel->devices[i].is_present && !kernel->devices[i].is_bridge &&
-			!driver_is_vfio(kernel->devices[i].driver))
+	for (size_t i = 0; i < kernel->n_devices; i++) {
+		const struct fake_device *device = &kernel->devices[i];
+
+		if (!device->is_present || device->is_bridge)
+			continue;
+		if (device->is_chipset
+				? *device->driver || strcmp(device->override, PLAN_PARKED) != 0
+				: !driver_is_vfio(device->driver))
 			return false;
+	}
 	return true;
 }
 

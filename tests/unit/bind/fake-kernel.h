@@ -11,7 +11,7 @@
 
 #define FAKE_GROUP 7
 #define FAKE_DEVICES 12
-#define FAKE_DRIVERS 6
+#define FAKE_DRIVERS 8
 #define FAKE_FAULTS 2
 
 struct fake_device {
@@ -20,8 +20,9 @@ struct fake_device {
 	int group;
 	bool is_present;
 	bool is_bridge;
-	bool is_in_use; /* the guard's answer */
-	bool is_open;   /* an unbind would not come back */
+	bool is_chipset; /* to be parked */
+	bool is_in_use;  /* the guard's answer */
+	bool is_open;    /* an unbind would not come back */
 	bool has_no_override_file;
 	char native[DRIVER_NAME_SIZE];  /* the driver whose ids match it; "" = none */
 	char refuses[DRIVER_NAME_SIZE]; /* the driver whose probe fails with EIO */
@@ -59,18 +60,24 @@ struct fake_kernel {
 	volatile unsigned hangs_at;
 };
 
-/* As the host has it: "vfio-pci" and "e1000" and "snd" are there, all loaded. */
+/* As the host has it: vfio-pci, e1000, snd, pcieport and lpc_ich are there, all loaded. */
 void fake_kernel_init(struct fake_kernel *kernel);
-/* Named 0000:01:00.0, 0000:01:00.1 and so on; driver "" = none. On its native driver at first. */
+/*
+ * Named 0000:01:00.0, 0000:01:00.1 and so on; driver "" = none. On its native driver at first.
+ * pcieport's are bridges, lpc_ich's are chipset.
+ */
 struct fake_device *fake_kernel_add(struct fake_kernel *kernel, const char *driver);
 struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel);
 struct fake_driver *fake_kernel_driver(struct fake_kernel *kernel, const char *name);
-/* As plan_make() would: bridges left, what is on VFIO already there, the rest to vfio-pci. */
+/*
+ * As plan_make() would: bridges left, what is on VFIO already there, chipset parked, the rest to
+ * vfio-pci.
+ */
 struct plan *fake_kernel_plan(const struct fake_kernel *kernel);
 
 /* The devices that are there stand in both as before: driver and override. */
 bool fake_kernel_same(const struct fake_kernel *now, const struct fake_kernel *before);
-/* All endpoints are on VFIO. */
+/* All endpoints are on VFIO, all chipset is parked. */
 bool fake_kernel_is_taken(const struct fake_kernel *kernel);
 /* Forgets the counts, the faults and the event, keeps the devices. */
 void fake_kernel_calm(struct fake_kernel *kernel);

@@ -70,8 +70,28 @@ static void all_already_there(struct fake_kernel *kernel)
 	fake_kernel_add(kernel, "vfio-pci");
 }
 
+static void one_with_chipset(struct fake_kernel *kernel)
+{
+	fake_kernel_add(kernel, "lpc_ich");
+	one(kernel);
+}
+
+static void one_with_driverless_chipset(struct fake_kernel *kernel)
+{
+	one(kernel);
+	fake_kernel_add(kernel, "lpc_ich")->driver[0] = '\0';
+}
+
+/* Only the chipset is moved. */
+static void chipset_and_already_there(struct fake_kernel *kernel)
+{
+	fake_kernel_add(kernel, "lpc_ich");
+	fake_kernel_add(kernel, "vfio-pci");
+}
+
 static void (*const shapes[])(struct fake_kernel *) = { one, driverless, two, two_below_bridge,
-	one_with_driverless, overridden, three, one_already_there, all_already_there };
+	one_with_driverless, overridden, three, one_already_there, all_already_there,
+	one_with_chipset, one_with_driverless_chipset, chipset_and_already_there };
 static const int errors[] = { EIO, ENODEV, ENOENT, EBUSY };
 
 /* A group with the host, and the plan for it. */
@@ -431,7 +451,7 @@ static void assert_join_recovers(struct bench *bench)
 		const struct fake_device *home = &bench->before.devices[i];
 		/* Never inspected: it was left to the host as it came, but for vfiod's claim. */
 		if (bench->transaction.plan->members[i].known ||
-			bench->transaction.plan->members[i].action != PLAN_BIND) {
+			!plan_member_moves(&bench->transaction.plan->members[i])) {
 			assert_string_equal(now->driver, home->driver);
 			assert_string_equal(now->override, home->override);
 		}

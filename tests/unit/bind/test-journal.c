@@ -158,6 +158,20 @@ static void test_round_trip(void **state)
 	}
 }
 
+static void test_actions(void **state)
+{
+	struct bench *bench = *state;
+	struct journal_entry entry;
+
+	for (enum plan_action action = PLAN_BIND; action <= PLAN_ALREADY; action++) {
+		bench->entry.plan->members[0].action = action;
+		assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+		assert_int_equal(read_entry(bench, &entry), 0);
+		assert_int_equal(entry.plan->members[0].action, action);
+		journal_entry_clear(&entry);
+	}
+}
+
 static void test_absent(void **state)
 {
 	struct bench *bench = *state;
@@ -350,6 +364,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_round_trip),
+		TEST(test_actions),
 		TEST(test_absent),
 		TEST(test_cut_at_every_length),
 		TEST(test_damaged),

@@ -1,4 +1,5 @@
-/* Which member is bound, left, or already there; to which driver; and what cannot be planned. */
+/* Which member is bound, parked, left, or already there; to which driver; and what cannot be
+ * planned. */
 #include "daemon/bind/plan.h"
 
 #include "daemon/base/util.h"
@@ -46,7 +47,7 @@ static struct device *add(struct bench *bench, const char *bus, const char *driv
 static struct plan_wish wish(const struct device *device, void *userdata)
 {
 	struct bench *bench = userdata;
-	assert_int_equal(plan_action_for(device), PLAN_BIND);
+	assert_true(plan_action_for(device) == PLAN_BIND || plan_action_for(device) == PLAN_PARK);
 	bench->n_asked++;
 	return bench->wish;
 }
@@ -66,6 +67,11 @@ static void test_actions(void **state)
 		{ "pci", "pcieport", 0x060400, PLAN_LEAVE },
 		{ "pci", "", 0x060400, PLAN_LEAVE },
 		{ "pci", "pci-stub", 0x020000, PLAN_LEAVE },
+		{ "pci", "", 0x060000, PLAN_PARK },
+		{ "pci", "lpc_ich", 0x060100, PLAN_PARK },
+		{ "pci", "pci-stub", 0x060100, PLAN_LEAVE },
+		{ "pci", "vfio-pci", 0x060100, PLAN_ALREADY },
+		{ "platform", "", 0x060100, PLAN_BIND },
 		{ "platform", "xgmac", 0, PLAN_BIND },
 		{ "platform", "vfio-platform", 0, PLAN_ALREADY },
 		{ "mdev", "mtty", 0, PLAN_ALREADY },
@@ -156,7 +162,7 @@ static void test_whole_group(void **state)
 	assert_int_equal(bench.n_asked, 2);
 	assert_int_equal(plan->group, 7);
 	assert_int_equal(plan->n_members, 4);
-	assert_int_equal(plan_n_binds(plan), 2);
+	assert_int_equal(plan_n_moves(plan), 2);
 	assert_int_equal(plan->members[0].action, PLAN_LEAVE);
 	assert_false(plan->members[0].force);
 	assert_int_equal(plan->members[1].action, PLAN_BIND);
@@ -171,6 +177,37 @@ static void test_whole_group(void **state)
 	assert_int_equal(plan->members[3].action, PLAN_ALREADY);
 	assert_null(plan_free(plan));
 	assert_null(plan_free(NULL));
+}
+
+/* A wish for a driver is for those that are handed out; force is for all whose driver goes. */
+static void test_parked(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+
+	bench_init(&bench);
+	add(&bench, "pci", "lpc_ich")->class = 0x060100;
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+
+	add(&bench, "pci", "ahci");
+	bench.wish = (struct plan_wish){ .driver = "x_vfio_pci", .force = true };
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_int_equal(plan_n_moves(plan), 2);
+	assert_int_equal(plan->members[0].action, PLAN_PARK);
+	assert_string_equal(plan->members[0].target, PLAN_PARKED);
+	assert_string_equal(plan->members[0].module, "");
+	assert_true(plan->members[0].force);
+	assert_string_equal(plan->members[1].target, "x_vfio_pci");
+	plan_free(plan);
+
+	/* Where nothing has to be bound, it is kept away all the same. */
+	snprintf(bench.devices[1].driver, DRIVER_NAME_SIZE, "vfio-pci");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	assert_int_equal(plan_n_moves(plan), 1);
+	plan_free(plan);
 }
 
 static void test_wished_driver(void **state)
@@ -243,7 +280,7 @@ static void test_nothing_to_hand_out(void **state)
 	/* One that is there already is enough. */
 	add(&bench, "pci", "vfio-pci");
 	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
-	assert_int_equal(plan_n_binds(plan), 0);
+	assert_int_equal(plan_n_moves(plan), 0);
 	plan_free(plan);
 }
 
@@ -251,6 +288,7 @@ static void test_names(void **state)
 {
 	(void)state;
 	assert_string_equal(plan_action_name(PLAN_BIND), "bind");
+	assert_string_equal(plan_action_name(PLAN_PARK), "park");
 	assert_string_equal(plan_action_name(PLAN_LEAVE), "leave");
 	assert_string_equal(plan_action_name(PLAN_ALREADY), "already");
 	assert_string_equal(plan_action_name((enum plan_action)99), "unknown");
@@ -263,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_claimed),
 		cmocka_unit_test(test_extended),
 		cmocka_unit_test(test_whole_group),
+		cmocka_unit_test(test_parked),
 		cmocka_unit_test(test_wished_driver),
 		cmocka_unit_test(test_bus_without_driver),
 		cmocka_unit_test(test_nothing_to_hand_out),

@@ -211,6 +211,54 @@ static void test_take_and_return(void **state)
 	bench_end(&bench);
 }
 
+static void lpc_comes_back(struct fake_kernel *kernel)
+{
+	snprintf(kernel->devices[0].driver, DRIVER_NAME_SIZE, "lpc_ich");
+}
+
+/* Without a driver while the group is taken, and no module is loaded for it. */
+static void test_parked(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init(&bench);
+	fake_kernel_add(&bench.kernel, "lpc_ich");
+	fake_kernel_add(&bench.kernel, "e1000");
+	bench_plan(&bench);
+	assert_int_equal(inspect(&bench), 0);
+	assert_string_equal(bench.steps, "guard:0 read:0 guard:1 read:1");
+	bench.steps[0] = '\0';
+	assert_int_equal(take(&bench), 0);
+	assert_string_equal(bench.steps,
+		"module:1 override:0 read:0 unbind:0 verify:0 override:1 read:1 unbind:1 bind:1 "
+		"verify:1 verify:0 verify:1 open:-1 viable:-1");
+	assert_string_equal(bench.kernel.devices[0].driver, "");
+	assert_string_equal(bench.kernel.devices[0].override, PLAN_PARKED);
+
+	close_group(&bench);
+	bench.steps[0] = '\0';
+	assert_int_equal(give_back(&bench), 0);
+	assert_string_equal(bench.steps,
+		"open:-1 read:1 override:1 read:1 unbind:1 bind:1 verify:1 "
+		"read:0 override:0 read:0 bind:0 verify:0");
+	assert_as_before(&bench);
+
+	/* Its driver is bound by hand while the other one is moved. */
+	fake_kernel_calm(&bench.kernel);
+	assert_int_equal(inspect(&bench), 0);
+	bench.kernel.event_at = bench.kernel.n_ops + 8;
+	bench.kernel.event = lpc_comes_back;
+	assert_int_equal(take(&bench), REFUSED);
+	assert_string_equal(bench.refusal.device, bench.kernel.devices[0].name);
+	assert_int_equal(bench.refusal.step, STEP_VERIFY);
+	assert_int_equal(bench.refusal.errnum, EBUSY);
+	assert_non_null(strstr(bench.refusal.text, "a driver came back"));
+	assert_true(bench.refusal.rolled_back);
+	assert_as_before(&bench);
+	bench_end(&bench);
+}
+
 static void test_take_without_binds(void **state)
 {
 	(void)state;
@@ -661,6 +709,7 @@ int main(void)
 		cmocka_unit_test(test_guard),
 		cmocka_unit_test(test_inspect_refuses),
 		cmocka_unit_test(test_take_and_return),
+		cmocka_unit_test(test_parked),
 		cmocka_unit_test(test_take_without_binds),
 		cmocka_unit_test(test_target_already),
 		cmocka_unit_test(test_module_missing),

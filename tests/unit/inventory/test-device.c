@@ -134,18 +134,22 @@ static void test_bridges(void **state)
 	struct device device = { .is_pci = true };
 	const struct {
 		uint32_t class;
-		bool is_bridge;
-	} cases[] = { { 0x060400, true }, { 0x060401, true }, { 0x060700, true },
-		{ 0x060940, true }, { 0x060000, false }, { 0x060100, false }, { 0x068000, false },
-		{ 0x020000, false }, { 0x050400, false }, { 0x070400, false }, { 0, false } };
+		bool is_bridge, is_chipset;
+	} cases[] = { { 0x060400, true, false }, { 0x060401, true, false },
+		{ 0x060700, true, false }, { 0x060940, true, false }, { 0x060000, false, true },
+		{ 0x060100, false, true }, { 0x068000, false, true }, { 0x020000, false, false },
+		{ 0x050400, false, false }, { 0x070400, false, false }, { 0, false, false } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		device.class = cases[i].class;
 		assert_int_equal(device_is_bridge(&device), cases[i].is_bridge);
+		assert_int_equal(device_is_chipset(&device), cases[i].is_chipset);
 	}
 	device = (struct device){ .class = 0x060400 };
 	assert_false(device_is_bridge(&device));
+	device = (struct device){ .class = 0x060100 };
+	assert_false(device_is_chipset(&device));
 }
 
 static void test_describe(void **state)

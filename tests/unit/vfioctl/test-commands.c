@@ -15,7 +15,7 @@
 	"{\"name\":\"" name "\",\"bus\":\"pci\",\"driver\":" driver                                \
 	",\"description\":" description ",\"syspath\":\"/sys/devices/pci0000:00/" name             \
 	"\",\"id\":\"10de:2704\",\"class\":\"030000\",\"numaNode\":1,\"resetMethods\":[\"flr\","   \
-	"\"bus\"],\"isBound\":true}"
+	"\"bus\"],\"isBound\":true,\"isParked\":false}"
 #define GROUP(number, rest)                                                                        \
 	"{\"number\":" number ",\"type\":\"DMA-FQ\",\"isCovered\":true,\"reservedRegions\":["      \
 	"{\"first\":\"0xfee00000\",\"last\":\"0xfeefffff\",\"type\":\"msi\"}]," rest "}"

@@ -11,7 +11,7 @@
 
 #define DEVICE(name)                                                                               \
 	"{\"name\":\"" name "\",\"bus\":\"pci\",\"syspath\":\"/sys/x\",\"resetMethods\":[],"       \
-	"\"isBound\":true}"
+	"\"isBound\":true,\"isParked\":false}"
 #define GROUP(number, owner, devices)                                                              \
 	"{\"group\":{\"number\":" number                                                           \
 	",\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"" owner                                \

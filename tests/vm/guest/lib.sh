@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The words that scenarios are written in. HACKING.md, "Adding a scenario", tells how.
 #
-#   EDU NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT   the devices (guest/machine, machine.sh)
+#   EDU AHCI NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT   the devices (guest/machine, machine.sh)
 #   group_of driver_of override_of interface_of DEVICE · members_of GROUP
 #   PROGRAMS   directory of tests/vm/programs · WORK   a directory for the scenario's files
 #   SOCKET STATE_DIR DAEMON   of the daemon that start_daemon started
