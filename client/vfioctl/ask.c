@@ -48,7 +48,7 @@ struct json_object *get_array(struct json_object *object, const char *key, size_
 	return value;
 }
 
-static const char *socket_name(const struct context *context)
+const char *socket_name(const struct context *context)
 {
 	const char *socket = context->socket ? context->socket : secure_getenv("VFIOD_SOCKET");
 
@@ -161,6 +161,19 @@ void target_describe(const char *argument, char *buffer, size_t size)
 	}
 	device_argument(argument, device, sizeof device);
 	format_printable(device, buffer, size);
+}
+
+size_t line_width(const struct context *context)
+{
+	return context->is_terminal ? format_terminal_width(fileno(context->out)) : 80;
+}
+
+void text_print(struct context *context, const char *first, size_t indent, const char *text)
+{
+	char printable[4096];
+
+	format_printable(text ? text : "?", printable, sizeof printable);
+	format_wrapped(context->out, first, indent, line_width(context), printable);
 }
 
 void json_print(struct context *context, struct json_object *object)

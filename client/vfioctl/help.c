@@ -6,6 +6,8 @@
 const struct command *const commands[] = {
 	&command_list,
 	&command_status,
+	&command_why,
+	&command_check,
 	&command_take,
 	&command_return,
 	&command_leases,

@@ -1,16 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/vfioctl.h"
 
 #define INDENT 8 /* of what belongs to a word at the start of the line */
-
-static size_t line_width(const struct context *context)
-{
-	return context->is_terminal ? format_terminal_width(STDOUT_FILENO) : 80;
-}
 
 /* ", 3 taken" unless there are none. */
 static void count_print(FILE *out, const char **separator, int64_t n, const char *what)

@@ -39,8 +39,9 @@ struct command {
 	const char *help;      /* the rest of --help: options, what it does, examples */
 	int (*run)(struct context *context, int argc, char *argv[]); /* an exit code */
 };
-extern const struct command command_list, command_status, command_take, command_return,
-	command_leases, command_revoke, command_monitor, command_run, command_reload, command_help;
+extern const struct command command_list, command_status, command_why, command_take, command_return,
+	command_leases, command_revoke, command_monitor, command_run, command_reload, command_check,
+	command_help;
 
 /* --- options.c ------------------------------------------------------------------ */
 
@@ -77,6 +78,8 @@ void patience_end(void); /* it has answered, or will not */
 
 /* --- ask.c ----------------------------------------------------------------------- */
 
+/* Where the daemon is looked for. */
+const char *socket_name(const struct context *context);
 /* Connects unless connected: 0, or an exit code when the message was printed. */
 int connect_daemon(struct context *context);
 /*
@@ -101,6 +104,10 @@ int group_argument(const char *argument);
 void device_argument(const char *argument, char *device, size_t size);
 /* "group 7" or "0000:01:00.0", printable, for messages. */
 void target_describe(const char *argument, char *buffer, size_t size);
+/* How wide lines of text may be. */
+size_t line_width(const struct context *context);
+/* A text from the daemon, made printable and wrapped, as format_wrapped() does. NULL: "?". */
+void text_print(struct context *context, const char *first, size_t indent, const char *text);
 /* One line of JSON, without anything that steers a terminal. */
 void json_print(struct context *context, struct json_object *object);
 

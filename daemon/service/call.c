@@ -28,6 +28,8 @@ static const struct method *method_find(const char *name)
 		broker_methods,
 		acquire_methods,
 		admin_methods,
+		why_methods,
+		check_methods,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		const struct method *method = method_in(tables[i], name);

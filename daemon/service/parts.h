@@ -82,7 +82,8 @@ struct method {
 	bool takes_fds; /* descriptors that come with the call mean something */
 	bool lasts;     /* goes on for as long as the client is there, not to an end of its own */
 };
-extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[];
+extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
+	why_methods[], check_methods[];
 
 /* Dispatches a call that was read. */
 void call_run(struct call *call);
