@@ -27,7 +27,7 @@ invalid $broker.Describe '{"group":9223372036854775807}' group
 invalid $broker.Release '{}' token
 wrong $broker.List '{}' "org.varlink.service.ExpectedMore {}"
 wrong $broker.Monitor '{}' "org.varlink.service.ExpectedMore {}"
-wrong $broker.Why '{}' "org.varlink.service.MethodNotFound {\"method\":\"$broker.Why\"}"
+wrong $broker.Whatever '{}' "org.varlink.service.MethodNotFound {\"method\":\"$broker.Whatever\"}"
 wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.InterfaceNotFound {"interface":"org.vfiod.Ledger"}'
 many=$(printf "{\"device\":\"$EDU\"},%.0s" {1..65})
 wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"selectors\",\"max\":64}"
