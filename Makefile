@@ -27,6 +27,10 @@ ifeq ($(VARIANT),sanitize)
 CC := clang
 VARIANT_CFLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 VARIANT_LDFLAGS := -fsanitize=address,undefined
+else ifeq ($(VARIANT),fuzz)
+CC := clang
+VARIANT_CFLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+VARIANT_LDFLAGS := -fsanitize=address,undefined
 else ifeq ($(VARIANT),clang)
 CC := clang
 VARIANT_CFLAGS := -O2 -g
@@ -157,6 +161,18 @@ MOCK_HOST := $(BUILD)/tests/host/mock-host
 $(MOCK_HOST): $(BUILD)/tests/host/mock-host.o $(BUILD)/tests/mock/testbed.o $(call libs_below,base)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_mock))
+
+# tests/fuzz/fuzz-NAME.c is a fuzz target. With VARIANT=fuzz libFuzzer runs it; otherwise replay.c, over
+# the inputs that are kept. What fake-job.c stands for goes by way of it.
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
+FUZZ_BIN := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz-%)
+FUZZ_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/fuzz/fuzz-% tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
+FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)
+FUZZ_WRAPPED := $(shell sed -n "s/^[a-z].*__wrap_\([a-z_]*\).*/-Wl,--wrap=\1/p" tests/fuzz/fake-job.c | sort -u)
+$(FUZZ_BIN): %: %.o $(FUZZ_SHARED) $(FUZZ_MAIN) $(call libs_below,service)
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(LDFLAGS) $(FUZZ_WRAPPED) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev
 
 .SECONDARY:
 include tests/tests.mk

@@ -9,8 +9,8 @@ setup-vm:
 	@tests/setup/packages.sh vm
 
 # Runs cmocka programs one after another; stops at none, fails if one failed.
-check-unit: setup-check $(UNIT_BIN)
-	@tests/unit/run.sh $(UNIT_BIN)
+check-unit: setup-check $(UNIT_BIN) $(FUZZ_BIN)
+	@tests/unit/run.sh $(UNIT_BIN) $(FUZZ_BIN)
 # The inventory on a mocked sysfs, and the daemon itself on one (tests/host).
 # gcc's ASan wants to be the first library; umockdev's is.
 check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
@@ -23,7 +23,7 @@ check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
 # Everything. Ends with "N passed, N failed". What two parts at a time would both build is built
 # first. A virtual machine keeps one core busy, most of the time.
 CHECK_VM := check-vm
-CHECK_REST := lint check-unit check-mock sanitize check-valgrind check-systemd kernel2-if-cached
+CHECK_REST := lint check-unit check-mock sanitize check-valgrind fuzz check-systemd kernel2-if-cached
 check: setup-check setup-vm
 	@$(MAKE) --no-print-directory everything >/dev/null || true
 	@MAKE="$(MAKE)" tests/check.sh $(CHECK_VM) -- $(CHECK_REST)
@@ -41,6 +41,7 @@ help:
 	@echo '  check-mock      the daemon and the inventory on a mocked sysfs'
 	@echo '  sanitize        both again under ASan and UBSan'
 	@echo '  check-valgrind  unit tests under valgrind'
+	@echo '  fuzz            each target of tests/fuzz for a minute (FUZZ_SECONDS=60)'
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
@@ -99,6 +100,19 @@ demo: setup-vm all vm-programs
 	@echo 'Booting a virtual machine in software emulation; this takes ten to twenty seconds.'
 	@VARIANT=$(VARIANT) tests/vm/run.sh --plain tests/vm/demo.sh
 
+# --- tests/fuzz: inputs that nobody has thought of ------------------------------------
+# A build of its own, as what libFuzzer looks at has to be compiled for it.
+.PHONY: fuzz fuzz-build fuzz-merge
+FUZZ ?= $(FUZZ_NAMES)
+fuzz-build: setup-check
+	@$(MAKE) --no-print-directory VARIANT=fuzz $(FUZZ_NAMES:%=build/fuzz/tests/fuzz/fuzz-%)
+# FUZZ="wire config" chooses.
+fuzz: fuzz-build
+	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ)
+# What was found goes to what is kept.
+fuzz-merge: fuzz-build
+	@BUILD=build/fuzz tests/fuzz/run.sh --merge $(FUZZ)
+
 # --- tests/bench: what it costs --------------------------------------------------
 # A program a bench, of what the other files there share. Needs nothing but libc.
 BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover messages)
@@ -113,7 +127,7 @@ bench: setup-vm all vm-programs $(BENCH_BIN)
 # --- without running, and with every run watched ------------------------------------
 .PHONY: everything lint sanitize check-valgrind
 # All that is compiled.
-everything: all $(UNIT_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs $(BENCH_BIN)
+everything: all $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs $(BENCH_BIN)
 # PARTS="format tidy" chooses; tests/lint.sh has the parts.
 lint: setup-check all
 	@mkdir -p $(BUILD)/lint
@@ -126,14 +140,14 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/bind/test-job %/vfioctl/test-run
+VALGRIND_NOT := %/base/test-errand %/bind/test-job %/vfioctl/test-run %/fuzz/fuzz-wire
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
 # The daemon itself runs under it in two of the host tests.
-check-valgrind: setup-check $(UNIT_BIN) $(MOCK_HOST) $(BUILD)/vfiod
-	@echo "    not under valgrind: $(notdir $(filter $(VALGRIND_NOT),$(UNIT_BIN)))"
+check-valgrind: setup-check $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_HOST) $(BUILD)/vfiod
+	@echo "    not under valgrind: $(notdir $(filter $(VALGRIND_NOT),$(UNIT_BIN) $(FUZZ_BIN)))"
 	@status=0; \
-	RUNNER="$(VALGRIND)" tests/unit/run.sh $(filter-out $(VALGRIND_NOT),$(UNIT_BIN)) || status=1; \
+	RUNNER="$(VALGRIND)" tests/unit/run.sh $(filter-out $(VALGRIND_NOT),$(UNIT_BIN) $(FUZZ_BIN)) || status=1; \
 	VFIOD_BUILD=$(BUILD) VFIOD_WRAPPER="$(VALGRIND)" \
 		tests/host/run.py test_daemon test_wire || status=1; \
 	exit $$status

@@ -236,8 +236,9 @@ static void return_cancel(struct call *call)
 
 static void return_group(struct call *call)
 {
-	struct group *group = call_group(call, call->varlink.parameters);
+	/* Where there is no such group, the call is gone when call_group() comes back. */
 	struct session *session = call->session;
+	struct group *group = call_group(call, call->varlink.parameters);
 	struct settling *settling = NULL;
 	struct refusal refusal;
 	if (!group)

@@ -1,0 +1,255 @@
+#include "tests/fuzz/fake-job.h"
+
+#include "daemon/base/errand.h"
+#include "daemon/base/util.h"
+#include "daemon/bind/job.h"
+#include "daemon/bind/journal.h"
+#include "daemon/inventory/inventory.h"
+#include "daemon/service/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/queue.h>
+
+/* The linker's names for them; the contracts are in the headers. */
+int __wrap_job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata, struct job **job);
+void __wrap_job_go(struct job *job);
+struct job *__wrap_job_free(struct job *job);
+pid_t __wrap_job_pid(const struct job *job);
+enum bind_step __wrap_job_step(const struct job *job, const char **device);
+void __wrap_inventory_refresh(struct inventory *inventory, struct group *group);
+int __wrap_journal_init(const char *state_directory);
+int __wrap_journal_write(const char *state_directory, const struct journal_entry *entry);
+int __wrap_journal_remove(const char *state_directory, int group);
+int __wrap_journal_list(const char *state_directory, int **groups, size_t *n_groups);
+int __wrap_peer_identify(int fd, struct subject *subject);
+
+struct job {
+	LIST_ENTRY(job) of_all;
+	struct ev_loop *loop;
+	enum job_kind kind;
+	struct plan *plan;
+	struct job_listener listener;
+	void *userdata;
+	ev_timer turn;
+	bool is_ready, has_gone, is_late;
+};
+static LIST_HEAD(, job) jobs = LIST_HEAD_INITIALIZER(jobs);
+static enum fake_outcome outcome;
+static struct inventory *host;
+
+void fake_job_host(struct inventory *inventory)
+{
+	host = inventory;
+}
+
+static void come_round(struct job *job)
+{
+	ev_timer_stop(job->loop, &job->turn);
+	ev_timer_set(&job->turn, 0, 0);
+	ev_timer_start(job->loop, &job->turn);
+}
+
+void fake_job_outcome(enum fake_outcome new)
+{
+	struct job *job;
+
+	outcome = new;
+	LIST_FOREACH (job, &jobs, of_all)
+		if (job->is_late)
+			come_round(job);
+}
+
+/* The inventory's devices are on the drivers that the kernel would have them on. */
+static void move_devices(const struct job *job)
+{
+	struct group *group = inventory_group(host, job->plan->group);
+	struct device *device;
+
+	if (!group || job->kind == JOB_OPEN)
+		return;
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		for (size_t i = 0; i < job->plan->n_members; i++) {
+			const struct plan_member *member = &job->plan->members[i];
+			if (member->action == PLAN_BIND && strcmp(member->name, device->name) == 0)
+				strcpy(device->driver, job->kind == JOB_TAKE ? member->target
+									     : member->host_driver);
+		}
+}
+
+static int refuse_job(const struct job *job, struct refusal *refusal)
+{
+	static const enum refusal_kind kinds[] = {
+		[JOB_TAKE] = REFUSAL_TAKE_FAILED,
+		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
+		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
+	};
+	bool is_open = job->kind == JOB_RETURN && job->plan->group % 2 == 0;
+
+	refuse(refusal, is_open ? REFUSAL_GROUP_BUSY : kinds[job->kind], "it does not work");
+	refusal->group = job->plan->group;
+	refusal->step = STEP_OPEN;
+	refusal->errnum = EBUSY;
+	refusal->rolled_back = true;
+	snprintf(refusal->device, sizeof(refusal->device), "%s", job->plan->members[0].name);
+	return REFUSED;
+}
+
+static void job_end(struct job *job)
+{
+	int group_fd = -1, result = 0;
+	struct refusal refusal = { .kind = REFUSAL_NONE, .group = -1 };
+
+	if (outcome == FAKE_REFUSED) {
+		result = refuse_job(job, &refusal);
+	} else if (outcome == FAKE_DIES) {
+		result = -ECHILD;
+		refuse(&refusal, REFUSAL_SYSTEM, "the bind child was killed");
+		refusal.errnum = ECHILD;
+	} else {
+		move_devices(job);
+		if (job->kind != JOB_RETURN)
+			group_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	}
+	job->listener.done(job, result, &group_fd, &refusal, job->userdata);
+}
+
+static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct job *job = timer->data;
+
+	if (outcome == FAKE_HANGS) {
+		bool was_late = job->is_late;
+		job->is_late = true;
+		if (!was_late && job->listener.late)
+			job->listener.late(
+				job, STEP_UNBIND, job->plan->members[0].name, job->userdata);
+		return;
+	}
+	job->is_late = false;
+	if (job->kind != JOB_TAKE || job->is_ready || outcome != FAKE_WELL) {
+		job_end(job);
+		return;
+	}
+	for (size_t i = 0; i < job->plan->n_members; i++) {
+		struct plan_member *member = &job->plan->members[i];
+		member->known = true;
+		strcpy(member->host_driver, strstr(member->name, ":02:") ? "e1000" : "");
+	}
+	job->is_ready = true;
+	job->listener.ready(job, job->userdata);
+}
+
+int __wrap_job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata, struct job **job)
+{
+	(void)ops;
+	(void)deadline_seconds;
+	*job = calloc(1, sizeof(**job));
+	if (!*job)
+		return -ENOMEM;
+	**job = (struct job){ .loop = loop,
+		.kind = kind,
+		.plan = plan,
+		.listener = *listener,
+		.userdata = userdata };
+	ev_init(&(*job)->turn, on_turn);
+	(*job)->turn.data = *job;
+	LIST_INSERT_HEAD(&jobs, *job, of_all);
+	if (kind == JOB_TAKE)
+		come_round(*job);
+	return 0;
+}
+
+void __wrap_job_go(struct job *job)
+{
+	if ((job->kind == JOB_TAKE && !job->is_ready) || job->has_gone)
+		return;
+	job->has_gone = true;
+	come_round(job);
+}
+
+struct job *__wrap_job_free(struct job *job)
+{
+	if (!job)
+		return NULL;
+	ev_timer_stop(job->loop, &job->turn);
+	LIST_REMOVE(job, of_all);
+	free(job);
+	return NULL;
+}
+
+pid_t __wrap_job_pid(const struct job *job)
+{
+	(void)job;
+	return getpid();
+}
+
+enum bind_step __wrap_job_step(const struct job *job, const char **device)
+{
+	*device = job->plan->members[0].name;
+	return STEP_UNBIND;
+}
+
+/* --- what else the system would be asked for ------------------------------------------------ */
+
+void __wrap_inventory_refresh(struct inventory *inventory, struct group *group)
+{
+	(void)inventory;
+	(void)group;
+}
+
+int __wrap_journal_init(const char *state_directory)
+{
+	(void)state_directory;
+	return 0;
+}
+
+int __wrap_journal_write(const char *state_directory, const struct journal_entry *entry)
+{
+	(void)state_directory;
+	(void)entry;
+	return 0;
+}
+
+int __wrap_journal_remove(const char *state_directory, int group)
+{
+	(void)state_directory;
+	(void)group;
+	return 0;
+}
+
+int __wrap_journal_list(const char *state_directory, int **groups, size_t *n_groups)
+{
+	(void)state_directory;
+	*groups = NULL;
+	*n_groups = 0;
+	return 0;
+}
+
+static unsigned next_uid;
+
+void fake_peer(unsigned uid)
+{
+	next_uid = uid;
+}
+
+int __wrap_peer_identify(int fd, struct subject *subject)
+{
+	(void)fd;
+	*subject = (struct subject){
+		.uid = next_uid,
+		.gid = next_uid,
+		.process_uid = next_uid,
+		.pid = getpid(),
+		.unit = "qemu.service",
+		.command = "qemu",
+	};
+	return 0;
+}

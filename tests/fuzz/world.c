@@ -1,0 +1,201 @@
+#include "tests/fuzz/world.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+#include "daemon/inventory/internal.h"
+#include "daemon/service/parts.h"
+#include "tests/fuzz/fake-job.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static const char configuration[] = "[rule nics]\n"
+				    "match = pci:address=0000:02:*\n"
+				    "match = pci:address=0000:04:*\n"
+				    "allow = user:1000\n"
+				    "allow = user:1001\n"
+				    "[rule stays]\n"
+				    "match = pci:address=0000:03:*\n"
+				    "allow = unit:qemu.*\n"
+				    "account = lease\n"
+				    "return = no\n";
+
+static const struct {
+	int group;
+	const char *name, *driver;
+	uint32_t class;
+} host_devices[] = {
+	{ 7, "0000:01:00.0", "pcieport", 0x060400 },
+	{ 7, "0000:02:01.0", "e1000", 0x020000 },
+	{ 7, "0000:02:02.0", "e1000", 0x020000 },
+	{ 8, "0000:03:00.0", "", 0x00ff00 },
+	{ 9, "0000:04:00.0", "vfio-pci", 0x020000 },
+	{ 10, "0000:05:00.0", "e1000e", 0x020000 },
+};
+
+static struct ev_loop *loop;
+static struct inventory *inventory;
+static struct broker *broker;
+static struct service *service;
+static struct sockaddr_un address;
+static socklen_t address_size;
+
+static void add_device(size_t i)
+{
+	struct group *group = inventory_group(inventory, host_devices[i].group);
+	struct device *device = calloc(1, sizeof(*device));
+
+	if (!group) {
+		group = group_new(host_devices[i].group);
+		if (!group || index_add_group(inventory, group) < 0)
+			err(1, "group");
+		strcpy(group->type, "DMA");
+	}
+	if (!device ||
+		asprintf(&device->syspath, "/sys/devices/pci0000:00/%s", host_devices[i].name) < 0)
+		err(1, "device");
+	strcpy(device->name, host_devices[i].name);
+	strcpy(device->bus, "pci");
+	strcpy(device->driver, host_devices[i].driver);
+	device->description = strdup("");
+	device->reset_method = strdup("flr bus");
+	device->is_pci = true;
+	device->vendor = 0x8086;
+	device->product = 0x100e;
+	device->class = host_devices[i].class;
+	device->numa_node = device->vf_index = -1;
+	if (index_add_device(inventory, group, device) < 0)
+		err(1, "device");
+	if (device_on_vfio(device))
+		group->binding = BINDING_TAKEN;
+}
+
+static void make_inventory(void)
+{
+	inventory = calloc(1, sizeof(*inventory));
+	if (!inventory)
+		err(1, "inventory");
+	inventory->loop = loop;
+	inventory->iommu = "Intel IOMMU";
+	TAILQ_INIT(&inventory->groups);
+	for (size_t i = 0; i < ARRAY_SIZE(host_devices); i++)
+		add_device(i);
+	fake_job_host(inventory);
+}
+
+static struct config *read_configuration(void)
+{
+	struct config *config = NULL;
+	struct refusal refusal;
+	char path[256];
+
+	fuzz_write("world.conf", configuration, sizeof(configuration) - 1);
+	snprintf(path, sizeof(path), "%s/world.conf", fuzz_directory());
+	if (config_read(path, &config, &refusal) != 0)
+		errx(1, "%s", refusal.text);
+	return config;
+}
+
+static int reload(struct refusal *refusal, void *userdata)
+{
+	(void)userdata;
+	return refuse(refusal, REFUSAL_CONFIGURATION, "vfiod.conf:1: as ever");
+}
+
+static int listen_without_name(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	address_size = sizeof(address);
+	/* unix(7), autobind: an abstract address that is free. */
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)) < 0 ||
+		listen(fd, 64) < 0 ||
+		getsockname(fd, (struct sockaddr *)&address, &address_size) < 0)
+		err(1, "listening");
+	return fd;
+}
+
+void world_begin(void)
+{
+	static const struct service_hooks hooks = { .reload = reload };
+
+	if (service)
+		return;
+	log_open(LOG_EMERG);
+	if (!loop)
+		loop = ev_default_loop(0);
+	make_inventory();
+	if (!loop || broker_new(loop, inventory, read_configuration(), fuzz_directory(),
+			     &sysfs_kernel, &broker) < 0)
+		errx(1, "broker");
+	inventory_listen(inventory, broker_on_inventory, broker);
+	if (service_new(loop, broker, listen_without_name(), &hooks, &service) < 0)
+		errx(1, "service");
+	broker_listen(broker, service_on_news, service);
+}
+
+static void world_end(void)
+{
+	service = service_free(service);
+	broker = broker_free(broker);
+	inventory = inventory_free(inventory);
+	world_run();
+}
+
+int world_connect(unsigned uid)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, address_size) < 0 ||
+		fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		err(1, "connect");
+	fake_peer(uid);
+	world_run();
+	return fd;
+}
+
+/* Round until a round has nothing to do: libev does not say so, but its watchers are counted. */
+void world_run(void)
+{
+	enum { ROUNDS_AT_LEAST = 4, ROUNDS_AT_MOST = 10000 };
+	int quiet = 0;
+
+	for (int round = 0; quiet < ROUNDS_AT_LEAST; round++) {
+		must(round < ROUNDS_AT_MOST, "it does not come to rest");
+		ev_run(loop, EVRUN_NOWAIT);
+		quiet = ev_pending_count(loop) == 0 ? quiet + 1 : 0;
+	}
+}
+
+static bool has_leases(void)
+{
+	return TAILQ_FIRST(&broker->book.leases) != NULL;
+}
+
+void world_settle(void)
+{
+	struct lease *lease, *next;
+
+	fake_job_outcome(FAKE_WELL);
+	world_run();
+	must(service->n_sessions == 0, "%zu connections are left", service->n_sessions);
+	must(LIST_EMPTY(&service->monitors), "a monitor is left");
+	/* Those that follow a process, which is this one. */
+	for (lease = TAILQ_FIRST(&broker->book.leases); lease; lease = next) {
+		next = TAILQ_NEXT(lease, of_book);
+		must(lease->follows_process, "lease %s is left", lease->name);
+		broker_end(broker, lease, "the end");
+	}
+	world_run();
+	must(!has_leases(), "a lease does not end");
+	must(TAILQ_EMPTY(&broker->settlings), "somebody waits for groups to settle");
+	/* Taken to stay, failed, lingering: as it should be, but not for the next input. */
+	if (!TAILQ_EMPTY(&broker->holdings))
+		world_end();
+}
