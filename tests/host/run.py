@@ -2,7 +2,7 @@
 """Runs the host tests: run.py [MODULE…], with VFIOD_BUILD in the environment.
 
 One line a module, as tests/unit/run.sh prints them, and all of the output of those that fail.
-A test that is skipped is a failed one where CI is set.
+Whether a test may be skipped is check.sh's to say.
 """
 
 import io
@@ -29,9 +29,6 @@ def run(module):
     name = "host/" + module
     if not result.wasSuccessful() or not result.testsRun + len(result.skipped):
         print(f"FAILED  {name}\n{output.getvalue()}")
-        return False
-    if result.skipped and os.environ.get("CI"):
-        print(f"FAILED  {name}: skipped ({reasons}), and CI is set")
         return False
     if result.skipped:
         print(f"skipped {name}: {reasons}")
