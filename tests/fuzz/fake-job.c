@@ -26,6 +26,9 @@ int __wrap_journal_write(const char *state_directory, const struct journal_entry
 int __wrap_journal_remove(const char *state_directory, int group);
 int __wrap_journal_list(const char *state_directory, int **groups, size_t *n_groups);
 int __wrap_peer_identify(int fd, struct subject *subject);
+int __wrap_errand_new(struct ev_loop *loop, const char *name, errand_work work, void *work_userdata,
+	double deadline_seconds, errand_done done, void *userdata, struct errand **errand);
+struct errand *__wrap_errand_free(struct errand *errand);
 
 struct job {
 	LIST_ENTRY(job) of_all;
@@ -195,6 +198,49 @@ enum bind_step __wrap_job_step(const struct job *job, const char **device)
 {
 	*device = job->plan->members[0].name;
 	return STEP_UNBIND;
+}
+
+/* --- errands: what they look at is not there, so they are late or are killed ------------------ */
+
+struct errand {
+	struct ev_loop *loop;
+	ev_timer turn;
+	errand_done done;
+	void *userdata;
+};
+
+static void on_errand(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct errand *errand = timer->data;
+
+	errand->done(errand, outcome == FAKE_DIES ? -ECHILD : -ETIMEDOUT, "", 0, errand->userdata);
+}
+
+int __wrap_errand_new(struct ev_loop *loop, const char *name, errand_work work, void *work_userdata,
+	double deadline_seconds, errand_done done, void *userdata, struct errand **errand)
+{
+	(void)name;
+	(void)work;
+	(void)work_userdata;
+	(void)deadline_seconds;
+	*errand = calloc(1, sizeof(**errand));
+	if (!*errand)
+		return -ENOMEM;
+	**errand = (struct errand){ .loop = loop, .done = done, .userdata = userdata };
+	ev_timer_init(&(*errand)->turn, on_errand, 0, 0);
+	(*errand)->turn.data = *errand;
+	ev_timer_start(loop, &(*errand)->turn);
+	return 0;
+}
+
+struct errand *__wrap_errand_free(struct errand *errand)
+{
+	if (errand)
+		ev_timer_stop(errand->loop, &errand->turn);
+	free(errand);
+	return NULL;
 }
 
 /* --- what else the system would be asked for ------------------------------------------------ */

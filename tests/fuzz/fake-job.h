@@ -1,7 +1,7 @@
 /*
- * Bind jobs without children and without a kernel: the linker puts these functions in the place of
- * those of bind/job.h (--wrap, tests/tests.mk), and what else the broker asks the system for. They
- * end as they are told, when the loop comes round.
+ * Bind jobs (and errands) without children and without a kernel: the linker puts these functions in
+ * the place of those of bind/job.h (--wrap, tests/tests.mk), and what else the broker asks the
+ * system for. They end as they are told, when the loop comes round.
  */
 #pragma once
 
