@@ -346,7 +346,9 @@ static void finish(const unsigned char *fds)
 	listen_all();
 	for (size_t i = 0; i < N_CLIENTS; i++) {
 		struct client *client = &clients[i];
-		must(client->fd < 0 || !client->is_wrong || client->at_end,
+		/* Where a call lasts, what comes behind it is not looked at before it has ended. */
+		must(client->fd < 0 || !client->is_wrong || client->at_end ||
+				client->first < client->n_asked,
 			"what is no call was taken");
 		client_close(client);
 	}

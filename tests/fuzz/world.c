@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 static const char configuration[] = "[rule nics]\n"
 				    "match = pci:address=0000:02:*\n"
@@ -121,6 +122,54 @@ static int listen_without_name(void)
 	return fd;
 }
 
+/* What a round has to do. Some watchers are called in each: `idle_events`. */
+static unsigned n_events, idle_events;
+
+static void invoke_and_count(struct ev_loop *of)
+{
+	n_events += ev_pending_count(of);
+	ev_invoke_pending(of);
+}
+
+static unsigned go_round(int flags)
+{
+	n_events = 0;
+	ev_run(loop, flags);
+	return n_events;
+}
+
+/* Whatever the service forks ends by itself, soon. */
+static bool has_children(void)
+{
+	siginfo_t ignored;
+
+	return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+void world_run(void)
+{
+	enum { QUIET_ROUNDS = 3, ROUNDS_AT_MOST = 100000 };
+	int quiet = 0;
+
+	for (int round = 0; quiet < QUIET_ROUNDS; round++) {
+		must(round < ROUNDS_AT_MOST, "it does not come to rest");
+		quiet = go_round(EVRUN_NOWAIT) <= idle_events ? quiet + 1 : 0;
+		if (quiet == QUIET_ROUNDS && has_children()) {
+			go_round(EVRUN_ONCE);
+			quiet = 0;
+		}
+	}
+}
+
+static void measure_idleness(void)
+{
+	enum { ROUNDS = 20 };
+
+	ev_set_invoke_pending_cb(loop, invoke_and_count);
+	for (int i = 0; i < ROUNDS; i++)
+		idle_events = go_round(EVRUN_NOWAIT);
+}
+
 void world_begin(void)
 {
 	static const struct service_hooks hooks = { .reload = reload };
@@ -138,6 +187,7 @@ void world_begin(void)
 	if (service_new(loop, broker, listen_without_name(), &hooks, &service) < 0)
 		errx(1, "service");
 	broker_listen(broker, service_on_news, service);
+	measure_idleness();
 }
 
 static void world_end(void)
@@ -145,7 +195,6 @@ static void world_end(void)
 	service = service_free(service);
 	broker = broker_free(broker);
 	inventory = inventory_free(inventory);
-	world_run();
 }
 
 int world_connect(unsigned uid)
@@ -158,19 +207,6 @@ int world_connect(unsigned uid)
 	fake_peer(uid);
 	world_run();
 	return fd;
-}
-
-/* Round until a round has nothing to do: libev does not say so, but its watchers are counted. */
-void world_run(void)
-{
-	enum { ROUNDS_AT_LEAST = 4, ROUNDS_AT_MOST = 10000 };
-	int quiet = 0;
-
-	for (int round = 0; quiet < ROUNDS_AT_LEAST; round++) {
-		must(round < ROUNDS_AT_MOST, "it does not come to rest");
-		ev_run(loop, EVRUN_NOWAIT);
-		quiet = ev_pending_count(loop) == 0 ? quiet + 1 : 0;
-	}
 }
 
 static bool has_leases(void)
