@@ -22,15 +22,52 @@ enum { MAX_CONNECTIONS = 64, WITHOUT_END = 1 << 20, READ_BYTES = 1 << 16 };
 
 /* max-calls is 16: who has more in flight of those that do not end at once is cut off. */
 const struct flood_kind flood_kinds[] = {
-	{ "GetInfo, pipelined", 1, WITHOUT_END, GET_INFO "}", 0, 0 },
-	{ "GetInfo on 32 connections", 32, WITHOUT_END, GET_INFO "}", 0, 0 },
-	{ "GetInfo of 128 KiB", 1, WITHOUT_END, GET_INFO ",\"parameters\":{\"a\":[", 128 << 10, 0 },
-	{ "List of all, more", 1, 12,
-		"{\"method\":\"org.vfiod.Broker.List\",\"parameters\":{\"all\":true},\"more\":"
-		"true}",
-		0, 0 },
-	{ "connect, GetInfo, close", 8, 1, GET_INFO "}", 0, 1 },
-	{ "Acquire + Release", 1, 1, NULL, 0, 0 },
+	{
+		.name = "GetInfo, pipelined",
+		.n_connections = 1,
+		.n_in_flight = WITHOUT_END,
+		.call = GET_INFO "}",
+	},
+	{
+		.name = "GetInfo on 32 connections",
+		.n_connections = 32,
+		.n_in_flight = WITHOUT_END,
+		.call = GET_INFO "}",
+	},
+	{
+		/* A value is what costs a byte most. */
+		.name = "GetInfo with 40000 values",
+		.n_connections = 1,
+		.n_in_flight = WITHOUT_END,
+		.call = GET_INFO ",\"parameters\":{\"a\":[{}",
+		.filler = ",{}",
+		.end = "]}}",
+		.filled_bytes = 3 * 40000,
+	},
+	{
+		.name = "GetInfo with a long string",
+		.n_connections = 1,
+		.n_in_flight = WITHOUT_END,
+		.call = GET_INFO ",\"parameters\":{\"a\":\"",
+		.filler = "long",
+		.end = "\"}}",
+		.filled_bytes = 1000 << 10,
+	},
+	{
+		.name = "List of all, more",
+		.n_connections = 1,
+		.n_in_flight = 12,
+		.call = "{\"method\":\"org.vfiod.Broker.List\","
+			"\"parameters\":{\"all\":true},\"more\":true}",
+	},
+	{
+		.name = "connect, GetInfo, close",
+		.n_connections = 8,
+		.n_in_flight = 1,
+		.call = GET_INFO "}",
+		.n_calls_a_connection = 1,
+	},
+	{ .name = "Acquire + Release", .n_connections = 1, .n_in_flight = 1 },
 };
 const size_t n_flood_kinds = sizeof(flood_kinds) / sizeof(flood_kinds[0]);
 
@@ -50,20 +87,21 @@ struct connection {
 	size_t end_length;
 };
 
-/* A long call is an array of empty objects: a value is what costs the daemon most a byte. */
 static void make_call(struct flooder *flooder)
 {
 	const struct flood_kind *kind = flooder->kind;
-	size_t head = strlen(kind->call), size = head + kind->padding + 8;
-	char *call = calloc(1, size);
+	size_t length = strlen(kind->call), step = kind->filler ? strlen(kind->filler) : 0;
+	char *call = calloc(1, length + kind->filled_bytes + step + 8);
 
 	if (!call)
 		err(1, "calloc");
-	strcpy(call, kind->call);
-	for (size_t at = head; at + 3 <= head + kind->padding; at += 3)
-		memcpy(call + at, "{},", 3);
-	if (kind->padding > 0)
-		strcpy(strrchr(call, ','), "]}}");
+	memcpy(call, kind->call, length);
+	for (size_t filled = 0; filled < kind->filled_bytes; filled += step) {
+		memcpy(call + length, kind->filler, step);
+		length += step;
+	}
+	if (kind->end)
+		strcpy(call + length, kind->end);
 	flooder->call_length = strlen(call) + 1;
 	flooder->n_copies =
 		flooder->call_length < READ_BYTES ? READ_BYTES / flooder->call_length : 1;

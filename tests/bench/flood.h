@@ -9,11 +9,13 @@
 #include <sys/types.h>
 
 struct flood_kind {
-	const char *name;            /* as the table has it */
-	size_t n_connections;        /* at a time */
-	size_t n_in_flight;          /* calls of a connection that are not answered yet */
-	const char *call;            /* NULL: leases of a device, one after another */
-	size_t padding;              /* bytes that make the call's parameters long */
+	const char *name;     /* as the table has it */
+	size_t n_connections; /* at a time */
+	size_t n_in_flight;   /* calls of a connection that are not answered yet */
+	const char *call;     /* NULL: leases of a device, one after another */
+	/* Behind it, again and again up to so many bytes, and then the end; NULL: nothing. */
+	const char *filler, *end;
+	size_t filled_bytes;
 	size_t n_calls_a_connection; /* then it closes it and opens another; 0: never */
 };
 extern const struct flood_kind flood_kinds[];
