@@ -12,6 +12,7 @@ import unittest
 
 from vfiod_host import N_GROUPS, PATIENCE, RULE, SOURCE, Daemon, Host
 
+INTERFACES = sorted(path.stem for path in (SOURCE / "proto").glob("*.varlink"))
 
 def setUpModule():
     global host, daemon, modules
@@ -57,11 +58,11 @@ class Tool(unittest.TestCase):
     def test_info(self):
         out, _ = self.tool("info", f"unix:{daemon.socket}")
         self.assertIn("Product: vfiod", out)
-        for interface in ("org.varlink.service", "org.vfiod.Admin", "org.vfiod.Broker"):
+        for interface in INTERFACES:
             self.assertIn(f"   {interface}\n", out)
 
     def test_help_shows_the_interface_file(self):
-        for name in ("org.vfiod.Broker", "org.vfiod.Admin"):
+        for name in INTERFACES:
             out, _ = self.tool("help", f"unix:{daemon.socket}/{name}")
             self.assertEqual(out, (SOURCE / f"proto/{name}.varlink").read_text() + "\n")
 
@@ -105,6 +106,16 @@ class Module(unittest.TestCase):
             groups = list(broker.List(all=True, _more=True))
             self.assertEqual([g["group"]["number"] for g in groups], [7, 8, 9, 10])
             self.assertEqual(broker.Describe(group=8)["group"]["binding"], "host")
+
+    def test_every_method_is_understood(self):
+        client = self.connect()
+        for name in INTERFACES:
+            declared = [line.split()[1].split("(")[0]
+                        for line in (SOURCE / f"proto/{name}.varlink").read_text().splitlines()
+                        if line.startswith("method ")]
+            with client.open(name) as interface:
+                for method in declared:
+                    self.assertTrue(callable(getattr(interface, method)), f"{name}.{method}")
 
     def test_errors_are_exceptions_with_data(self):
         import varlink
