@@ -210,6 +210,11 @@ static void say_stuck(struct sentence *s, struct json_object *p)
 	int64_t pid = field_int(p, "holderPid", -1);
 
 	say_group(s, p);
+	if (pid > 0 && strcmp(word(p, "step", ""), "none") == 0) {
+		say(s, " is stuck: pid %lld, a child of an earlier vfiod, still works on it",
+			(long long)pid);
+		return;
+	}
 	say(s, " is stuck: the kernel does not let go of %s (step %s)",
 		word(p, "device", "a device"), word(p, "step", "?"));
 	if (pid > 0)

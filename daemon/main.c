@@ -294,7 +294,9 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 	r = broker_new(daemon->loop, daemon->inventory, config, daemon->options.state,
 		&sysfs_kernel, &daemon->broker);
 	if (r < 0) {
-		log_error("reading the journal in %s: %s", daemon->options.state, strerror(-r));
+		if (r != -EBUSY)
+			log_error("reading the journal in %s: %s", daemon->options.state,
+				strerror(-r));
 		return r;
 	}
 	inventory_listen(daemon->inventory, broker_on_inventory, daemon->broker);

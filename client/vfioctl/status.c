@@ -72,12 +72,36 @@ static void problem_print(FILE *out, size_t width, struct json_object *problem)
 	format_wrapped(out, first, INDENT, width, printable);
 }
 
+/* What an earlier daemon left behind: "Found   12 in the middle of a take: returned". */
+static void recovery_print(FILE *out, size_t width, struct json_object *recovery)
+{
+	static const struct {
+		const char *found, *text;
+	} texts[] = {
+		{ "taking", "in the middle of a take" },
+		{ "returning", "on its way back" },
+	};
+	const char *found = get_string(recovery, "found");
+	const char *outcome = get_string(recovery, "outcome");
+	const char *text = found ? found : "?";
+	char line[256], printable[256];
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		if (strcmp(texts[i].found, text) == 0)
+			text = texts[i].text;
+	snprintf(line, sizeof line, "group %lld, left %s by an earlier vfiod: %s",
+		(long long)get_int(recovery, "group", -1), text, outcome ? outcome : "?");
+	format_printable(line, printable, sizeof printable);
+	format_wrapped(out, "Found   ", INDENT, width, printable);
+}
+
 static void overview_print(struct context *context, struct json_object *status)
 {
 	const char *iommu = get_string(status, "iommu"), *version = get_string(status, "version");
 	char uptime[32], printable[128], number[64];
-	size_t n;
+	size_t n, n_recoveries;
 	struct json_object *problems = get_array(status, "problems", &n);
+	struct json_object *recoveries = get_array(status, "recoveries", &n_recoveries);
 
 	format_duration(get_int(status, "uptimeSeconds", 0), uptime, sizeof uptime);
 	format_printable(iommu ? iommu : "no IOMMU", printable, sizeof printable);
@@ -86,6 +110,9 @@ static void overview_print(struct context *context, struct json_object *status)
 		get_bool(status, "hasIommufd") ? "yes" : "not in this kernel");
 	counts_print(context->out, status);
 	rules_print(context->out, status);
+	for (size_t i = 0; i < n_recoveries; i++)
+		recovery_print(context->out, line_width(context),
+			json_object_array_get_idx(recoveries, i));
 	for (size_t i = 0; i < n; i++)
 		problem_print(
 			context->out, line_width(context), json_object_array_get_idx(problems, i));

@@ -8,8 +8,11 @@
 #include <limits.h>
 #include <string.h>
 
-/* Raised when an older vfiod would misread an entry. */
-#define VERSION 1
+/*
+ * Raised when an older vfiod would misread an entry, or lose what it has to keep.
+ * 2: holder, failure; a member's claim, hostProbes.
+ */
+#define VERSION 2
 #define DEPTH 8
 
 static const char *const phase_names[] = {
@@ -84,19 +87,39 @@ static struct json_object *encode_members(const struct plan *plan)
 	return steal_pointer(&array);
 }
 
+/* A string: not every reader of JSON has 64 bits. */
+static int add_ticks(struct json_object *object, const char *key, unsigned long long ticks)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", ticks);
+	return add_string(object, key, text);
+}
+
+static struct json_object *encode_holder(const struct journal_holder *holder)
+{
+	_cleanup_json_ struct json_object *object = json_object_new_object();
+
+	if (!object || add_number(object, "pid", holder->pid) < 0 ||
+		add_ticks(object, "startTicks", holder->start_ticks) < 0 ||
+		add_number(object, "uid", holder->uid) < 0 ||
+		add_string(object, "command", holder->command) < 0)
+		return NULL;
+	return steal_pointer(&object);
+}
+
 int journal_encode(const struct journal_entry *entry, char **json, size_t *length)
 {
 	_cleanup_json_ struct json_object *object = json_object_new_object();
-	char ticks[32];
 
-	/* A string: not every reader of JSON has 64 bits. */
-	snprintf(ticks, sizeof(ticks), "%llu", entry->child_start_ticks);
 	if (!object || add_number(object, "version", VERSION) < 0 ||
 		add_number(object, "group", entry->plan->group) < 0 ||
 		add_string(object, "phase", phase_names[entry->phase]) < 0 ||
 		add_number(object, "child", entry->child) < 0 ||
-		add_string(object, "childStartTicks", ticks) < 0 ||
+		add_ticks(object, "childStartTicks", entry->child_start_ticks) < 0 ||
 		add_bool(object, "stay", entry->stay) < 0 ||
+		add(object, "holder", encode_holder(&entry->holder)) < 0 ||
+		add_string(object, "failure", entry->failure) < 0 ||
 		add(object, "members", encode_members(entry->plan)) < 0)
 		return -ENOMEM;
 	const char *text = json_object_to_json_string_length(
@@ -143,12 +166,12 @@ static bool get_bool(struct reader *reader, const char *key)
 	return json_object_get_boolean(get(reader, key, json_type_boolean));
 }
 
-static int get_number(struct reader *reader, const char *key, int max)
+static int64_t get_number(struct reader *reader, const char *key, int64_t max)
 {
 	int64_t number = json_object_get_int64(get(reader, key, json_type_int));
 
 	if (number >= 0 && number <= max)
-		return (int)number;
+		return number;
 	if (!reader->problem)
 		reader->problem = key;
 	return 0;
@@ -190,8 +213,23 @@ static const char *action_name(int action)
 	return plan_action_name((enum plan_action)action);
 }
 
+/* Of an object inside of the reader's: what is wrong with a key of it is wrong with the entry. */
+static void decode_holder(struct reader *reader, struct journal_holder *holder)
+{
+	struct reader of_holder = { .object = get(reader, "holder", json_type_object) };
+
+	if (!of_holder.object)
+		return;
+	holder->pid = (pid_t)get_number(&of_holder, "pid", INT_MAX);
+	holder->start_ticks = get_ticks(&of_holder, "startTicks");
+	holder->uid = (uid_t)get_number(&of_holder, "uid", UINT32_MAX);
+	get_string(&of_holder, "command", holder->command, sizeof(holder->command));
+	if (!reader->problem)
+		reader->problem = of_holder.problem;
+}
+
 /* 0 or -ENOMEM; what is wrong is in the reader. */
-static int decode_member(struct reader *reader, struct plan_member *member)
+static int decode_member(struct reader *reader, int64_t version, struct plan_member *member)
 {
 	char syspath[PATH_MAX];
 
@@ -206,13 +244,15 @@ static int decode_member(struct reader *reader, struct plan_member *member)
 	member->known = get_bool(reader, "known");
 	get_string(reader, "hostDriver", member->host_driver, sizeof(member->host_driver));
 	get_string(reader, "hostOverride", member->host_override, sizeof(member->host_override));
-	get_string(reader, "claim", member->claim, sizeof(member->claim));
-	member->host_probes = get_bool(reader, "hostProbes");
+	if (version >= 2) {
+		get_string(reader, "claim", member->claim, sizeof(member->claim));
+		member->host_probes = get_bool(reader, "hostProbes");
+	}
 	member->syspath = strdup(syspath);
 	return member->syspath ? 0 : -ENOMEM;
 }
 
-static int decode_members(struct reader *reader, int group, struct plan **plan)
+static int decode_members(struct reader *reader, int64_t version, int group, struct plan **plan)
 {
 	struct json_object *array = get(reader, "members", json_type_array);
 	size_t n = array ? json_object_array_length(array) : 0;
@@ -222,7 +262,7 @@ static int decode_members(struct reader *reader, int group, struct plan **plan)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct reader of_member = { .object = json_object_array_get_idx(array, i) };
-		int r = decode_member(&of_member, &(*plan)->members[i]);
+		int r = decode_member(&of_member, version, &(*plan)->members[i]);
 		if (r < 0)
 			return r;
 		if (of_member.problem && !reader->problem)
@@ -264,20 +304,24 @@ int journal_decode(const char *json, size_t length, int group, struct journal_en
 		return r;
 	}
 	struct reader reader = { .object = object };
-	int version = get_number(&reader, "version", INT_MAX);
-	if (!reader.problem && version != VERSION) {
-		snprintf(text, text_size, "its version is %d, this vfiod knows version %d", version,
-			VERSION);
+	int64_t version = get_number(&reader, "version", INT_MAX);
+	if (!reader.problem && (version < 1 || version > VERSION)) {
+		snprintf(text, text_size, "its version is %d, this vfiod knows 1 to %d",
+			(int)version, VERSION);
 		return -EBADMSG;
 	}
 	if (get_number(&reader, "group", INT_MAX) != group && !reader.problem)
 		reader.problem = "group";
 	entry->phase =
 		(enum journal_phase)get_name(&reader, "phase", phase_name, JOURNAL_FAILED + 1);
-	entry->child = get_number(&reader, "child", INT_MAX);
+	entry->child = (pid_t)get_number(&reader, "child", INT_MAX);
 	entry->child_start_ticks = get_ticks(&reader, "childStartTicks");
 	entry->stay = get_bool(&reader, "stay");
-	r = decode_members(&reader, group, &entry->plan);
+	if (version >= 2) {
+		decode_holder(&reader, &entry->holder);
+		get_string(&reader, "failure", entry->failure, sizeof(entry->failure));
+	}
+	r = decode_members(&reader, version, group, &entry->plan);
 	if (r == 0 && reader.problem) {
 		snprintf(text, text_size, "it is damaged: \"%s\" is missing or not what it can be",
 			reader.problem);

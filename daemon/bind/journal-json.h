@@ -6,8 +6,8 @@
 /* *json: malloc'ed, *length bytes without its NUL; ends with its closing brace. 0 or -ENOMEM. */
 int journal_encode(const struct journal_entry *entry, char **json, size_t *length);
 /*
- * All of `json` has to be one entry of this version for this group. 0 with *entry the caller's
- * to clear, -ENOMEM, or -EBADMSG and *text says what is wrong.
+ * All of `json` has to be one entry for this group, of this version or an older one. 0 with *entry
+ * the caller's to clear, -ENOMEM, or -EBADMSG and *text says what is wrong.
  */
 int journal_decode(const char *json, size_t length, int group, struct journal_entry *entry,
 	char *text, size_t text_size);

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,45 @@ static int entry_path(char path[PATH_MAX], const char *state_directory, int grou
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+static int make_directories(const char *state_directory, const char *journal)
+{
+	/* The socket lies in it, too, for everybody to reach. */
+	if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdir(journal, 0700) == 0)
+		return 0;
+	struct stat there;
+	if (errno != EEXIST || lstat(journal, &there) < 0)
+		return -errno;
+	return S_ISDIR(there.st_mode) ? 0 : -ENOTDIR;
+}
+
+/* Of file_write_atomic(), killed before its rename: the entry from before is the one that counts.
+ */
+static bool is_leftover(const char *file_name)
+{
+	static const char suffix[] = ".json.new";
+	size_t length = strlen(file_name);
+	return length >= sizeof(suffix) &&
+	       strcmp(file_name + length + 1 - sizeof(suffix), suffix) == 0;
+}
+
+static int remove_leftovers(const char *journal)
+{
+	const struct dirent *entry;
+
+	DIR *directory = opendir(journal);
+	if (!directory)
+		return -errno;
+	/* One that cannot be removed is no entry all the same. */
+	while ((errno = 0, entry = readdir(directory)))
+		if (is_leftover(entry->d_name))
+			unlinkat(dirfd(directory), entry->d_name, 0);
+	int r = -errno;
+	closedir(directory);
+	return r;
+}
+
 int journal_init(const char *state_directory)
 {
 	char path[PATH_MAX];
@@ -25,15 +65,32 @@ int journal_init(const char *state_directory)
 	int n = snprintf(path, sizeof(path), "%s/journal", state_directory);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -ENAMETOOLONG;
-	/* The socket lies in it, too, for everybody to reach. */
-	if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
+	int r = make_directories(state_directory, path);
+	return r < 0 ? r : remove_leftovers(path);
+}
+
+int journal_lock(const char *state_directory, int *fd, pid_t *owner)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET }, other = lock;
+	char path[PATH_MAX];
+
+	*owner = 0;
+	int n = snprintf(path, sizeof(path), "%s/lock", state_directory);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	/* A lock of the process, not of the descriptor: bind children do not inherit it. */
+	_cleanup_close_ int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (file < 0)
 		return -errno;
-	if (mkdir(path, 0700) == 0)
-		return 0;
-	struct stat there;
-	if (errno != EEXIST || lstat(path, &there) < 0)
-		return -errno;
-	return S_ISDIR(there.st_mode) ? 0 : -ENOTDIR;
+	if (fcntl(file, F_SETLK, &lock) < 0) {
+		if (errno != EACCES && errno != EAGAIN)
+			return -errno;
+		if (fcntl(file, F_GETLK, &other) == 0 && other.l_type != F_UNLCK)
+			*owner = other.l_pid;
+		return -EBUSY;
+	}
+	*fd = steal_fd(&file);
+	return 0;
 }
 
 int journal_write(const char *state_directory, const struct journal_entry *entry)

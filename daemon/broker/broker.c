@@ -68,12 +68,24 @@ void broker_pump_later(struct broker *broker)
 	ev_prepare_start(broker->loop, &broker->pump_later);
 }
 
+static int lock(struct broker *broker)
+{
+	pid_t owner;
+	int r = journal_lock(broker->state_directory, &broker->state_lock, &owner);
+	if (r == -EBUSY)
+		log_error(
+			"another vfiod (pid %d) runs with %s", (int)owner, broker->state_directory);
+	return r;
+}
+
 static int recover(struct broker *broker)
 {
 	_cleanup_free_ int *groups = NULL;
 	size_t n_groups = 0;
 
 	int r = journal_init(broker->state_directory);
+	if (r == 0)
+		r = lock(broker);
 	if (r == 0)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
 	for (size_t i = 0; r == 0 && i < n_groups; i++)
@@ -95,6 +107,8 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->ops = ops;
 	TAILQ_INIT(&broker->holdings);
 	TAILQ_INIT(&broker->settlings);
+	TAILQ_INIT(&broker->recoveries);
+	broker->state_lock = -1;
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
 	broker->pump_later.data = broker;
@@ -124,6 +138,9 @@ struct broker *broker_free(struct broker *broker)
 		tenancy_discard(lease);
 	while ((holding = TAILQ_FIRST(&broker->holdings)))
 		holding_free(holding);
+	recovery_free_all(broker);
+	if (broker->state_lock >= 0)
+		close(broker->state_lock);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
 	free(broker->state_directory);

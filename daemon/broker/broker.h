@@ -6,6 +6,7 @@
  *   holding   a group that vfiod does something with: its plan, its job, its journal
  *   tenancy   a lease on its way: queue → prepare → take → grant → end
  *   settling  groups on their way back, and who waits for that
+ *   recovery  what an earlier daemon left in its journal
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.
@@ -30,8 +31,11 @@ struct broker_news {
 typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);
 
 /*
- * Groups with a journal entry from an earlier daemon become `failed`: shown, and untouched until
- * an administrator returns them. Takes the config over. 0 or -errno.
+ * Groups with a journal entry from an earlier daemon are recovered, each by itself, from here on:
+ * what it was taking or returning, and what it had lent, goes back to the host; what stays taken
+ * stays. Nobody gets such a group before that. `failed` ones are left to an administrator, `stuck`
+ * are those where a child of that daemon is still at work. Takes the config over. 0 or -errno;
+ * -EBUSY: another daemon has this state directory, and the log says which.
  */
 int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
 	const char *state_directory, const struct sysfs_ops *ops, struct broker **broker);
@@ -53,6 +57,14 @@ void broker_reconfigure(struct broker *broker, struct config *config);
 
 /* Who has the group, or had it while it lingers. NULL: nobody, or nobody knows. */
 const struct subject *broker_holder(struct broker *broker, const struct group *group);
+
+/*
+ * What was found in the journal at start, and what became of it; both as in org.vfiod.Admin,
+ * Recovery.
+ */
+typedef void (*broker_recovered_fn)(
+	int group, const char *found, const char *outcome, void *userdata);
+void broker_recovered(struct broker *broker, broker_recovered_fn tell, void *userdata);
 
 /* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, NOT_SUPPORTED). */
 int broker_may_lease(struct broker *broker, const struct subject *subject,

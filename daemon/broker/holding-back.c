@@ -68,7 +68,10 @@ void holding_back_init(struct holding *holding)
 static void stay_taken(struct holding *holding)
 {
 	holding->state = HOLDING_IDLE;
+	subject_clear(&holding->former);
+	holding->has_former = false;
 	holding_journal_follow(holding, JOURNAL_TAKEN);
+	recovery_settled(holding, "taken");
 	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	settling_is_home(steal_settling(holding));
@@ -214,8 +217,19 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 	holding->stay = holding->stay || stay;
 	holding->settling = settling;
 	settling_expect(settling);
+	holding_begin_check(holding);
+}
+
+void holding_begin_check(struct holding *holding)
+{
 	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
 	start_check(holding);
+}
+
+void holding_begin_return(struct holding *holding)
+{
+	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
+	start_return(holding);
 }
 
 void holding_check_on(struct holding *holding)
@@ -223,15 +237,6 @@ void holding_check_on(struct holding *holding)
 	holding->tenancy = NULL;
 	holding->state = HOLDING_CHECKING;
 	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
-}
-
-/* A child of an earlier daemon that still works on the group, or hangs in the kernel. */
-static bool former_child_lives(const struct holding *holding)
-{
-	unsigned long long start;
-	return holding->former_child > 0 &&
-	       process_start_time(holding->former_child, &start) == 0 &&
-	       start == holding->former_child_start;
 }
 
 int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal)
@@ -243,12 +248,6 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 	}
 	if (holding->group->binding == BINDING_STUCK)
 		return group_is_usable(holding->broker, holding->group, refusal);
-	if (former_child_lives(holding)) {
-		refuse(refusal, REFUSAL_STUCK, "a child of an earlier vfiod still works on it");
-		refusal->group = holding->group->number;
-		refusal->owner_pid = holding->former_child;
-		return REFUSED;
-	}
 	if (holding->state != HOLDING_IDLE && holding->state != HOLDING_FAILED &&
 		holding->state != HOLDING_LINGERING) {
 		refuse_busy(holding->broker, holding->group, REFUSAL_GROUP_BUSY, refusal);
@@ -258,15 +257,16 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 	holding->stay = false;
 	holding->settling = settling;
 	settling_expect(settling);
-	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
-	start_check(holding);
+	holding_begin_check(holding);
 	return 0;
 }
 
 bool holding_bury(struct holding *holding)
 {
-	/* A job that runs ends by itself, and its end sees that the group is gone. */
-	if (holding->group->binding != BINDING_GONE || holding->job)
+	/* A job that runs ends by itself, and its end sees that the group is gone; so does a child
+	 * of an earlier daemon. */
+	if (holding->group->binding != BINDING_GONE || holding->job ||
+		holding->state == HOLDING_WAITING)
 		return false;
 	came_home(holding);
 	return true;

@@ -37,6 +37,7 @@ struct holding *holding_free(struct holding *holding)
 	TAILQ_REMOVE(&holding->broker->holdings, holding, of_broker);
 	ev_timer_stop(holding->broker->loop, &holding->retry);
 	job_free(holding->job);
+	recovery_forget(holding);
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, holding->group_fd);
@@ -67,6 +68,7 @@ static void refuse_stuck(struct broker *broker, const struct group *group, struc
 
 	refuse(refusal, REFUSAL_STUCK, "%s", group->failure);
 	refusal->step = step;
+	refusal->owner_pid = holding ? recovery_child(holding) : 0;
 	snprintf(refusal->device, sizeof(refusal->device), "%s", device);
 }
 
@@ -86,13 +88,33 @@ int group_is_usable(struct broker *broker, const struct group *group, struct ref
 
 /* --- what is written down ------------------------------------------------------------ */
 
+/* Whom `lingering` and `stuck` can name after a restart. */
+static void describe_holder(const struct holding *holding, struct journal_holder *holder)
+{
+	const struct subject *subject = holding->has_former ? &holding->former : NULL;
+
+	if (holding->tenancy)
+		subject = &tenancy_lease(holding->tenancy)->subject;
+	if (!subject)
+		return;
+	holder->pid = subject->pid;
+	holder->start_ticks = subject->start_ticks;
+	holder->uid = subject->process_uid;
+	string_copy(holder->command, sizeof(holder->command), subject->command);
+}
+
 int holding_journal(struct holding *holding, enum journal_phase phase)
 {
 	struct journal_entry entry = {
 		.phase = phase,
-		.stay = holding->stay,
+		/* What becomes of it when its lease is over, as it is if this daemon ends. */
+		.stay = holding->stay ||
+			(holding->tenancy && tenancy_lease(holding->tenancy)->stay),
 		.plan = holding->plan,
 	};
+	describe_holder(holding, &entry.holder);
+	if (phase == JOURNAL_FAILED)
+		string_copy(entry.failure, sizeof(entry.failure), holding->group->failure);
 	/* Nothing of it is vfiod's to give back: every device was on VFIO before. */
 	if (plan_n_moves(holding->plan) == 0)
 		return 0;
@@ -124,10 +146,12 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 	}
 	refusal_describe(refusal, text, sizeof(text));
 	holding->state = HOLDING_FAILED;
-	holding_journal_follow(holding, JOURNAL_FAILED);
 	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_FAILED, text);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
+	/* With the text that the group shows now: the next daemon has to show it, too. */
+	holding_journal_follow(holding, JOURNAL_FAILED);
+	recovery_settled(holding, "failed");
 }
 
 /* Nothing of vfiod's is left on the group: the kernel's word counts again. */
@@ -145,49 +169,7 @@ void holding_end(struct holding *holding)
 		group_set_owner(broker->inventory, group, OWNER_NONE);
 		group_set_binding(broker->inventory, group, group_observed_binding(group), NULL);
 	}
+	recovery_settled(holding, group->binding == BINDING_GONE ? "gone" : "returned");
 	holding_free(holding);
 	broker_pump_later(broker);
-}
-
-int holding_recover(struct broker *broker, int number)
-{
-	struct journal_entry entry = { 0 };
-	char text[REFUSAL_TEXT_SIZE] = "", failure[REFUSAL_TEXT_SIZE];
-	struct group *group = inventory_group(broker->inventory, number);
-
-	if (!group) {
-		/* Its devices have left the host while no daemon ran: nothing to give back. */
-		log_warning("group %d of the journal is not on this host any more", number);
-		return journal_remove(broker->state_directory, number);
-	}
-	int r = journal_read(broker->state_directory, number, &entry, text, sizeof(text));
-	if (r == -ENOENT || r == -ENOMEM)
-		return r == -ENOENT ? 0 : r;
-	/* One entry that cannot be read is one group's misfortune, not that of all others. */
-	if (r < 0 && r != -EBADMSG)
-		snprintf(text, sizeof(text), "%s", strerror(-r));
-	if (r < 0)
-		snprintf(failure, sizeof(failure),
-			"the journal of an earlier vfiod cannot be read (%s); give the devices "
-			"back by hand "
-			"and remove %.200s/journal/%d.json",
-			text, broker->state_directory, number);
-	else
-		snprintf(failure, sizeof(failure),
-			"an earlier vfiod ended without giving it back; `vfioctl return %d` does",
-			number);
-
-	struct holding *holding = holding_get(broker, group);
-	if (!holding) {
-		journal_entry_clear(&entry);
-		return -ENOMEM;
-	}
-	holding->state = HOLDING_FAILED;
-	holding->plan = steal_pointer(&entry.plan);
-	holding->taken = holding->plan != NULL;
-	holding->former_child = entry.child;
-	holding->former_child_start = entry.child_start_ticks;
-	journal_entry_clear(&entry);
-	group_set_binding(broker->inventory, group, BINDING_FAILED, failure);
-	return 0;
 }

@@ -11,6 +11,7 @@
 struct tenancy;
 TAILQ_HEAD(holding_list, holding);
 TAILQ_HEAD(settling_list, settling);
+TAILQ_HEAD(recovery_list, recovery);
 
 struct broker {
 	struct ev_loop *loop;
@@ -21,6 +22,8 @@ struct broker {
 	struct lease_book book;
 	struct holding_list holdings;
 	struct settling_list settlings;
+	struct recovery_list recoveries; /* of all groups that were in the journal at start */
+	int state_lock;                  /* journal_lock(); -1: not yet */
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
@@ -50,6 +53,7 @@ enum holding_state {
 	HOLDING_CHECKING,  /* stays taken; is it still open? */
 	HOLDING_LINGERING, /* it is: asked again from time to time */
 	HOLDING_FAILED,
+	HOLDING_WAITING, /* recovery: for a child of an earlier daemon to end */
 };
 
 struct holding {
@@ -64,10 +68,9 @@ struct holding {
 	int group_fd;              /* HOLDING_READY: open; else -1 */
 	struct tenancy *tenancy;   /* who waits for it, or has it; NULL */
 	struct settling *settling; /* who waits for its return; NULL */
-	struct subject former;     /* who had it last */
+	struct subject former;     /* who had it last, under an earlier daemon, too */
 	bool has_former;
-	pid_t former_child; /* of an earlier daemon, from the journal; 0: none */
-	unsigned long long former_child_start;
+	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
 	ev_timer retry;
 	double retry_seconds;
 };
@@ -128,8 +131,22 @@ void holding_check_late(struct holding *holding);
 /* Ends it if its group has left the host and no job runs: true, then it is no more. */
 bool holding_bury(struct holding *holding);
 struct holding *holding_free(struct holding *holding);
-/* A group with a journal entry of an earlier daemon: failed. */
+/* Starts looking whether a taken group is open; then it stays, is returned, or lingers. */
+void holding_begin_check(struct holding *holding);
+/* Starts returning it, whatever an earlier transaction has left. Lingers if it is open. */
+void holding_begin_return(struct holding *holding);
+
+/* --- recovery: groups that an earlier daemon left ---------------------------------- */
+
+/* Starts to finish or to roll back what the journal has of this group: 0 or -errno. */
 int holding_recover(struct broker *broker, int number);
+/* That is over, with this outcome (static, as in org.vfiod.Admin). Nothing if there was none. */
+void recovery_settled(struct holding *holding, const char *outcome);
+/* The holding is no more. */
+void recovery_forget(struct holding *holding);
+/* HOLDING_WAITING: the child that is waited for. Else 0. */
+pid_t recovery_child(const struct holding *holding);
+void recovery_free_all(struct broker *broker);
 
 /* --- tenancy: a lease on its way -------------------------------------------------- */
 

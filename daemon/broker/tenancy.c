@@ -147,6 +147,9 @@ static void tenancy_grant(struct tenancy *tenancy)
 		log_grant(lease);
 		tenancy_news(tenancy, "leaseGranted", NULL);
 	}
+	/* Before he is told: whatever happens to this daemon then, it stays taken. */
+	for (size_t i = 0; tenancy->only_takes && i < tenancy->n_holdings; i++)
+		holding_stay(tenancy->holdings[i]);
 	if (lease->listener)
 		lease->listener->granted(lease, fds, lease->userdata);
 	/* No copy stays here: it would keep a dead client's pages pinned. */
@@ -154,8 +157,6 @@ static void tenancy_grant(struct tenancy *tenancy)
 		tenancy->broker->ops->close_group(tenancy->broker->ops->userdata, fds[i]);
 	if (!tenancy->only_takes)
 		return;
-	for (size_t i = 0; i < tenancy->n_holdings; i++)
-		holding_stay(tenancy->holdings[i]);
 	lease->state = LEASE_ENDED;
 	tenancy_free(tenancy);
 }

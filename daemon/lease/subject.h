@@ -13,6 +13,7 @@ struct subject {
 	gid_t *groups; /* supplementary; owned */
 	size_t n_groups;
 	pid_t pid;
+	unsigned long long start_ticks; /* of the process (process_start_time()); 0 = unknown */
 	/* Of the process pid: another than uid where an administrator holds for somebody. */
 	uid_t process_uid;
 	char unit[256];   /* systemd unit of the process, "dpdk.service"; "" = none or unknown */

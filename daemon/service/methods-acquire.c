@@ -222,6 +222,8 @@ static int take_holder(
 	holder->pid = pid;
 	holder->process_uid = uid;
 	process_command(pid, holder->command, sizeof(holder->command));
+	if (process_start_time(pid, &holder->start_ticks) < 0)
+		holder->start_ticks = 0;
 	return 0;
 }
 

@@ -45,6 +45,18 @@ static void group_problem(
 		add_problem(problems, group->number, group->failure);
 }
 
+static void add_recovery(int group, const char *found, const char *outcome, void *userdata)
+{
+	struct json_object **recoveries = userdata;
+	struct json_object *recovery = json_object_new_object();
+	json_put(recovery, "group", json_object_new_int(group));
+	json_put(recovery, "found", json_text(found));
+	json_put(recovery, "outcome", json_text(outcome));
+	if (!*recoveries)
+		*recoveries = json_object_new_array();
+	json_object_array_add(*recoveries, recovery);
+}
+
 static void status(struct call *call)
 {
 	struct service *service = call->session->service;
@@ -52,7 +64,8 @@ static void status(struct call *call)
 	struct inventory *inventory = broker_inventory(broker);
 	const char *iommu = inventory_iommu(inventory);
 	struct json_object *reply = json_object_new_object(), *bindings = json_object_new_object(),
-			   *owners = json_object_new_object(), *problems = json_object_new_array();
+			   *owners = json_object_new_object(), *problems = json_object_new_array(),
+			   *recoveries = NULL;
 	const struct group *group;
 
 	if (!iommu)
@@ -81,6 +94,8 @@ static void status(struct call *call)
 			(int64_t)lease_book_count(broker_book(broker), LEASE_QUEUED)));
 	json_put(reply, "rules", json_object_new_int64((int64_t)broker_config(broker)->n_rules));
 	json_put(reply, "configuration", json_text(service->hooks.configuration));
+	broker_recovered(broker, add_recovery, &recoveries);
+	json_put(reply, "recoveries", recoveries);
 	json_put(reply, "problems", problems);
 	call_reply(call, reply);
 }

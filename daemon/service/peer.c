@@ -65,13 +65,14 @@ int process_command(pid_t pid, char *command, size_t size)
 }
 
 /*
- * Command and unit are read by number. The number belonged to the peer all the while if the
- * peer's pidfd says, after reading, that it still runs; otherwise they stay empty.
+ * Command, start time and unit are read by number. The number belonged to the peer all the while if
+ * the peer's pidfd says, after reading, that it still runs; otherwise they stay empty.
  */
 static void peer_describe(int fd, struct subject *subject)
 {
 	_cleanup_close_ int pidfd = peer_pidfd(fd, subject->pid);
 	char path[64], command[sizeof(subject->command)];
+	unsigned long long start_ticks;
 	_cleanup_free_ char *unit = NULL;
 	struct stat st;
 
@@ -82,13 +83,15 @@ static void peer_describe(int fd, struct subject *subject)
 	 * would be, too. */
 	if (stat(path, &st) < 0 || st.st_uid != subject->uid)
 		return;
-	if (process_command(subject->pid, command, sizeof(command)) < 0)
+	if (process_command(subject->pid, command, sizeof(command)) < 0 ||
+		process_start_time(subject->pid, &start_ticks) < 0)
 		return;
 	if (sd_pid_get_unit(subject->pid, &unit) < 0)
 		unit = NULL;
 	if (pidfd_has_ended(pidfd))
 		return;
 	string_copy(subject->command, sizeof(subject->command), command);
+	subject->start_ticks = start_ticks;
 	if (unit)
 		string_copy(subject->unit, sizeof(subject->unit), unit);
 }

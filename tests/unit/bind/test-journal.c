@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -41,6 +42,11 @@ static int set_up(void **state)
 		.child = 4711,
 		.child_start_ticks = 18446744073709551615ULL,
 		.stay = true,
+		.holder = { .pid = 815,
+			.start_ticks = 4294967296ULL,
+			.uid = 4294967294U,
+			.command = "qemu-system-x86" },
+		.failure = "0000:01:00.1 is on no driver, was on e1000 (bind: Input/output error)",
 		.plan = fake_kernel_plan(&kernel),
 	};
 	struct plan_member *member = &bench->entry.plan->members[1];
@@ -135,6 +141,11 @@ static void test_round_trip(void **state)
 		assert_int_equal(entry.child, 4711);
 		assert_true(entry.child_start_ticks == 18446744073709551615ULL);
 		assert_true(entry.stay);
+		assert_int_equal(entry.holder.pid, 815);
+		assert_true(entry.holder.start_ticks == 4294967296ULL);
+		assert_true(entry.holder.uid == 4294967294U);
+		assert_string_equal(entry.holder.command, "qemu-system-x86");
+		assert_string_equal(entry.failure, bench->entry.failure);
 		assert_int_equal(entry.plan->group, FAKE_GROUP);
 		assert_int_equal(entry.plan->n_members, 2);
 		for (size_t i = 0; i < 2; i++) {
@@ -212,9 +223,9 @@ static void test_damaged(void **state)
 	static const struct {
 		const char *from, *to, *told;
 	} edits[] = {
-		{ "\"version\":1", "\"version\":2", "version is 2" },
-		{ "\"version\":1", "\"version\":\"1\"", "version" },
-		{ "\"version\":1", "\"revision\":1", "version" },
+		{ "\"version\":2", "\"version\":3", "version is 3" },
+		{ "\"version\":2", "\"version\":\"1\"", "version" },
+		{ "\"version\":2", "\"revision\":1", "version" },
 		{ "\"group\":7", "\"group\":8", "group" },
 		{ "\"group\":7", "\"group\":4294967303", "group" },
 		{ "\"phase\":\"returning\"", "\"phase\":\"pausing\"", "phase" },
@@ -224,6 +235,13 @@ static void test_damaged(void **state)
 		{ "\"18446744073709551615\"", "\"-1\"", "childStartTicks" },
 		{ "\"18446744073709551615\"", "\"\"", "childStartTicks" },
 		{ "\"stay\":true", "\"stay\":1", "stay" },
+		{ "\"version\":2", "\"version\":0", "version is 0" },
+		{ "\"holder\":{", "\"holders\":{", "holder" },
+		{ "\"pid\":815", "\"pid\":-815", "pid" },
+		{ "\"uid\":4294967294", "\"uid\":4294967296", "uid" },
+		{ "\"4294967296\"", "4294967296", "startTicks" },
+		{ "qemu-system-x86", "qemu-system-x86_64", "command" },
+		{ "\"failure\":\"", "\"failure\":[],\"was\":\"", "failure" },
 		{ "\"members\":[", "\"members\":[7,", "action" },
 		{ "\"members\":[", "\"fellows\":[", "members" },
 		{ "\"action\":\"bind\"", "\"action\":\"blind\"", "action" },
@@ -241,6 +259,29 @@ static void test_damaged(void **state)
 	assert_damaged(bench, "damaged");
 	put(bench, "7.json", "null", 4);
 	assert_damaged(bench, "damaged");
+}
+
+/* As the first vfiod wrote it: nobody is known to have had it. */
+static void test_first_version(void **state)
+{
+	struct bench *bench = *state;
+	static const char old[] =
+		"{\"version\":1,\"group\":7,\"phase\":\"taken\",\"child\":12,"
+		"\"childStartTicks\":\"34\",\"stay\":true,\"members\":[{\"action\":\"bind\","
+		"\"name\":\"0000:01:00.0\",\"bus\":\"pci\",\"syspath\":\"/sys/x\","
+		"\"target\":\"vfio-pci\",\"module\":\"vfio-pci\",\"force\":false,"
+		"\"known\":true,\"hostDriver\":\"e1000\",\"hostOverride\":\"\"}]}";
+	struct journal_entry entry;
+
+	put(bench, "7.json", old, strlen(old));
+	assert_int_equal(read_entry(bench, &entry), 0);
+	assert_int_equal(entry.phase, JOURNAL_TAKEN);
+	assert_int_equal(entry.child, 12);
+	assert_true(entry.stay);
+	assert_int_equal(entry.holder.pid, 0);
+	assert_string_equal(entry.failure, "");
+	assert_string_equal(entry.plan->members[0].host_driver, "e1000");
+	journal_entry_clear(&entry);
 }
 
 static void test_names_at_their_longest(void **state)
@@ -295,7 +336,10 @@ static void test_atomic(void **state)
 
 	/* What cannot be written leaves the old one, too. */
 	char path[PATH_MAX];
+	put(bench, "7.json.new", "{\"vers", 6);
+	assert_int_equal(journal_init(bench->directory), 0);
 	path_of(bench, "7.json.new", path);
+	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(mkdir(path, 0700), 0);
 	bench->entry.phase = JOURNAL_TAKEN;
 	assert_true(journal_write(bench->directory, &bench->entry) < 0);
@@ -358,6 +402,40 @@ static void test_init(void **state)
 	assert_int_equal(journal_init(path), -ENOTDIR);
 }
 
+/* Of a process: a child has to ask for it, and it is free when its owner ends. */
+static void test_lock(void **state)
+{
+	struct bench *bench = *state;
+	int fd = -1, other = -1, status;
+	pid_t owner;
+
+	assert_int_equal(journal_lock(bench->directory, &fd, &owner), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		bool is_refused = journal_lock(bench->directory, &other, &owner) == -EBUSY &&
+				  owner == getppid() && other == -1;
+		close(fd);
+		_exit(is_refused ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	/* Nor did the child's close let go of it. */
+	child = fork();
+	if (child == 0)
+		_exit(journal_lock(bench->directory, &other, &owner) == -EBUSY ? 0 : 1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	close(fd);
+	child = fork();
+	if (child == 0)
+		_exit(journal_lock(bench->directory, &other, &owner) == 0 ? 0 : 1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(journal_lock(bench->directory, &fd, &owner), 0);
+	close(fd);
+	assert_int_equal(journal_lock("/nowhere", &fd, &owner), -ENOENT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -368,11 +446,13 @@ int main(void)
 		TEST(test_absent),
 		TEST(test_cut_at_every_length),
 		TEST(test_damaged),
+		TEST(test_first_version),
 		TEST(test_names_at_their_longest),
 		TEST(test_too_large),
 		TEST(test_atomic),
 		TEST(test_list),
 		TEST(test_init),
+		TEST(test_lock),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,9 @@ static void answer_status(struct fake *fake, int peer, const char *method,
 			"37,"
 			"\"taken\":3,\"failed\":1},\"owners\":{\"none\":39,\"leased\":1,"
 			"\"lingering\":1},\"leases\":1,\"waiting\":2,\"rules\":3,\"configuration\":"
-			"\"/etc/vfiod/vfiod.conf\",\"problems\":[{\"group\":15,\"text\":"
+			"\"/etc/vfiod/vfiod.conf\",\"recoveries\":[{\"group\":15,\"found\":"
+			"\"taking\",\"outcome\":\"returned\"},{\"group\":13,\"found\":"
+			"\"failed\",\"outcome\":\"failed\"}],\"problems\":[{\"group\":15,\"text\":"
 			"\"0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End "
 			"that process to return it; no other group is affected.\"},{\"group\":null,"
 			"\"text\":\"\\u001b[1mno rules\"}]}");
@@ -132,6 +134,8 @@ static void status_is_an_overview(void **state)
 		"Groups  41: 37 host, 1 leased, 1 lingering, 1 taken, 1 failed\n"
 		"Rules   3 from /etc/vfiod/vfiod.conf\n"
 		"Leases  1, 2 waiting\n"
+		"Found   group 15, left in the middle of a take by an earlier vfiod: returned\n"
+		"Found   group 13, left failed by an earlier vfiod: failed\n"
 		"!! 15   0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End\n"
 		"        that process to return it; no other group is affected.\n"
 		"!!      ?[1mno rules\n");

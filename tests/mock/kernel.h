@@ -1,0 +1,21 @@
+/*
+ * The kernel that a bind child sees, played on the testbed's files: writing `driver_override`,
+ * `bind` and `unbind` changes links and attributes as the real one does, without events. A group
+ * is open for as long as anybody has a copy of its descriptor (flock(2)). All devices are of PCI,
+ * at the root; the host's driver for them is e1000.
+ *
+ * The state is shared between the test and the children that it forks.
+ */
+#pragma once
+
+#include "daemon/bind/sysfs.h"
+
+struct mock_kernel;
+
+struct mock_kernel *mock_kernel_new(void);
+struct mock_kernel *mock_kernel_free(struct mock_kernel *kernel);
+const struct sysfs_ops *mock_kernel_ops(struct mock_kernel *kernel);
+
+/* Every write to this attribute or device fails with EIO; "": none. */
+void mock_kernel_break(struct mock_kernel *kernel, const char *path);
+unsigned mock_kernel_n_writes(const struct mock_kernel *kernel);
