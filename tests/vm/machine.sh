@@ -8,7 +8,8 @@
 #	spare                 a root port with nothing behind it, to plug into
 #
 # Software emulation only: KVM may be there and hang (nested, without vmx), and TCG's IOMMU
-# is the same everywhere. romfile= : no iPXE, which costs seconds.
+# is the same everywhere. romfile= : no iPXE, which costs seconds. no_timer_check: on a busy host
+# the timer is later than the kernel has patience for, and it panics.
 
 # machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS
 machine_command() {
@@ -19,7 +20,7 @@ machine_command() {
 		-nodefaults -display none -no-reboot
 		-device "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"
 		-kernel "$2" -initrd "$3"
-		-append "console=ttyS0 quiet intel_iommu=on panic=-1 oops=panic $4"
+		-append "console=ttyS0 quiet intel_iommu=on no_timer_check panic=-1 oops=panic $4"
 		-virtfs "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap"
 
 		-device "edu,id=edu,addr=4"

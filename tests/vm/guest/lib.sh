@@ -305,8 +305,8 @@ scenario_exit() {
 	trap - ERR
 	[ "$status" = 0 ] && [ "${ENDED_WELL:-}" != yes ] && echo "FAILED: the scenario called exit" && status=1
 	[ "$status" = 0 ] || [ ! -s "$WORK/daemon.log" ] || {
-		echo "--- log of the daemon"
-		cat "$WORK/daemon.log"
+		echo "--- log of the daemon, its last lines"
+		tail -n 200 "$WORK/daemon.log"
 	}
 	cd /
 	rm -rf "$WORK"
