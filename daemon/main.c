@@ -303,6 +303,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 	int fd = listening_socket(daemon);
 	if (fd < 0)
 		return fd;
+	hooks.owns_socket = daemon->owns_socket;
 	r = service_new(daemon->loop, daemon->broker, fd, &hooks, &daemon->service);
 	if (r < 0) {
 		log_error("starting to serve: %s", strerror(-r));

@@ -8,6 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/*
+ * Bytes that one output_send() sends: who reads as fast as we write keeps us for no longer.
+ * More than a socket holds by default, so others hardly notice.
+ */
+#define SEND_MAX ((size_t)256 << 10)
+
 struct output_message {
 	STAILQ_ENTRY(output_message) link;
 	size_t length, n_sent;
@@ -16,15 +22,9 @@ struct output_message {
 	char text[];
 };
 
-static void close_all(const int *fds, size_t n_fds)
-{
-	for (size_t i = 0; i < n_fds; i++)
-		close(fds[i]);
-}
-
 static void output_message_free(struct output_message *message)
 {
-	close_all(message->fds, message->n_fds);
+	close_all_fds(message->fds, message->n_fds);
 	free(message->fds);
 	free(message);
 }
@@ -32,7 +32,12 @@ static void output_message_free(struct output_message *message)
 void output_init(struct output *output)
 {
 	STAILQ_INIT(&output->messages);
-	output->n_bytes = 0;
+	output->n_bytes = output->n_messages = 0;
+}
+
+size_t output_memory_bytes(const struct output *output)
+{
+	return output->n_bytes + output->n_messages * sizeof(struct output_message);
 }
 
 void output_clear(struct output *output)
@@ -43,7 +48,7 @@ void output_clear(struct output *output)
 		STAILQ_REMOVE_HEAD(&output->messages, link);
 		output_message_free(message);
 	}
-	output->n_bytes = 0;
+	output->n_bytes = output->n_messages = 0;
 }
 
 /*
@@ -102,9 +107,10 @@ int output_add(struct output *output, const char *text, size_t length, size_t ma
 		goto refuse;
 	STAILQ_INSERT_TAIL(&output->messages, message, link);
 	output->n_bytes += message->length;
+	output->n_messages++;
 	return 0;
 refuse:
-	close_all(fds, n_fds);
+	close_all_fds(fds, n_fds);
 	return r;
 }
 
@@ -138,24 +144,28 @@ static ssize_t output_message_send(const struct output_message *message, int soc
 /* A part is sent: the descriptors went with it, if it was the first. */
 static void output_sent(struct output *output, struct output_message *message, size_t n)
 {
-	close_all(message->fds, message->n_fds);
+	close_all_fds(message->fds, message->n_fds);
 	message->n_fds = 0;
 	message->n_sent += n;
 	output->n_bytes -= n;
 	if (message->n_sent < message->length)
 		return;
 	STAILQ_REMOVE_HEAD(&output->messages, link);
+	output->n_messages--;
 	output_message_free(message);
 }
 
 int output_send(struct output *output, int socket)
 {
 	struct output_message *message;
+	size_t n_sent = 0;
 
-	/* Ends for certain: nothing is added meanwhile, and each turn sends a byte or is the last.
-	 */
 	while ((message = STAILQ_FIRST(&output->messages))) {
-		ssize_t n = output_message_send(message, socket);
+		ssize_t n;
+
+		if (n_sent >= SEND_MAX)
+			return 1;
+		n = output_message_send(message, socket);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -164,6 +174,7 @@ int output_send(struct output *output, int socket)
 		if (n < 0)
 			return -errno;
 		output_sent(output, message, (size_t)n);
+		n_sent += (size_t)n;
 	}
 	return 0;
 }

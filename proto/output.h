@@ -11,10 +11,12 @@ struct output_message;
 struct output {
 	STAILQ_HEAD(output_queue, output_message) messages;
 	size_t n_bytes; /* not yet sent, NULs counted */
+	size_t n_messages;
 };
 
 void output_init(struct output *output);
 void output_clear(struct output *output); /* closes what was not sent */
+size_t output_memory_bytes(const struct output *output);
 
 /*
  * Copies text[length] and adds the NUL. 0, -ENOBUFS if more than max_bytes would wait, -EINVAL
@@ -23,5 +25,5 @@ void output_clear(struct output *output); /* closes what was not sent */
 int output_add(struct output *output, const char *text, size_t length, size_t max_bytes,
 	const int *fds, size_t n_fds);
 
-/* 0: all is sent. 1: the socket is full. -errno of sendmsg(2). */
+/* 0: all is sent. 1: more when the socket takes more (poll it). -errno of sendmsg(2). */
 int output_send(struct output *output, int socket);

@@ -21,22 +21,34 @@ struct transport_limits {
 	size_t max_output_bytes;  /* queued and not yet sent */
 	size_t max_depth;         /* of JSON nesting; {} is 1 deep */
 	size_t max_fds;           /* with one message that arrives */
+	/* Descriptors are left in the socket (proto/input.h says why). The service does so. */
+	bool leaves_fds;
 };
 extern const struct transport_limits transport_default_limits; /* 1 MiB, 4 MiB, 32, 16 */
 
 struct transport;
 
-/* Takes the fd over (also on failure) and makes it non-blocking and close-on-exec. 0 or -errno. */
+/*
+ * Takes the fd over (also on failure, but not if leaves_fds), makes it non-blocking and
+ * close-on-exec. 0 or -errno.
+ */
 int transport_new(int fd, const struct transport_limits *limits, struct transport **transport);
 struct transport *transport_free(struct transport *transport); /* closes; NULL-safe */
+/* Frees all but the fd, which is the caller's then. */
+int transport_dissolve(struct transport *transport);
 int transport_fd(const struct transport *transport);
 
-/* A message that arrived. Descriptors are owned by it until taken out. */
+/* A message that arrived. Descriptors are owned by it until taken out; -1: there is none. */
 struct message {
-	struct json_object *json; /* an object; owned */
+	char *text; /* as it came, terminated; owned. NULL after transport_receive() */
+	size_t length;
+	struct json_object *json; /* an object; owned. NULL before message_read() */
 	int fds[TRANSPORT_MAX_FDS];
 	size_t n_fds;
 };
+/* The text's JSON: 0, or as transport_receive() fails. The text stays. */
+int message_read(struct message *message, size_t max_depth);
+void message_forget(struct message *message);    /* the JSON; it can be read again */
 void message_clear(struct message *message);     /* closes what is left in it */
 void message_close_fds(struct message *message); /* the descriptors that are left in it */
 /* Takes descriptor `index` out: the fd, or -EINVAL if there is none (or it was taken). */
@@ -56,6 +68,20 @@ int message_take_fd(struct message *message, int64_t index);
 int transport_receive(struct transport *transport, struct message *message);
 
 /*
+ * The same, before anything looks at the text: JSON in memory is many times as large. With
+ * leaves_fds: TRANSPORT_HAS_FDS, if descriptors are queued in the socket; then somebody else has
+ * to input_receive_part() and transport_add_input() before this can go on.
+ */
+#define TRANSPORT_HAS_FDS 2
+int transport_receive_text(struct transport *transport, struct message *message);
+struct input;
+const struct input *transport_input(const struct transport *transport);
+size_t transport_max_message(const struct transport *transport);
+/* 0 or -ENOMEM; the fds are taken over in any case. */
+int transport_add_input(struct transport *transport, const char *bytes, size_t length,
+	const int *fds, size_t n_fds);
+
+/*
  * Queues a message; `json` is only read, `fds` are taken over, also on failure (closed once
  * sent). 0, -ENOBUFS beyond max_output_bytes, -EINVAL beyond TRANSPORT_MAX_FDS, -ENOMEM.
  * Bytes that are not UTF-8 become '?'. Nothing is written before transport_flush().
@@ -68,3 +94,6 @@ int transport_send(
  */
 int transport_flush(struct transport *transport);
 size_t transport_output_bytes(const struct transport *transport);
+size_t transport_memory_bytes(const struct transport *transport); /* buffers of both directions */
+
+void close_all_fds(const int *fds, size_t n_fds); /* but those that are negative */

@@ -25,26 +25,6 @@ static int key_take_timeout(struct parser *parser, const char *value)
 	return parse_number(parser, value, 1, 3600, &parser->config->take_timeout_seconds);
 }
 
-static int key_max_connections(struct parser *parser, const char *value)
-{
-	return parse_number(parser, value, 1, 65536, &parser->config->max_connections);
-}
-
-static int key_max_message(struct parser *parser, const char *value)
-{
-	return parse_size(parser, value, 4U << 10, 64U << 20, &parser->config->max_message_bytes);
-}
-
-static int key_max_calls(struct parser *parser, const char *value)
-{
-	return parse_number(parser, value, 1, 1024, &parser->config->max_calls);
-}
-
-static int key_max_output(struct parser *parser, const char *value)
-{
-	return parse_size(parser, value, 64U << 10, 1U << 30, &parser->config->max_output_bytes);
-}
-
 static int key_match(struct parser *parser, const char *value)
 {
 	return parse_match(parser, value, parser_rule(parser));
@@ -98,10 +78,21 @@ static int key_driver(struct parser *parser, const char *value)
 static const struct key daemon_keys[] = {
 	{ "admin", true, key_admin },
 	{ "take-timeout", false, key_take_timeout },
-	{ "max-connections", false, key_max_connections },
-	{ "max-message", false, key_max_message },
-	{ "max-calls", false, key_max_calls },
-	{ "max-output", false, key_max_output },
+	{ "max-connections", false, parse_bound },
+	{ "max-connections-per-user", false, parse_bound },
+	{ "max-leases-per-user", false, parse_bound },
+	{ "max-waiting-per-user", false, parse_bound },
+	{ "max-monitors-per-user", false, parse_bound },
+	{ "max-transactions-per-user", false, parse_bound },
+	{ "max-memory-per-user", false, parse_bound },
+	{ "max-message", false, parse_bound },
+	{ "max-output", false, parse_bound },
+	{ "max-calls", false, parse_bound },
+	{ "max-depth", false, parse_bound },
+	{ "max-descriptors", false, parse_bound },
+	{ "max-selectors", false, parse_bound },
+	{ "message-timeout", false, parse_bound },
+	{ "output-timeout", false, parse_bound },
 };
 
 static const struct key rule_keys[] = {
@@ -201,7 +192,7 @@ int parser_section(struct parser *parser, const char *name)
 static int unknown_key(struct parser *parser, const char *name)
 {
 	const struct section *section = parser->section;
-	char known[128] = "";
+	char known[REFUSAL_TEXT_SIZE] = "";
 	size_t length = 0;
 	for (size_t i = 0; i < section->n_keys && length < sizeof(known); i++)
 		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s",

@@ -59,6 +59,9 @@ int parse_text(struct parser *parser, const char *value, const char *regex, cons
 /* Appends to the list; `with_units`: unit:… is allowed, too. */
 int parse_subject(
 	struct parser *parser, const char *value, bool with_units, struct allow **list, size_t *n);
+/* A bound of [daemon]: which one, parser->key says (config-bounds.c). */
+int parse_bound(struct parser *parser, const char *value);
+void bounds_default(struct bounds *bounds);
 /* Appends to the rule's matches. */
 int parse_match(struct parser *parser, const char *value, struct rule *rule);
 

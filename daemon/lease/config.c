@@ -16,10 +16,7 @@ static struct config *config_new(void)
 	struct config *config = calloc(1, sizeof(*config));
 	if (config) {
 		config->take_timeout_seconds = 30;
-		config->max_connections = 512;
-		config->max_message_bytes = 1U << 20;
-		config->max_calls = 16;
-		config->max_output_bytes = 4U << 20;
+		bounds_default(&config->bounds);
 	}
 	return config;
 }

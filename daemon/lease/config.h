@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/base/refusal.h"
+#include "daemon/lease/bounds.h"
 
 enum match_kind {
 	MATCH_ADDRESS,  /* pci:address=0000:01:00.0 (a shell pattern: 0000:3b:*) */
@@ -65,7 +66,7 @@ struct config {
 	struct allow *admins; /* besides uid 0 */
 	size_t n_admins;
 	unsigned take_timeout_seconds;
-	unsigned max_connections, max_message_bytes, max_calls, max_output_bytes; /* a connection */
+	struct bounds bounds;
 };
 
 /*

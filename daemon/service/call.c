@@ -48,7 +48,7 @@ static void call_service_error(
 	call_error(call, error, parameters);
 }
 
-void call_run(struct call *call)
+static void call_dispatch(struct call *call)
 {
 	struct service *service = call->session->service;
 	const char *name = call->varlink.method;
@@ -89,7 +89,44 @@ void call_run(struct call *call)
 	}
 	if (!call->method->takes_fds)
 		message_close_fds(&call->message);
-	call->method->run(call);
+	if (!call->method->transacts || transaction_begin(call))
+		call->method->run(call);
+}
+
+/*
+ * What a call that goes on still needs of its message. Its JSON may be a hundred times as large as
+ * its text, and some calls last for as long as their clients like.
+ */
+static void call_forget(struct call *call)
+{
+	bool more = call->varlink.more, oneway = call->varlink.oneway;
+
+	varlink_call_clear(&call->varlink);
+	call->varlink.more = more;
+	call->varlink.oneway = oneway;
+	message_forget(&call->message);
+	if (!call->waits_for_transaction) {
+		free(call->message.text);
+		call->message.text = NULL;
+		call_uncount(call);
+	}
+}
+
+int call_run(struct call *call)
+{
+	struct session *session = call->session;
+	size_t depth = broker_config(session->service->broker)->bounds.depth;
+
+	int r = message_read(&call->message, depth);
+	if (r == 0)
+		r = varlink_call_read(call->message.json, &call->varlink);
+	if (r < 0)
+		return r;
+	call_dispatch(call);
+	/* It may have been answered, and is no more then. */
+	if (session->current == call)
+		call_forget(call);
+	return 0;
 }
 
 /* --- org.varlink.service -------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* MAX_SELECTORS: the most that max-selectors may be. */
 enum { MAX_SELECTORS = 64, MAX_WAIT_SECONDS = 7 * 24 * 3600 };
 
 enum delivery {
@@ -62,7 +63,11 @@ static struct json_object *event_json(const char *event, const struct lease *lea
 static void on_queued(struct lease *lease, size_t position, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
-	if (!acquisition->call || !acquisition->call->varlink.more)
+	if (!acquisition->call)
+		return;
+	/* It waits for somebody else: that is no work, and keeps nobody from it. */
+	transaction_end(acquisition->call);
+	if (!acquisition->call->varlink.more)
 		return;
 	struct json_object *json = event_json("queued", lease);
 	json_put(json, "position", json_object_new_int64((int64_t)position));
@@ -112,6 +117,7 @@ static void on_granted(struct lease *lease, const int *group_fds, void *userdata
 	int copies[MAX_SELECTORS];
 	bool is_queued = false;
 
+	transaction_end(call);
 	if (duplicate_all(group_fds, lease->n_groups, copies) < 0) {
 		session_kill(session, "no descriptors left to answer with");
 	} else if (call->varlink.more) {
@@ -178,11 +184,9 @@ static int select_groups(
 
 	if (n == 0)
 		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "selectors");
-	if (n > MAX_SELECTORS) {
-		refuse(refusal, REFUSAL_TOO_MANY, "selectors");
-		refusal->max = MAX_SELECTORS;
-		return REFUSED;
-	}
+	unsigned max = broker_config(call->session->service->broker)->bounds.selectors;
+	if (n > max)
+		return refuse_too_many(refusal, "max-selectors", max);
 	*n_groups = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct group *group = select_group(call->session->service->broker,
@@ -227,6 +231,29 @@ static int take_holder(
 	return 0;
 }
 
+/* What one user may have at a time: 0 or REFUSED. */
+static int check_bounds(const struct session *session, bool waits, struct refusal *refusal)
+{
+	struct broker *broker = session->service->broker;
+	const struct bounds *bounds = &broker_config(broker)->bounds;
+	unsigned n_leases = 0, n_waiting = 0;
+	const struct lease *lease;
+
+	if (session_is_admin(session))
+		return 0;
+	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book) {
+		if (lease->subject.uid != session->subject.uid)
+			continue;
+		n_leases++;
+		n_waiting += lease->state == LEASE_QUEUED;
+	}
+	if (n_leases >= bounds->leases_per_user)
+		return refuse_too_many(refusal, "max-leases-per-user", bounds->leases_per_user);
+	if (waits && n_waiting >= bounds->waiting_per_user)
+		return refuse_too_many(refusal, "max-waiting-per-user", bounds->waiting_per_user);
+	return 0;
+}
+
 static void acquire(struct call *call)
 {
 	struct session *session = call->session;
@@ -247,7 +274,9 @@ static void acquire(struct call *call)
 		call_invalid(call, "waitSeconds");
 		return;
 	}
-	int r = select_groups(call, groups, &request.n_groups, &refusal);
+	int r = check_bounds(session, wait_seconds > 0, &refusal);
+	if (r == 0)
+		r = select_groups(call, groups, &request.n_groups, &refusal);
 	if (r == 0)
 		r = take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	/* The call may last as long as the lease: what else came with it would, too. */
@@ -269,7 +298,7 @@ static void acquire(struct call *call)
 			acquisition_free(acquisition);
 	}
 	/* Who was denied what is for the administrator to see, too. */
-	if (r == REFUSED && refusal.kind == REFUSAL_ACCESS_DENIED)
+	if (r == REFUSED && refusal.kind == REFUSAL_ACCESS_DENIED && user_may_log(session->user))
 		log_fields(LOG_NOTICE, (const char *[]){ "VFIOD_DEVICE", refusal.device, NULL },
 			"denied to pid %d (%s) of uid %u: %s", (int)session->subject.pid,
 			session->subject.command, (unsigned)session->subject.uid, refusal.text);
@@ -322,7 +351,11 @@ static void release(struct call *call)
 }
 
 const struct method acquire_methods[] = {
-	{ .name = "org.vfiod.Broker.Acquire", .run = acquire, .takes_fds = true, .lasts = true },
-	{ .name = "org.vfiod.Broker.Release", .run = release },
+	{ .name = "org.vfiod.Broker.Acquire",
+		.run = acquire,
+		.takes_fds = true,
+		.lasts = true,
+		.transacts = true },
+	{ .name = "org.vfiod.Broker.Release", .run = release, .transacts = true },
 	{ .name = NULL },
 };

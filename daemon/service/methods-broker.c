@@ -5,7 +5,7 @@
 #include <errno.h>
 
 /* Groups told at most before others have their turn: a host may have thousands. */
-enum { LIST_BATCH = 64 };
+enum { LIST_BATCH = 8 };
 
 struct list_state {
 	bool all;
@@ -135,6 +135,7 @@ static void monitor_cancel(struct call *call)
 {
 	struct monitor *monitor = call->state;
 	LIST_REMOVE(monitor, of_service);
+	call->session->user->n_monitors--;
 	free(monitor);
 }
 
@@ -152,6 +153,14 @@ static void monitor_start(struct call *call)
 {
 	struct service *service = call->session->service;
 	const struct broker_news ready = { .event = "ready", .group = -1 };
+	struct user *user = call->session->user;
+	unsigned max = broker_config(service->broker)->bounds.monitors_per_user;
+	struct refusal refusal;
+	if (user->n_monitors >= max && !session_is_admin(call->session)) {
+		refuse_too_many(&refusal, "max-monitors-per-user", max);
+		call_refuse(call, &refusal);
+		return;
+	}
 	struct monitor *monitor = calloc(1, sizeof(*monitor));
 	if (!monitor) {
 		call_fail(call, ENOMEM, "monitoring");
@@ -159,6 +168,7 @@ static void monitor_start(struct call *call)
 	}
 	monitor->call = call;
 	LIST_INSERT_HEAD(&service->monitors, monitor, of_service);
+	user->n_monitors++;
 	call->state = monitor;
 	call->cancel = monitor_cancel;
 	call->drained = monitor_drained;
@@ -168,7 +178,7 @@ static void monitor_start(struct call *call)
 void service_on_news(const struct broker_news *news, void *userdata)
 {
 	struct service *service = userdata;
-	size_t bound = broker_config(service->broker)->max_output_bytes / 2;
+	size_t bound = broker_config(service->broker)->bounds.output_bytes / 2;
 	struct monitor *monitor;
 
 	LIST_FOREACH (monitor, &service->monitors, of_service) {

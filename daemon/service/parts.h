@@ -11,8 +11,13 @@
 
 struct session;
 struct call;
+struct user;
+struct fetch;
 TAILQ_HEAD(session_list, session);
 TAILQ_HEAD(call_list, call);
+TAILQ_HEAD(user_list, user);
+LIST_HEAD(fetch_list, fetch);
+LIST_HEAD(parked_list, parked);
 LIST_HEAD(acquisition_list, acquisition);
 LIST_HEAD(monitor_list, monitor);
 
@@ -23,32 +28,132 @@ struct service {
 	int listen_fd;
 	ev_io acceptor;
 	ev_timer accept_again;                 /* after descriptors or memory ran out */
+	bool accept_failed;                    /* and that has been said */
 	struct varlink_interface **interfaces; /* n_varlink_files, in their order */
 	struct session_list sessions;
-	size_t n_sessions;
+	size_t n_sessions;      /* but those of administrators */
+	size_t max_sessions;    /* that there are descriptors for */
+	struct user_list users; /* who have sessions, or something left of them */
+	struct user_list turns; /* who want something done, in the order of their turns */
+	ev_check turner;
+	ev_idle awake; /* while somebody waits for a turn */
+	struct fetch_list fetches;
+	size_t n_fetches, n_parked;
 	struct monitor_list monitors;
 	double started_at;
 };
 
+void accept_start(struct service *service);
+void accept_stop(struct service *service);
+
+/* --- users (user.c) and their turns (turns.c) ----------------------------------------------- */
+
+/* All connections of one uid: what bounds count, and what has turns. */
+struct user {
+	TAILQ_ENTRY(user) of_service, of_turns;
+	struct service *service;
+	uid_t uid;
+	size_t n_references;
+	size_t n_sessions; /* but those of administrators */
+	size_t n_monitors;
+	size_t memory_bytes;
+	struct session_list ready; /* want something done; then the user is in `turns` */
+	size_t n_transactions;
+	struct call_list for_transactions; /* wait until there are fewer */
+	size_t n_fetches;
+	struct parked_list parked; /* connections that wait to be closed by a child */
+	double logged_since;
+	unsigned n_logged;
+};
+
+struct user *user_get(struct service *service, uid_t uid); /* finds or makes; NULL: no memory */
+struct user *user_hold(struct user *user);
+void user_release(struct user *user);
+/* At the end: what is left of users whose connections a child was to close. */
+void users_clear(struct service *service);
+/* Has he something written into the log, or too often already? He must not fill it. */
+bool user_may_log(struct user *user);
+/* REFUSED, TOO_MANY. */
+int refuse_too_many(struct refusal *refusal, const char *limit, unsigned max);
+
+/*
+ * A transaction (an acquire or a release at work) of the call's user: true if it may begin now.
+ * Else the call waits, and is run again when one has ended.
+ */
+bool transaction_begin(struct call *call);
+void transaction_end(struct call *call); /* or waits no more; nothing if it did neither */
+
+/* session_turn() will be called when it is this session's turn: users in turn, then theirs. */
+void turn_want(struct session *session);
+void turn_forget(struct session *session);
+void turns_init(struct service *service);
+void turns_stop(struct service *service);
+
+/* --- descriptors that clients send (fetch.c), and closing their connections (dismiss.c) ------- */
+
+/* A child takes the next part of the session's message, with its descriptors, and then ends. */
+bool fetch_is_possible(const struct user *user);
+int fetch_start(struct session *session); /* 0 or -errno */
+/*
+ * The session is no more. True: its connection is dismissed later, when the child has ended, which
+ * may take for ever.
+ */
+bool fetch_adopt(struct session *session, int connection);
+/* A child closes the connection, which is taken over, also on failure: 0 or -errno. */
+bool burial_is_possible(const struct user *user);
+int burial_start(struct user *user, int connection);
+struct fetch *fetch_free(struct fetch *fetch);
+void fetches_stop(struct service *service);
+
+/* Closes a client's connection, never by ourselves if descriptors are queued in it. */
+void dismiss(struct user *user, int connection);
+/* When a child has ended: those that had to wait for it. */
+void dismiss_parked(struct user *user);
+void dismiss_forget(struct user *user);                /* at the end */
+bool dismiss_is_behind(const struct service *service); /* too many wait: let no more in */
+/* Descriptors may come with out-of-band data, too: as ordinary data we see them. */
+void connection_prepare(int fd);
+
+/* --- sessions ------------------------------------------------------------------------------- */
+
 /* One connection. Calls are answered in their order, one at a time. */
 struct session {
-	TAILQ_ENTRY(session) of_service;
+	TAILQ_ENTRY(session) of_service, of_ready;
 	struct service *service;
+	struct user *user; /* held */
 	struct transport *transport;
 	struct subject subject;
+	bool is_counted; /* not an administrator's */
 	ev_io reader, writer;
 	ev_timer reaper;      /* frees it when nobody is inside of it any more */
+	ev_timer unfinished;  /* a message has begun to arrive */
+	ev_timer unread;      /* output waits */
+	struct fetch *fetch;  /* a child takes what comes next: we do not read */
 	struct call *current; /* NULL: idle */
 	struct call_list waiting;
 	size_t n_waiting;
+	size_t waiting_bytes; /* of calls that wait, and of the current one while it has its text */
+	size_t memory_bytes;  /* what of the user's is its */
+	bool is_ready;        /* waits for its turn */
+	bool is_readable, wants_fetch, has_drained, resumes;
 	bool at_eof, is_dead;
 	struct acquisition_list acquisitions; /* leases that live with this connection */
 };
 
-int session_new(struct service *service, int fd); /* takes the fd over; 0 or -errno */
+/* Takes the fd and the subject over; 0 or -errno, and then the fd is the caller's still. */
+int session_new(struct user *user, int fd, struct subject *subject);
 struct session *session_free(struct session *session);
 /* Closes it soon: its calls hear of it when the caller is out of the way. */
 void session_kill(struct session *session, const char *why);
+bool session_is_admin(const struct session *session);
+/* Sends what it can; counts what is left. */
+void session_flush(struct session *session);
+/* What it holds, counted: kills it if its user's connections hold too much. */
+void session_charge(struct session *session);
+/* Its turn: a small piece of work. */
+void session_turn(struct session *session);
+/* A child has brought something (result 1), nothing (0), or -errno. */
+void session_fetched(struct session *session, int result);
 
 /* Who is at the other end: SO_PEERCRED, SO_PEERGROUPS, /proc. 0 or -errno. */
 int peer_identify(int fd, struct subject *subject);
@@ -65,7 +170,10 @@ struct call {
 	TAILQ_ENTRY(call) of_session;
 	struct session *session;
 	struct message message;
-	struct varlink_call varlink;
+	struct varlink_call varlink; /* after run(): only its flags are left */
+	size_t counted_bytes;        /* in the session's waiting_bytes */
+	bool has_transaction, waits_for_transaction;
+	TAILQ_ENTRY(call) of_user; /* waits_for_transaction */
 	const struct method *method;
 	/* The connection closes before the last reply: undo. The call is freed after it. */
 	void (*cancel)(struct call *call);
@@ -81,13 +189,18 @@ struct method {
 	bool for_admins;
 	bool takes_fds; /* descriptors that come with the call mean something */
 	bool lasts;     /* goes on for as long as the client is there, not to an end of its own */
+	bool transacts; /* takes groups or gives them back: a user has few of these at a time */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[];
 
-/* Dispatches a call that was read. */
-void call_run(struct call *call);
+/*
+ * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong
+ * with the message: then the connection has to be closed.
+ */
+int call_run(struct call *call);
 void call_free(struct call *call);
+void call_uncount(struct call *call); /* its message's text has gone */
 /* The last reply: parameters are taken over, NULL = none. The call is gone after it. */
 void call_reply(struct call *call, struct json_object *parameters);
 void call_error(struct call *call, const char *error, struct json_object *parameters);

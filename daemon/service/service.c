@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-static const double ACCEPT_AGAIN_SECONDS = 0.1;
-
 static int address_of(const char *path, struct sockaddr_un *address)
 {
 	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
@@ -50,41 +48,6 @@ int service_listen(const char *path)
 	return steal_fd(&fd);
 }
 
-static void accept_again(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-	(void)revents;
-	struct service *service = timer->data;
-	if (service->listen_fd >= 0)
-		ev_io_start(loop, &service->acceptor);
-}
-
-/* One connection each time the loop comes round. */
-static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
-{
-	(void)revents;
-	struct service *service = io->data;
-
-	int fd = accept4(service->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			/* Left in the queue it would wake the loop for ever. */
-			log_warning("no new connections for a moment: %s", strerror(errno));
-			ev_io_stop(loop, &service->acceptor);
-			ev_timer_set(&service->accept_again, ACCEPT_AGAIN_SECONDS, 0);
-			ev_timer_start(loop, &service->accept_again);
-		}
-		return;
-	}
-	if (service->n_sessions >= broker_config(service->broker)->max_connections) {
-		log_warning("a connection was refused: max-connections are open");
-		close(fd);
-		return;
-	}
-	int r = session_new(service, fd);
-	if (r < 0)
-		log_warning("a connection was refused: %s", strerror(-r));
-}
-
 static int parse_interfaces(struct service *service)
 {
 	service->interfaces = calloc(n_varlink_files, sizeof(*service->interfaces));
@@ -116,7 +79,10 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	service->listen_fd = listen_fd;
 	service->started_at = ev_now(loop);
 	TAILQ_INIT(&service->sessions);
+	TAILQ_INIT(&service->users);
+	LIST_INIT(&service->fetches);
 	LIST_INIT(&service->monitors);
+	turns_init(service);
 	/* systemd hands it over blocking unless the unit says NonBlocking= (systemd.exec(5)). */
 	int flags = fcntl(listen_fd, F_GETFL);
 	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0) {
@@ -124,26 +90,19 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 		service_free(service);
 		return r;
 	}
-	ev_io_init(&service->acceptor, on_connection, listen_fd, EV_READ);
-	ev_init(&service->accept_again, accept_again);
-	service->acceptor.data = service->accept_again.data = service;
-
 	int r = parse_interfaces(service);
 	if (r < 0) {
 		service_free(service);
 		return r;
 	}
-	ev_io_start(loop, &service->acceptor);
+	accept_start(service);
 	*servicep = service;
 	return 0;
 }
 
 void service_stop_listening(struct service *service)
 {
-	ev_io_stop(service->loop, &service->acceptor);
-	ev_timer_stop(service->loop, &service->accept_again);
-	if (service->listen_fd >= 0)
-		close(steal_fd(&service->listen_fd));
+	accept_stop(service);
 }
 
 struct service *service_free(struct service *service)
@@ -154,6 +113,9 @@ struct service *service_free(struct service *service)
 	service_stop_listening(service);
 	while ((session = TAILQ_FIRST(&service->sessions)))
 		session_free(session);
+	fetches_stop(service);
+	users_clear(service);
+	turns_stop(service);
 	for (size_t i = 0; service->interfaces && i < n_varlink_files; i++)
 		varlink_interface_free(service->interfaces[i]);
 	free(service->interfaces);

@@ -15,6 +15,7 @@ struct service_hooks {
 	/* Reads the configuration again: 0, REFUSED (CONFIGURATION) or -errno. */
 	int (*reload)(struct refusal *refusal, void *userdata);
 	const char *configuration; /* the file's name, NULL for none */
+	bool owns_socket;          /* nobody else listens at the socket (systemd does at its own) */
 	void *userdata;
 };
 

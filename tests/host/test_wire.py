@@ -311,7 +311,7 @@ class Answers(Wire):
         self.assertEqual(reply["parameters"]["device"], "f000:05:00.0")
         self.assert_error(
             self.client.call(BROKER + "Acquire", {"selectors": [{"group": 10}] * 65}),
-            BROKER + "TooMany", limit="selectors", max=64)
+            BROKER + "TooMany", limit="max-selectors", max=64)
 
     def test_monitor_sees_a_driver_change(self):
         self.client.send({"method": BROKER + "Monitor", "more": True})

@@ -91,10 +91,24 @@ static void assert_defaults(const struct config *config)
 	assert_int_equal(config->n_rules, 0);
 	assert_int_equal(config->n_admins, 0);
 	assert_int_equal(config->take_timeout_seconds, 30);
-	assert_int_equal(config->max_connections, 512);
-	assert_int_equal(config->max_message_bytes, 1048576);
-	assert_int_equal(config->max_calls, 16);
-	assert_int_equal(config->max_output_bytes, 4194304);
+	static const struct bounds defaults = {
+		.connections = 512,
+		.connections_per_user = 128,
+		.leases_per_user = 256,
+		.waiting_per_user = 32,
+		.monitors_per_user = 16,
+		.transactions_per_user = 4,
+		.memory_per_user_bytes = 16777216,
+		.message_bytes = 65536,
+		.output_bytes = 4194304,
+		.calls = 16,
+		.depth = 32,
+		.descriptors = 4,
+		.selectors = 64,
+		.message_timeout_seconds = 30,
+		.output_timeout_seconds = 60,
+	};
+	assert_memory_equal(&config->bounds, &defaults, sizeof(defaults));
 }
 
 static void test_defaults(void **state)
@@ -140,7 +154,10 @@ static void test_unknown_keys(void **state)
 		"account, driver");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
-		"max-message, max-calls, max-output");
+		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
+		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
+		"max-message, max-output, max-calls, max-depth, max-descriptors, max-selectors, "
+		"message-timeout, output-timeout");
 	/* Later issues'. */
 	bench_refuses(state, RULE "take = boot\n", 3, "unknown key 'take'");
 	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
@@ -184,16 +201,44 @@ static void test_bounds(void **state)
 			{ "0", "3601", "", "-1", "+1", "30s", "4294967297",
 				"18446744073709551617" },
 			"a number from 1 to 3600" },
-		{ "max-connections", offsetof(struct config, max_connections), { "1", "65536" },
+		{ "max-connections", offsetof(struct config, bounds.connections), { "1", "65536" },
 			{ 1, 65536 }, { "0", "65537", "0x10", "1K", "1 2", "a" },
 			"a number from 1 to 65536" },
-		{ "max-calls", offsetof(struct config, max_calls), { "1", "1024" }, { 1, 1024 },
+		{ "max-calls", offsetof(struct config, bounds.calls), { "1", "1024" }, { 1, 1024 },
 			{ "0", "1025", "1.5" }, "a number from 1 to 1024" },
-		{ "max-message", offsetof(struct config, max_message_bytes),
+		{ "max-message", offsetof(struct config, bounds.message_bytes),
 			{ "4096", "4K", "64M", "67108864" }, { 4096, 4096, 67108864, 67108864 },
 			{ "4095", "3K", "65M", "67108865", "1G", "1k", "1MB", "M" },
 			"bytes from 4K to 64M, with or without a suffix K, M, G" },
-		{ "max-output", offsetof(struct config, max_output_bytes),
+		{ "max-connections-per-user", offsetof(struct config, bounds.connections_per_user),
+			{ "1", "65536" }, { 1, 65536 }, { "0", "65537" },
+			"a number from 1 to 65536" },
+		{ "max-leases-per-user", offsetof(struct config, bounds.leases_per_user),
+			{ "1", "65536" }, { 1, 65536 }, { "0", "65537" },
+			"a number from 1 to 65536" },
+		{ "max-waiting-per-user", offsetof(struct config, bounds.waiting_per_user),
+			{ "1", "65536" }, { 1, 65536 }, { "0", "65537" },
+			"a number from 1 to 65536" },
+		{ "max-monitors-per-user", offsetof(struct config, bounds.monitors_per_user),
+			{ "1", "65536" }, { 1, 65536 }, { "0", "65537" },
+			"a number from 1 to 65536" },
+		{ "max-transactions-per-user",
+			offsetof(struct config, bounds.transactions_per_user), { "1", "1024" },
+			{ 1, 1024 }, { "0", "1025" }, "a number from 1 to 1024" },
+		{ "max-memory-per-user", offsetof(struct config, bounds.memory_per_user_bytes),
+			{ "64K", "1G" }, { 65536, 1073741824 }, { "63K", "2G" },
+			"bytes from 64K to 1024M" },
+		{ "max-depth", offsetof(struct config, bounds.depth), { "8", "1024" }, { 8, 1024 },
+			{ "7", "1025" }, "a number from 8 to 1024" },
+		{ "max-descriptors", offsetof(struct config, bounds.descriptors), { "1", "253" },
+			{ 1, 253 }, { "0", "254" }, "a number from 1 to 253" },
+		{ "max-selectors", offsetof(struct config, bounds.selectors), { "1", "64" },
+			{ 1, 64 }, { "0", "65" }, "a number from 1 to 64" },
+		{ "message-timeout", offsetof(struct config, bounds.message_timeout_seconds),
+			{ "1", "3600" }, { 1, 3600 }, { "0", "3601" }, "a number from 1 to 3600" },
+		{ "output-timeout", offsetof(struct config, bounds.output_timeout_seconds),
+			{ "1", "3600" }, { 1, 3600 }, { "0", "3601" }, "a number from 1 to 3600" },
+		{ "max-output", offsetof(struct config, bounds.output_bytes),
 			{ "65536", "64K", "1G", "1024M" }, { 65536, 65536, 1073741824, 1073741824 },
 			{ "65535", "63K", "1073741825", "2G", "17179869184G", "4T", "-1M", "" },
 			"bytes from 64K to 1024M" },
@@ -380,7 +425,7 @@ static void test_shipped_file(void **state)
 
 	/* All that is commented out is accepted, too, and every key is there. Names of the host are
 	 * this file's. */
-	char shipped[8192], text[8192];
+	char shipped[16384], text[16384];
 	assert_true(file_read("systemd/vfiod.conf", shipped, sizeof(shipped)) > 0);
 	size_t length = 0;
 	char *rest = shipped, *line;
@@ -395,8 +440,11 @@ static void test_shipped_file(void **state)
 	if (bench_read(bench) != 0)
 		fail_msg("'%s'", bench->refusal.text);
 	static const char *const keys[] = { "admin", "take-timeout", "max-connections",
-		"max-message", "max-calls", "max-output", "match", "allow", "whole-group", "return",
-		"force", "account", "driver" };
+		"max-connections-per-user", "max-leases-per-user", "max-waiting-per-user",
+		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
+		"max-message", "max-output", "max-calls", "max-depth", "max-descriptors",
+		"max-selectors", "message-timeout", "output-timeout", "match", "allow",
+		"whole-group", "return", "force", "account", "driver" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
@@ -407,10 +455,10 @@ static void test_shipped_file(void **state)
 	const struct config *all = bench->config;
 	assert_int_equal(all->n_admins, 1);
 	assert_int_equal(all->take_timeout_seconds, 30);
-	assert_int_equal(all->max_connections, 512);
-	assert_int_equal(all->max_message_bytes, 1048576);
-	assert_int_equal(all->max_calls, 16);
-	assert_int_equal(all->max_output_bytes, 4194304);
+	struct config *defaults;
+	assert_int_equal(config_read(NULL, &defaults, &bench->refusal), 0);
+	assert_memory_equal(&all->bounds, &defaults->bounds, sizeof(all->bounds));
+	config_free(defaults);
 	assert_int_equal(all->n_rules, 1);
 	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force);
 }

@@ -30,7 +30,7 @@ wrong $broker.Monitor '{}' "org.varlink.service.ExpectedMore {}"
 wrong $broker.Whatever '{}' "org.varlink.service.MethodNotFound {\"method\":\"$broker.Whatever\"}"
 wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.InterfaceNotFound {"interface":"org.vfiod.Ledger"}'
 many=$(printf "{\"device\":\"$EDU\"},%.0s" {1..65})
-wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"selectors\",\"max\":64}"
+wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"max-selectors\",\"max\":64}"
 
 in_background alice as_user alice "$PROGRAMS/lib/lease" "$EDU"
 alice=$PID

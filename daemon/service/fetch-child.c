@@ -1,0 +1,123 @@
+/*
+ * The child that handles a client's descriptors. Only it ever has them; it keeps nothing else of
+ * the daemon's, so if the kernel does not let it go (a FUSE server that never answers a FLUSH) that
+ * harms nobody. It closes them by ending: an ending process does not linger with TCP sockets
+ * (net/ipv4/af_inet.c, inet_release).
+ */
+#include "daemon/base/child.h"
+#include "daemon/base/util.h"
+#include "daemon/service/fetch-wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+union one_fd {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int fetch_send_fd(int socket, int fd)
+{
+	union one_fd control = { .header = { .cmsg_level = SOL_SOCKET,
+					 .cmsg_type = SCM_RIGHTS,
+					 .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	char byte = 0;
+	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr header = {
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int fetch_receive_fd(int socket)
+{
+	union one_fd control;
+	char byte;
+	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr header = {
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	int fd;
+	if (recvmsg(socket, &header, MSG_CMSG_CLOEXEC) <= 0 || !CMSG_FIRSTHDR(&header))
+		return -EPIPE;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(fd));
+	return fd;
+}
+
+/* By its name alone, which no file of a client's can have: no file is asked anything. */
+static bool is_pidfd(int fd)
+{
+	char path[64], name[32];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, name, sizeof(name) - 1);
+	if (n < 0)
+		return false;
+	name[n] = '\0';
+	return strcmp(name, "anon_inode:[pidfd]") == 0 || strncmp(name, "pidfd:[", 7) == 0;
+}
+
+static void send_fetched(const struct fetched *fetched, const int *pidfds, size_t n_pidfds)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(TRANSPORT_MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec vector = {
+		.iov_base = (void *)fetched,
+		.iov_len = offsetof(struct fetched, bytes) + fetched->n_bytes,
+	};
+	struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
+
+	if (n_pidfds > 0) {
+		memset(&control, 0, sizeof(control));
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(n_pidfds * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), pidfds, n_pidfds * sizeof(int));
+		header.msg_control = &control;
+		header.msg_controllen = CMSG_SPACE(n_pidfds * sizeof(int));
+	}
+	/* The daemon has gone: then nobody wants to know. */
+	(void)sendmsg(CHILD_FD, &header, MSG_NOSIGNAL);
+}
+
+static void fetch(int connection, const struct input *before, size_t max_bytes)
+{
+	static struct fetched fetched;
+	struct input input = *before;
+	int pidfds[TRANSPORT_MAX_FDS];
+	size_t n_pidfds = 0;
+
+	input.n_fds = 0;
+	fetched.result = input_receive_part(&input, connection, max_bytes);
+	if (fetched.result == 1) {
+		fetched.n_bytes = (uint32_t)(input.length - before->length);
+		memcpy(fetched.bytes, input.bytes + before->length, fetched.n_bytes);
+		fetched.n_fds = (uint32_t)input.n_fds;
+		for (size_t i = 0; i < input.n_fds; i++) {
+			fetched.is_pidfd[i] = is_pidfd(input.fds[i]);
+			if (fetched.is_pidfd[i])
+				pidfds[n_pidfds++] = input.fds[i];
+		}
+	}
+	send_fetched(&fetched, pidfds, n_pidfds);
+}
+
+void fetch_child(const struct input *before, size_t max_bytes, int channel)
+{
+	if (child_isolate("vfiod-fetch", channel) < 0)
+		_exit(1);
+	int connection = fetch_receive_fd(CHILD_FD);
+	if (connection >= 0 && before)
+		fetch(connection, before, max_bytes);
+	_exit(0);
+}

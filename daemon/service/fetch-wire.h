@@ -1,0 +1,24 @@
+/* What goes between the daemon and a child that handles a client's descriptors (fetch.c). */
+#pragma once
+
+#include "proto/input.h"
+
+#include <stdint.h>
+
+/* One record from the child: a part of a message, with those of its descriptors that are pidfds. */
+struct fetched {
+	int32_t result; /* of input_receive_part() */
+	uint32_t n_bytes, n_fds;
+	bool is_pidfd[TRANSPORT_MAX_FDS]; /* the others are closed; nothing takes any other kind */
+	char bytes[INPUT_PART_MAX];
+};
+
+/* A descriptor with a byte or a record. 0 or -errno. */
+int fetch_send_fd(int socket, int fd);
+int fetch_receive_fd(int socket); /* the descriptor, or -errno */
+
+/*
+ * In the child, whose CHILD_FD is a socket over which the connection comes. `before`: what has
+ * arrived of the message; NULL: the connection is only to be closed.
+ */
+_Noreturn void fetch_child(const struct input *before, size_t max_bytes, int channel);

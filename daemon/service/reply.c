@@ -1,0 +1,111 @@
+/* What a call answers, and its end. */
+#include "daemon/base/util.h"
+#include "daemon/service/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+void call_uncount(struct call *call)
+{
+	call->session->waiting_bytes -= call->counted_bytes;
+	call->counted_bytes = 0;
+}
+
+void call_free(struct call *call)
+{
+	struct session *session = call->session;
+	if (session->current == call)
+		session->current = NULL;
+	transaction_end(call);
+	call_uncount(call);
+	varlink_call_clear(&call->varlink);
+	message_clear(&call->message);
+	free(call);
+}
+
+/* True: it is in the connection's output, or was sent. */
+static bool call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
+{
+	struct session *session = call->session;
+	int r = reply ? 0 : -ENOMEM;
+
+	bool wants = r == 0 && !session->is_dead && !call->varlink.oneway;
+	if (wants) {
+		r = transport_send(session->transport, reply, fds, n_fds);
+	} else {
+		close_all_fds(fds, n_fds);
+	}
+	json_object_put(reply);
+	if (r < 0)
+		session_kill(
+			session, r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
+	session_charge(session);
+	return wants && r == 0;
+}
+
+static void call_end(struct call *call)
+{
+	struct session *session = call->session;
+
+	call_free(call);
+	if (!session->is_dead)
+		session_flush(session);
+	if (!TAILQ_EMPTY(&session->waiting))
+		turn_want(session);
+}
+
+void call_reply(struct call *call, struct json_object *parameters)
+{
+	call_reply_fds(call, parameters, NULL, 0);
+}
+
+bool call_reply_fds(struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	bool is_queued = call_send(call, varlink_reply_build(parameters, false), fds, n_fds);
+	call_end(call);
+	return is_queued;
+}
+
+bool call_reply_more(
+	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	struct session *session = call->session;
+	bool is_queued = call_send(call, varlink_reply_build(parameters, true), fds, n_fds);
+	if (!session->is_dead && !ev_is_active(&session->writer))
+		session_flush(session);
+	return is_queued;
+}
+
+void call_continue_later(struct call *call)
+{
+	call->session->has_drained = true;
+	turn_want(call->session);
+}
+
+void call_error(struct call *call, const char *error, struct json_object *parameters)
+{
+	call_send(call, varlink_error_build(error, parameters), NULL, 0);
+	call_end(call);
+}
+
+void call_refuse(struct call *call, const struct refusal *refusal)
+{
+	struct json_object *parameters;
+	const char *error = refusal_to_varlink(refusal, &parameters);
+	call_error(call, error, parameters);
+}
+
+void call_fail(struct call *call, int error, const char *origin)
+{
+	struct refusal refusal;
+	refuse(&refusal, REFUSAL_SYSTEM, "%s", origin);
+	refusal.errnum = error;
+	call_refuse(call, &refusal);
+}
+
+void call_invalid(struct call *call, const char *parameter)
+{
+	struct refusal refusal;
+	refuse(&refusal, REFUSAL_INVALID_PARAMETER, "%s", parameter);
+	call_refuse(call, &refusal);
+}
