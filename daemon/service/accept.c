@@ -12,7 +12,7 @@ static const double ACCEPT_AGAIN_SECONDS = 0.1;
 /* At one time the loop comes round: who storms the door must not make others wait behind him. */
 enum { ACCEPTS = 16 };
 /* Descriptors that are not for connections of users: administrators', groups', children's. */
-enum { OTHER_DESCRIPTORS = 256 };
+static const rlim_t OTHER_DESCRIPTORS = 256;
 
 static void accept_later(struct service *service)
 {

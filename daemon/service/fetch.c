@@ -180,6 +180,7 @@ static int fetch_new(struct user *user, const struct input *before, size_t max_b
 	struct service *service = user->service;
 	int pair[2];
 
+	*fetchp = NULL;
 	struct fetch *fetch = calloc(1, sizeof(*fetch));
 	if (!fetch)
 		return -ENOMEM;
