@@ -231,7 +231,7 @@ int fetch_start(struct session *session)
 	int r = fetch_new(session->user, transport_input(session->transport),
 		transport_max_message(session->transport), transport_fd(session->transport),
 		&fetch);
-	if (r < 0)
+	if (!fetch)
 		return r;
 	fetch->session = session;
 	session->fetch = fetch;
