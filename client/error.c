@@ -96,8 +96,10 @@ static void say_timed_out(struct sentence *s, struct json_object *p)
 
 static void say_device_in_use(struct sentence *s, struct json_object *p)
 {
-	say(s, "%s is in use: %s; nothing was changed", word(p, "device", "a device"),
-		word(p, "use", "vfiod does not say what for"));
+	say(s,
+		"%s is in use: %s; nothing was changed. End that use, or set force = yes in its "
+		"rule",
+		word(p, "device", "a device"), word(p, "use", "vfiod does not say what for"));
 }
 
 static void say_no_such_group(struct sentence *s, struct json_object *p)

@@ -8,8 +8,8 @@ BUILD="gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libev-dev libu
 	libkmod-dev libinih-dev uthash-dev"
 CHECK="libcmocka-dev umockdev libumockdev-dev libglib2.0-dev clang clang-tidy clang-format
 	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3"
-VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs apt dpkg
-	python3 zstd"
+VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs dmsetup apt
+	dpkg python3 zstd"
 # To compile the second kernel (tests/vm/kernel2.sh).
 KERNEL2="$VM gcc make flex bison bc libelf-dev libssl-dev rsync xz-utils perl"
 

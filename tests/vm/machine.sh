@@ -4,7 +4,8 @@
 #	edu                   a device with a DMA engine, in a group of its own
 #	bridge > nic-a nic-b  a PCIe-to-PCI bridge and two e1000 behind it: one group of three
 #	nic-1, nic-2          e1000e, each behind its own root port: a group each
-#	nvme                  with an ext4 file system on it, behind its own root port
+#	nvme                  with an ext4 file system on it, behind its own root port; in a subsystem,
+#	                      so that Linux makes it a multipath of one path
 #	spare                 a root port with nothing behind it, to plug into
 #
 # Software emulation only: KVM may be there and hang (nested, without vmx), and TCG's IOMMU
@@ -38,7 +39,9 @@ machine_command() {
 		-device "e1000e,id=nic-1,netdev=net-nic-1,bus=port-nic-1,romfile=,mac=52:54:00:00:00:01"
 		-device "e1000e,id=nic-2,netdev=net-nic-2,bus=port-nic-2,romfile=,mac=52:54:00:00:00:02"
 		-drive "if=none,id=disk,format=raw,file=$run/nvme.img"
-		-device "nvme,id=nvme,bus=port-nvme,serial=vfiod,drive=disk"
+		-device "nvme-subsys,id=subsystem"
+		-device "nvme,id=nvme,bus=port-nvme,serial=vfiod,subsys=subsystem"
+		-device "nvme-ns,bus=nvme,drive=disk"
 
 		# QMP twice: for the host, and, through a port of a virtio console, for scenarios.
 		-qmp "unix:$run/qmp,server=on,wait=off"

@@ -11,6 +11,9 @@ allow = user:alice
 match = pci:id=8086:100e
 whole-group = yes
 allow = unit:mover.service
+[rule disk]
+match = pci:id=1b36:0010
+allow = user:alice
 END
 systemd-sysusers
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/vfiod.conf
@@ -51,6 +54,24 @@ grep -q '^/dev/vfio/' mover
 assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "e1000 e1000"
 wait_until 10 test -e "/sys/class/net/$interface"
 step "a rule for a unit lets that unit have both NICs, and they come back"
+
+# What the hardened unit can still see: an exclusive open, other namespaces, other processes.
+in_background mounter unshare --mount bash -c "mount /dev/nvme0n1 /mnt && echo mounted && exec sleep 1000"
+mounter=$PID
+said mounter mounted
+wait_until 10 grep -qx sleep "/proc/$mounter/comm"
+assert_contains "$(refused as_user alice vfioctl run --device "$NVME" -- true 2>&1)" \
+	"$NVME is in use: block device nvme0n1 is mounted on /mnt in the mount namespace of sleep (pid $mounter)"
+kill "$mounter"
+wait "$mounter" || true
+in_background opener bash -c "exec 7</dev/nvme0 && echo open && exec sleep 1000"
+opener=$PID
+said opener open
+wait_until 10 grep -qx sleep "/proc/$opener/comm"
+assert_contains "$(refused as_user alice vfioctl run --device "$NVME" -- true 2>&1)" \
+	"$NVME is in use: /dev/nvme0 is open in sleep (pid $opener)"
+kill "$opener"
+step "the guard sees who uses a disk"
 
 echo '[rule broken]' >/etc/vfiod/vfiod.conf.d/zz.conf
 assert_contains "$(refused vfioctl reload 2>&1)" zz.conf:1

@@ -53,7 +53,7 @@ static const struct {
 		"mounted on /mnt\"}",
 		-EBUSY,
 		"0000:04:00.0 is in use: block device nvme0n1 is mounted on /mnt; nothing was "
-		"changed" },
+		"changed. End that use, or set force = yes in its rule" },
 	{ B "TakeFailed",
 		"{\"group\":7,\"device\":\"0000:06:02.0\",\"step\":\"override\",\"errno\":28,"
 		"\"rolledBack\":true,\"reason\":\"\"}",

@@ -129,6 +129,15 @@ openers_of() { # DEVICE
 # A value in the first line of JSON on stdin, by its path; nothing for null: json group devices 0 name
 json() { "$VM/guest/json" "$@"; }
 
+# The host uses a device: alice, who has a rule for it, gets it in neither way, and nothing is
+# written. USE is how the text begins. OF is the device of the group that is used, if another.
+assert_in_use() { # DEVICE USE [OF]
+	local answer device=${3:-$1}
+	answer=$(refused as_user alice "$PROGRAMS/lib/lease" "$1")
+	assert_contains "$answer" "error org.vfiod.Broker.DeviceInUse {\"group\":$(group_of "$1"),\"device\":\"$device\",\"use\":\"$2"
+	assert_no_writes
+}
+
 # What NAME, started by in_background, has said: waits for a line that begins with TEXT, and prints it.
 said() { # NAME TEXT
 	wait_until 30 grep "^$2" "$WORK/$1"

@@ -35,7 +35,7 @@ exec 8<>go
 in_background hidden unshare --mount bash -c "mount /dev/nvme0n1 '$WORK/disk' && echo mounted && read -r" <&8
 hidden=$PID
 said hidden mounted
-in_use "$NVME" "$NVME" "block device nvme0n1 is in exclusive use"
+in_use "$NVME" "$NVME" "block device nvme0n1 is mounted on $WORK/disk in the mount namespace of bash (pid $hidden)"
 echo >&8
 wait "$hidden"
 
