@@ -33,20 +33,26 @@ static bool refused_is(const struct refused *refused, const char *name)
 	return strcmp(refused->name, name) == 0;
 }
 
-/* The process that had the lease may have ended: it is not the one to look for. */
-static void lingering_print(const struct refused *refused, struct json_object *holder)
+/* Who has it open is found out a moment after the lease is over, and not always. */
+static void lingering_print(const struct refused *refused, struct json_object *group)
 {
-	long long group = (long long)refused->group;
-	char user[64];
+	struct json_object *holder = get_object(group, "holder");
+	const char *evidence = get_string(group, "holderEvidence");
+	bool is_known = evidence && strcmp(evidence, "former") != 0;
+	long long number = (long long)refused->group;
+	char who[160];
 
-	fprintf(stderr, "%sgroup %lld is held open by some process",
-		refused_is(refused, BROKER "TimedOut") ? "the wait is over: " : "", group);
-	if (holder) {
-		format_user((uid_t)get_int(holder, "uid", -1), user, sizeof user);
-		fprintf(stderr, "; it was leased to pid %lld (%s)",
-			(long long)get_int(holder, "pid", 0), user);
-	}
-	fprintf(stderr, "; `fuser -v /dev/vfio/%lld` (as root) names who has it open", group);
+	format_holder(holder, who, sizeof who);
+	fprintf(stderr, "%sgroup %lld is %sheld open by %s",
+		refused_is(refused, BROKER "TimedOut") ? "the wait is over: " : "", number,
+		is_known && strcmp(evidence, "probable") == 0 ? "probably " : "",
+		is_known ? who : "some process");
+	if (holder && !is_known)
+		fprintf(stderr, "; it was leased to %s", who);
+	if (is_known)
+		fputs("; when that ends, the group goes back", stderr);
+	else
+		fprintf(stderr, "; `vfioctl status %lld` names it once it is found", number);
 }
 
 static void leased_print(
@@ -86,7 +92,7 @@ static void busy_print(struct context *context, const struct refused *refused)
 	group = get_object(reply, "group");
 	owner = get_string(group, "owner");
 	if (owner && strcmp(owner, "lingering") == 0)
-		lingering_print(refused, get_object(group, "holder"));
+		lingering_print(refused, group);
 	else if (owner && strcmp(owner, "leased") == 0)
 		leased_print(context, refused, group);
 	else

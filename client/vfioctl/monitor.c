@@ -103,6 +103,11 @@ static void print_release_requested(FILE *out, const struct event *event)
 	fprintf(out, "lease %s asked back", event->lease);
 }
 
+static void print_holder_found(FILE *out, const struct event *event)
+{
+	fprintf(out, "group %lld", event->group);
+}
+
 static void print_reloaded(FILE *out, const struct event *event)
 {
 	(void)event;
@@ -131,6 +136,7 @@ static const struct {
 	{ "leaseGranted", print_lease_granted },
 	{ "leaseEnded", print_lease_ended },
 	{ "releaseRequested", print_release_requested },
+	{ "holderFound", print_holder_found },
 	{ "configurationReloaded", print_reloaded },
 	{ "lost", print_lost },
 };

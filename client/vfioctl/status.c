@@ -128,19 +128,38 @@ static void field_print(struct context *context, const char *name, const char *t
 	format_wrapped(context->out, first, strlen(first), line_width(context), printable);
 }
 
+/* How it is known who has it, where that is not a lease. */
+static const char *evidence_text(struct json_object *group)
+{
+	static const struct {
+		const char *evidence, *text;
+	} texts[] = {
+		{ "open", ", has it open" },
+		{ "probable", ", probably: has a VFIO device open that may be of this group" },
+		{ "former", " had the lease; it is not known whether it has it open" },
+	};
+	const char *evidence = get_string(group, "holderEvidence");
+
+	for (size_t i = 0; evidence && i < sizeof texts / sizeof *texts; i++)
+		if (strcmp(texts[i].evidence, evidence) == 0)
+			return texts[i].text;
+	return "";
+}
+
 static void holder_print(struct context *context, struct json_object *group)
 {
 	struct json_object *holder = get_object(group, "holder");
 	const char *unit = get_string(holder, "unit"), *lease = get_string(group, "lease");
+	bool is_lingering = strcmp(format_group_state(group), "lingering") == 0;
 	char who[160], text[512];
 
 	if (!holder) {
-		field_print(context, "Holder", "nobody");
+		field_print(context, "Holder", is_lingering ? "unknown" : "nobody");
 		return;
 	}
 	format_holder(holder, who, sizeof who);
-	snprintf(text, sizeof text, "%s%s%s%s%s", who, unit ? ", unit " : "", unit ? unit : "",
-		lease ? ", lease " : "", lease ? lease : "");
+	snprintf(text, sizeof text, "%s%s%s%s%s%s", who, unit ? ", unit " : "", unit ? unit : "",
+		lease ? ", lease " : "", lease ? lease : "", evidence_text(group));
 	field_print(context, "Holder", text);
 }
 

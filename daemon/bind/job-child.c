@@ -101,6 +101,11 @@ static void child_run(struct child *child)
 			return;
 		r = transaction_open(transaction, &group_fd, &refusal);
 		break;
+	case JOB_CHECK:
+		if (!may_go(child))
+			return;
+		r = transaction_check(transaction, &refusal);
+		break;
 	default:
 		r = -EINVAL;
 	}

@@ -7,8 +7,8 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   RETURN and OPEN inspect nothing, ready is not called: job_new(), journal, job_go() at once.
- *   So the journal holds the child's pid before its first write, whatever the kind of job.
+ *   RETURN, OPEN and CHECK inspect nothing, ready is not called: job_new(), journal, job_go() at
+ * once. So the journal holds the child's pid before its first write, whatever the kind of job.
  */
 #pragma once
 
@@ -20,7 +20,8 @@ enum job_kind {
 	JOB_TAKE,
 	JOB_RETURN,
 	JOB_OPEN,
-	JOB_JOIN, /* as TAKE, for the members of the plan that join; no fd comes of it */
+	JOB_JOIN,  /* as TAKE, for the members of the plan that join; no fd comes of it */
+	JOB_CHECK, /* brings no descriptor */
 };
 
 struct job;

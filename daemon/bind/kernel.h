@@ -7,5 +7,8 @@
 /* modprobe by libkmod, blacklists not asked. 0 also when it is loaded or built in. */
 int module_load(const char *name);
 
+/* sysfs_ops.find_opener, for a child of the daemon. */
+int opener_ask(void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener);
+
 /* sysfs_ops.guard. */
 int guard_ask(void *userdata, const char *syspath, const char *name, struct refusal *refusal);

@@ -78,6 +78,19 @@ static int visit_process(const struct visit *visit, struct open_file *file)
 	return 0;
 }
 
+int open_files_visit_process(
+	const char *proc, pid_t pid, int seconds, open_file_visitor visitor, void *userdata)
+{
+	const struct visit visit = {
+		.deadline = seconds_now() + seconds,
+		.visitor = visitor,
+		.userdata = userdata,
+	};
+	struct open_file file = { .proc = proc, .pid = pid };
+
+	return visit_process(&visit, &file);
+}
+
 int open_files_visit(const char *proc, int seconds, open_file_visitor visitor, void *userdata)
 {
 	const struct visit visit = {

@@ -30,6 +30,10 @@ typedef enum open_file_next (*open_file_visitor)(void *userdata, const struct op
  */
 int open_files_visit(const char *proc, int seconds, open_file_visitor visitor, void *userdata);
 
+/* The same for one process: 0; 1 when the visitor is done; -ETIMEDOUT. */
+int open_files_visit_process(
+	const char *proc, pid_t pid, int seconds, open_file_visitor visitor, void *userdata);
+
 /* Is it a device's node, and whose? False: no node, or closed meanwhile. */
 bool open_file_number(const struct open_file *file, bool *is_block, dev_t *number);
 /* Could it write with it? False also if it is closed meanwhile. */

@@ -1,5 +1,6 @@
 #include "daemon/bind/proof.h"
 
+#include "daemon/bind/opener.h"
 #include "daemon/bind/undo.h"
 
 #include <errno.h>
@@ -113,7 +114,27 @@ int group_prove(const struct transaction *transaction, int *group_fd, struct ref
 	return refuse_group(transaction, REFUSAL_TAKE_FAILED, STEP_VIABLE, viable, refusal);
 }
 
-int transaction_open(struct transaction *transaction, int *group_fd, struct refusal *refusal)
+int group_find_opener(
+	const struct transaction *transaction, bool nodes_only, struct refusal *refusal)
+{
+	const struct sysfs_ops *ops = transaction->ops;
+	struct opener opener = { .certainty = OPENER_UNKNOWN };
+	char text[128];
+
+	/* Where /proc cannot be read, nobody is found: an unbind may hang then, and is shown. */
+	if (ops->find_opener(ops->userdata, transaction->plan, nodes_only, &opener) < 0 ||
+		opener.certainty != OPENER_SURE)
+		return 0;
+	opener_describe(&opener, text, sizeof(text));
+	refuse_group(transaction, REFUSAL_GROUP_BUSY, STEP_OPEN, -EBUSY, refusal);
+	refusal_append(refusal, ": %s", text);
+	refusal->owner_pid = opener.pid;
+	refusal->owner_uid = opener.uid;
+	return REFUSED;
+}
+
+static int prove_and_close_if_not(
+	const struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
 	int r = group_prove(transaction, group_fd, refusal);
 	if (r != 0) {
@@ -121,4 +142,23 @@ int transaction_open(struct transaction *transaction, int *group_fd, struct refu
 		*group_fd = -1;
 	}
 	return r;
+}
+
+int transaction_open(struct transaction *transaction, int *group_fd, struct refusal *refusal)
+{
+	int r = prove_and_close_if_not(transaction, group_fd, refusal);
+	if (r == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY)
+		group_find_opener(transaction, false, refusal);
+	return r;
+}
+
+int transaction_check(struct transaction *transaction, struct refusal *refusal)
+{
+	int group_fd;
+
+	int r = prove_and_close_if_not(transaction, &group_fd, refusal);
+	if (r != 0)
+		return r;
+	group_close(transaction, group_fd);
+	return group_find_opener(transaction, true, refusal);
 }

@@ -23,6 +23,12 @@ int group_open_patiently(const struct transaction *transaction);
  * NOT_VIABLE, too: kept open while its members are taken back, nobody else can open it.
  */
 int group_prove(const struct transaction *transaction, int *group_fd, struct refusal *refusal);
+/*
+ * Looks for who has the group open, or (nodes_only) a device's own node. REFUSED with GROUP_BUSY if
+ * somebody has. 0: nobody was found, the refusal is as it was.
+ */
+int group_find_opener(
+	const struct transaction *transaction, bool nodes_only, struct refusal *refusal);
 void group_close(const struct transaction *transaction, int group_fd);
 /* Fills in a step of the group that failed. */
 int refuse_group(const struct transaction *transaction, enum refusal_kind kind, enum bind_step step,

@@ -53,8 +53,12 @@ int transaction_return(struct transaction *transaction, struct refusal *refusal)
 
 	transaction->returns = true;
 	int r = claim(transaction, &group_fd, refusal);
-	if (r != 0)
+	if (r == 0 && group_fd >= 0)
+		r = group_find_opener(transaction, true, refusal);
+	if (r != 0) {
+		group_close(transaction, group_fd);
 		return r;
+	}
 	/* Held open, nobody else can open it meanwhile; the kernel lets go at once all the same. */
 	undo_run(transaction, plan->n_members, &undo);
 	group_close(transaction, group_fd);

@@ -103,4 +103,5 @@ const struct sysfs_ops sysfs_kernel = {
 	.group_viable = vfio_group_viable,
 	.close_group = vfio_close_group,
 	.guard = guard_ask,
+	.find_opener = opener_ask,
 };

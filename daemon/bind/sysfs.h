@@ -10,6 +10,9 @@
 
 #include "daemon/base/refusal.h"
 
+struct opener;
+struct plan;
+
 struct sysfs_ops {
 	void *userdata; /* given to each as its first argument */
 	/* Writes `value` with one write(2), no newline added; "\n" is how driver_override is
@@ -30,6 +33,12 @@ struct sysfs_ops {
 	/* Is the host using the device (mounted, up)? 0 no, REFUSED with *refusal filled if so. */
 	int (*guard)(
 		void *userdata, const char *syspath, const char *name, struct refusal *refusal);
+	/*
+	 * Who has the group open, or a node of one of its devices; with nodes_only the latter only.
+	 * 0 with *opener, which may be nobody.
+	 */
+	int (*find_opener)(
+		void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener);
 };
 
 extern const struct sysfs_ops sysfs_kernel; /* the real one */

@@ -40,11 +40,18 @@ int transaction_inspect(struct transaction *, struct refusal *);
 int transaction_take(struct transaction *, int *group_fd, struct refusal *);
 
 /*
- * Backwards. First opens the group (EBUSY: REFUSED with GROUP_BUSY, no write made) and keeps
- * it open until all members are off, so that nobody can open it meanwhile. Then for each
- * member that moves, in reverse: override as it was, unbind, bind to the host driver if it had
- * one, verify. Goes on over failures: REFUSED (RETURN_FAILED, first device and step that
- * failed, text names all that is left). Members that have vanished are fine.
+ * Could it be returned? As transaction_open(), but nothing stays open; and GROUP_BUSY, too, if
+ * somebody has a device's own node open (/dev/vfio/devices/vfioX): as long as it is not bound to an
+ * iommufd, the kernel lets the group be opened all the same, and an unbind would hang.
+ */
+int transaction_check(struct transaction *, struct refusal *);
+
+/*
+ * Backwards. First opens the group (EBUSY, or a device's node is open: REFUSED with GROUP_BUSY, no
+ * write made) and keeps it open until all members are off, so that nobody can open it meanwhile.
+ * Then for each member that moves, in reverse: override as it was, unbind, bind to the host driver
+ * if it had one, verify. Goes on over failures: REFUSED (RETURN_FAILED, first device and step
+ * that failed, text names all that is left). Members that have vanished are fine.
  * A group node that does not exist any more (every member off VFIO already) is no obstacle; if
  * it cannot be opened while a member is on VFIO: RETURN_FAILED at STEP_OPEN, no write made.
  * It goes by the state that it finds: also what a killed child left, and a return once more.
@@ -59,5 +66,5 @@ int transaction_return(struct transaction *, struct refusal *);
 int transaction_join(struct transaction *, struct refusal *);
 
 /* For a group that is taken already: only open and viable. 0 with *group_fd, or REFUSED
- * (GROUP_BUSY, NOT_VIABLE, TAKE_FAILED). */
+ * (GROUP_BUSY, with who has it if that can be seen; NOT_VIABLE, TAKE_FAILED). */
 int transaction_open(struct transaction *, int *group_fd, struct refusal *);

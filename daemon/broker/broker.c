@@ -109,6 +109,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->settlings);
 	TAILQ_INIT(&broker->recoveries);
 	broker->state_lock = -1;
+	inquiries_init(broker);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
 	broker->pump_later.data = broker;
@@ -141,6 +142,7 @@ struct broker *broker_free(struct broker *broker)
 	recovery_free_all(broker);
 	if (broker->state_lock >= 0)
 		close(broker->state_lock);
+	inquiries_free(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
 	free(broker->state_directory);
@@ -150,8 +152,14 @@ struct broker *broker_free(struct broker *broker)
 
 void broker_listen(struct broker *broker, broker_news_fn on_news, void *userdata)
 {
+	struct group *group;
+
 	broker->on_news = on_news;
 	broker->news_userdata = userdata;
+	/* Of groups that are in trouble from the start, nobody has heard. */
+	if (on_news)
+		TAILQ_FOREACH (group, inventory_groups(broker->inventory), of_inventory)
+			inquiry_follow(broker, group);
 }
 
 void broker_tell(struct broker *broker, const struct broker_news *news)
@@ -185,21 +193,42 @@ double broker_now(const struct broker *broker)
 const struct subject *broker_holder(struct broker *broker, const struct group *group)
 {
 	const struct lease *lease = lease_book_owner(&broker->book, group);
-	if (lease)
-		return &lease->subject;
+	return lease ? &lease->subject : NULL;
+}
+
+const struct subject *broker_former(
+	struct broker *broker, const struct group *group, bool *still_runs)
+{
 	const struct holding *holding = holding_find(broker, group);
-	return holding && holding->has_former ? &holding->former : NULL;
+	unsigned long long start_ticks;
+
+	if (!holding || !holding->has_former)
+		return NULL;
+	*still_runs = process_start_time(holding->former.pid, &start_ticks) == 0 &&
+		      start_ticks == holding->former.start_ticks;
+	return &holding->former;
 }
 
 void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
 	struct refusal *refusal)
 {
 	const struct subject *holder = broker_holder(broker, group);
+	const struct opener *opener = holder ? NULL : broker_opener(broker, group, NULL);
+	bool still_runs = true;
+
+	if (!holder && !opener) {
+		holder = broker_former(broker, group, &still_runs);
+		if (!still_runs)
+			holder = NULL;
+	}
 	refuse(refusal, kind, "somebody else has it");
 	refusal->group = group->number;
 	if (holder) {
 		refusal->owner_pid = holder->pid;
 		refusal->owner_uid = holder->process_uid;
+	} else if (opener) {
+		refusal->owner_pid = opener->pid;
+		refusal->owner_uid = opener->uid;
 	}
 }
 
@@ -380,6 +409,9 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	 */
 	if (change->event == GROUP_REMOVED)
 		broker->has_gone = true;
+	if (change->event == GROUP_REMOVED || change->event == GROUP_BINDING ||
+		change->event == GROUP_OWNER)
+		inquiry_follow(broker, change->group);
 	/* Those that wait for a group that is gone, failed or stuck now are refused. */
 	if (change->event == GROUP_REMOVED || change->event == GROUP_BINDING)
 		broker_pump_later(broker);

@@ -7,12 +7,14 @@
  *   tenancy   a lease on its way: queue → prepare → take → grant → end
  *   settling  groups on their way back, and who waits for that
  *   recovery  what an earlier daemon left in its journal
+ *   inquiry   who has a group that lingers or is stuck
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.
  */
 #pragma once
 
+#include "daemon/bind/opener.h"
 #include "daemon/bind/sysfs.h"
 #include "daemon/inventory/inventory.h"
 #include "daemon/lease/config.h"
@@ -55,8 +57,20 @@ double broker_now(const struct broker *broker);
  */
 void broker_reconfigure(struct broker *broker, struct config *config);
 
-/* Who has the group, or had it while it lingers. NULL: nobody, or nobody knows. */
+/* Who has leased the group. NULL: nobody. */
 const struct subject *broker_holder(struct broker *broker, const struct group *group);
+/* Whose lease it was last, while it lingers or is stuck, whether he still runs or not. */
+const struct subject *broker_former(
+	struct broker *broker, const struct group *group, bool *still_runs);
+/*
+ * Who has it open while it lingers or is stuck, as far as it could be found out; he still runs.
+ * NULL: unknown. `seconds` (may be NULL): for how long that has been so.
+ */
+const struct opener *broker_opener(
+	const struct broker *broker, const struct group *group, double *seconds);
+/* A refusal about a group that somebody keeps, with who it is if that is known. */
+void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
+	struct refusal *refusal);
 
 /*
  * What was found in the journal at start, and what became of it; both as in org.vfiod.Admin,

@@ -176,7 +176,7 @@ static int start(struct holding *holding, enum job_kind kind)
 static void start_check(struct holding *holding)
 {
 	holding->state = HOLDING_CHECKING;
-	int r = start(holding, JOB_OPEN);
+	int r = start(holding, JOB_CHECK);
 	if (r < 0) {
 		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
 		linger(holding, false);

@@ -151,10 +151,11 @@ static void on_done(
 		holding->state = HOLDING_READY;
 		tenancy_prepared(holding->tenancy, holding, 0, NULL);
 	} else if (holding->taken && result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY) {
-		/* Somebody opened it behind our back: the holder is nobody that we know. */
-		struct refusal busy = *refusal;
-		busy.owner_pid = 0;
-		prepared(holding, REFUSED, &busy);
+		/* Somebody opened it behind our back. It lingers, as after a lease. */
+		struct tenancy *tenancy = holding->tenancy;
+		holding_check_on(holding);
+		tenancy_prepared(tenancy, holding, REFUSED, refusal);
+		holding_checked(holding, REFUSED, refusal);
 	} else {
 		prepared(holding, result, refusal);
 	}
@@ -238,6 +239,9 @@ int holding_go(struct holding *holding, struct refusal *refusal)
 
 int holding_use(struct holding *holding)
 {
+	/* Noted now: when it is wanted, the process may have ended, and left children. */
+	if (opener_kin_read("", tenancy_lease(holding->tenancy)->subject.pid, &holding->kin) < 0)
+		holding->kin.pid = 0;
 	holding->state = HOLDING_USED;
 	return steal_fd(&holding->group_fd);
 }

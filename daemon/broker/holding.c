@@ -70,6 +70,11 @@ static void refuse_stuck(struct broker *broker, const struct group *group, struc
 	refusal->step = step;
 	refusal->owner_pid = holding ? recovery_child(holding) : 0;
 	snprintf(refusal->device, sizeof(refusal->device), "%s", device);
+	const struct opener *opener = broker_opener(broker, group, NULL);
+	if (opener) {
+		refusal->owner_pid = opener->pid;
+		refusal->owner_uid = opener->uid;
+	}
 }
 
 int group_is_usable(struct broker *broker, const struct group *group, struct refusal *refusal)

@@ -3,6 +3,7 @@
 
 #include "daemon/bind/job.h"
 #include "daemon/bind/journal.h"
+#include "daemon/bind/opener.h"
 #include "daemon/broker/broker.h"
 #include "daemon/lease/policy.h"
 
@@ -12,6 +13,7 @@ struct tenancy;
 TAILQ_HEAD(holding_list, holding);
 TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
+TAILQ_HEAD(inquiry_list, inquiry);
 
 struct broker {
 	struct ev_loop *loop;
@@ -24,6 +26,7 @@ struct broker {
 	struct settling_list settlings;
 	struct recovery_list recoveries; /* of all groups that were in the journal at start */
 	int state_lock;                  /* journal_lock(); -1: not yet */
+	struct inquiry_list inquiries;   /* into groups that linger or are stuck */
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
@@ -71,6 +74,7 @@ struct holding {
 	struct subject former;     /* who had it last, under an earlier daemon, too */
 	bool has_former;
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
+	struct opener_kin kin;     /* where its process belonged when it was handed over */
 	ev_timer retry;
 	double retry_seconds;
 };
@@ -148,6 +152,13 @@ void recovery_forget(struct holding *holding);
 pid_t recovery_child(const struct holding *holding);
 void recovery_free_all(struct broker *broker);
 
+/* --- inquiry: who has a group in trouble --------------------------------------------- */
+
+void inquiries_init(struct broker *broker);
+void inquiries_free(struct broker *broker);
+/* The group's binding or owner has changed: its inquiry begins, goes on, or ends. */
+void inquiry_follow(struct broker *broker, struct group *group);
+
 /* --- tenancy: a lease on its way -------------------------------------------------- */
 
 struct lease *tenancy_lease(struct tenancy *tenancy);
@@ -187,6 +198,3 @@ struct settling *settling_free(struct settling *settling);
 /* What the rules say: 0 with *verdict, or REFUSED. */
 int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
 	struct verdict *verdict, struct refusal *refusal);
-/* A refusal about a group that its owner keeps. */
-void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
-	struct refusal *refusal);

@@ -52,8 +52,8 @@ static struct json_object *describe_holder(const struct subject *subject, const 
 	struct json_object *json = json_object_new_object();
 	char command[sizeof(subject->command)];
 
-	/* A holder may have changed its name since: by exec, as vfioctl's child does. Its lease
-	 * lasts no longer than it, so the number is still its own. */
+	/* A lease's holder may have changed its name since: by exec, as vfioctl's child does. Its
+	 * lease lasts no longer than it, so the number is still its own. */
 	if (!lease || !lease->follows_process ||
 		process_command(subject->pid, command, sizeof(command)) < 0)
 		string_copy(command, sizeof(command), subject->command);
@@ -62,6 +62,42 @@ static struct json_object *describe_holder(const struct subject *subject, const 
 	json_put(json, "command", json_text(command));
 	json_put(json, "unit", *subject->unit ? json_text(subject->unit) : NULL);
 	return json;
+}
+
+static struct json_object *describe_opener(const struct opener *opener)
+{
+	struct json_object *json = json_object_new_object();
+
+	json_put(json, "pid", json_object_new_int(opener->pid));
+	json_put(json, "uid", json_object_new_int64(opener->uid));
+	json_put(json, "command", json_text(opener->command));
+	json_put(json, "unit", NULL);
+	return json;
+}
+
+/* Who has the group, and how that is known. Nobody that has ended, whoever has his number now. */
+static void put_holder(struct json_object *json, struct broker *broker, const struct group *group)
+{
+	const struct lease *lease = lease_book_owner(broker_book(broker), group);
+	const struct opener *opener = broker_opener(broker, group, NULL);
+	bool still_runs = false;
+	const struct subject *former = broker_former(broker, group, &still_runs);
+	struct json_object *holder = NULL;
+	const char *evidence = NULL;
+
+	if (lease) {
+		holder = describe_holder(&lease->subject, lease);
+		evidence = "lease";
+	} else if (opener) {
+		holder = describe_opener(opener);
+		evidence = opener->certainty == OPENER_SURE ? "open" : "probable";
+	} else if (group->owner == OWNER_LINGERING && former && still_runs) {
+		holder = describe_holder(former, NULL);
+		evidence = "former";
+	}
+	json_put(json, "holder", holder);
+	json_put(json, "holderEvidence", evidence ? json_text(evidence) : NULL);
+	json_put(json, "lease", lease ? json_text(lease->name) : NULL);
 }
 
 bool group_is_covered(const struct broker *broker, const struct group *group)
@@ -95,8 +131,6 @@ struct json_object *describe_group(
 	struct broker *broker, const struct subject *subject, const struct group *group)
 {
 	struct json_object *json = json_object_new_object();
-	const struct subject *holder = broker_holder(broker, group);
-	const struct lease *lease = lease_book_owner(broker_book(broker), group);
 	struct refusal refusal;
 	bool may = broker_may_lease(broker, subject, group, &refusal) == 0;
 
@@ -105,9 +139,7 @@ struct json_object *describe_group(
 	json_put(json, "binding", json_text(binding_name(group->binding)));
 	json_put(json, "owner", json_text(owner_name(group->owner)));
 	json_put(json, "failure", *group->failure ? json_text(group->failure) : NULL);
-	json_put(json, "holder",
-		holder && group->owner != OWNER_NONE ? describe_holder(holder, lease) : NULL);
-	json_put(json, "lease", lease ? json_text(lease->name) : NULL);
+	put_holder(json, broker, group);
 	json_put(json, "isCovered", json_object_new_boolean(group_is_covered(broker, group)));
 	json_put(json, "mayLease", json_object_new_boolean(may));
 	json_put(json, "denial", may ? NULL : json_text(refusal.text));

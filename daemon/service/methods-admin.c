@@ -23,28 +23,6 @@ static void add_problem(struct json_object *problems, int group, const char *tex
 	json_object_array_add(problems, problem);
 }
 
-static void group_problem(
-	struct broker *broker, const struct group *group, struct json_object *problems)
-{
-	const struct subject *holder = broker_holder(broker, group);
-	char text[REFUSAL_TEXT_SIZE + 64];
-
-	if (group->owner == OWNER_LINGERING) {
-		char former[96] = "";
-		if (holder)
-			snprintf(former, sizeof(former), " It was leased to %s (pid %d, uid %u).",
-				holder->command, (int)holder->pid, (unsigned)holder->process_uid);
-		snprintf(text, sizeof(text),
-			"its lease is over, but some process still has it open.%s "
-			"`fuser -v /dev/vfio/%d` "
-			"names it; when it ends, the group goes back. No other group is affected.",
-			former, group->number);
-		add_problem(problems, group->number, text);
-	}
-	if (group->binding == BINDING_FAILED || group->binding == BINDING_STUCK)
-		add_problem(problems, group->number, group->failure);
-}
-
 static void add_recovery(int group, const char *found, const char *outcome, void *userdata)
 {
 	struct json_object **recoveries = userdata;
@@ -67,6 +45,7 @@ static void status(struct call *call)
 			   *owners = json_object_new_object(), *problems = json_object_new_array(),
 			   *recoveries = NULL;
 	const struct group *group;
+	char text[PROBLEM_TEXT_SIZE];
 
 	if (!iommu)
 		add_problem(problems, -1,
@@ -75,7 +54,8 @@ static void status(struct call *call)
 	TAILQ_FOREACH (group, inventory_groups(inventory), of_inventory) {
 		count_up(bindings, binding_name(group->binding));
 		count_up(owners, owner_name(group->owner));
-		group_problem(broker, group, problems);
+		if (describe_problem(broker, group, text, sizeof(text)))
+			add_problem(problems, group->number, text);
 	}
 	json_put(reply, "version", json_text(VFIOD_VERSION));
 	json_put(reply, "uptimeSeconds",
@@ -228,14 +208,8 @@ static void on_returned(
 	if (refusal) {
 		work_refuse(work, refusal);
 	} else if (n_lingering > 0) {
-		const struct subject *holder =
-			broker_holder(work->call->session->service->broker, work->group);
-		refuse(&busy, REFUSAL_GROUP_BUSY, "a process still has it open");
-		busy.group = work->group->number;
-		if (holder) {
-			busy.owner_pid = holder->pid;
-			busy.owner_uid = holder->process_uid;
-		}
+		refuse_busy(work->call->session->service->broker, work->group, REFUSAL_GROUP_BUSY,
+			&busy);
 		work_refuse(work, &busy);
 	} else {
 		work_reply(work);

@@ -227,6 +227,9 @@ const char *refusal_to_varlink(const struct refusal *refusal, struct json_object
 struct json_object *describe_group(
 	struct broker *broker, const struct subject *subject, const struct group *group);
 struct json_object *describe_lease(struct broker *broker, const struct lease *lease);
+/* What is wrong with a group, and what to do; false: nothing is. */
+#define PROBLEM_TEXT_SIZE 768
+bool describe_problem(struct broker *broker, const struct group *group, char *text, size_t size);
 bool group_is_covered(const struct broker *broker, const struct group *group);
 /*
  * The group that parameters {group, device} name, of which exactly one has to be given: NULL

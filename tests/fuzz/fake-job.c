@@ -72,7 +72,7 @@ static void move_devices(const struct job *job)
 	struct group *group = inventory_group(host, job->plan->group);
 	struct device *device;
 
-	if (!group || job->kind == JOB_OPEN)
+	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK)
 		return;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		for (size_t i = 0; i < job->plan->n_members; i++) {
@@ -89,6 +89,7 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 		[JOB_TAKE] = REFUSAL_TAKE_FAILED,
 		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
 		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
+		[JOB_CHECK] = REFUSAL_GROUP_BUSY,
 	};
 	bool is_open = job->kind == JOB_RETURN && job->plan->group % 2 == 0;
 
@@ -114,7 +115,7 @@ static void job_end(struct job *job)
 		refusal.errnum = ECHILD;
 	} else {
 		move_devices(job);
-		if (job->kind != JOB_RETURN)
+		if (job->kind == JOB_TAKE || job->kind == JOB_OPEN)
 			group_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	}
 	job->listener.done(job, result, &group_fd, &refusal, job->userdata);

@@ -1,6 +1,7 @@
 #include "tests/mock/kernel.h"
 
 #include "daemon/base/util.h"
+#include "daemon/bind/opener.h"
 #include "daemon/inventory/device.h"
 
 #include <dirent.h>
@@ -186,6 +187,17 @@ static int mock_group_viable(void *userdata, int group_fd)
 	return n_host == 0;
 }
 
+/* Nobody shows that he has it. */
+static int mock_find_opener(
+	void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener)
+{
+	(void)userdata;
+	(void)plan;
+	(void)nodes_only;
+	*opener = (struct opener){ .certainty = OPENER_UNKNOWN };
+	return 0;
+}
+
 static void mock_close_group(void *userdata, int group_fd)
 {
 	(void)userdata;
@@ -223,6 +235,7 @@ struct mock_kernel *mock_kernel_new(void)
 		.open_group = mock_open_group,
 		.group_viable = mock_group_viable,
 		.close_group = mock_close_group,
+		.find_opener = mock_find_opener,
 		.guard = mock_guard,
 	};
 	return kernel;

@@ -36,6 +36,15 @@ grep -q '^equal: 2048 bytes' dma
 assert_eq "$(driver_of "$EDU")" ""
 step "alice drives a device through the hardened service"
 
+as_user alice vfioctl run --device "$EDU" -- "$PROGRAMS/edu-dma" --fork-holder "{group:$EDU}" "$EDU" >forked 2>/dev/null
+holder=$(awk '/^holder / { print $2 }' forked)
+is_found() { vfioctl status | xargs | grep "$EDU held open by edu-dma (pid $holder, uid"; }
+wait_until 30 is_found
+kill "$holder"
+is_free() { [ -z "$(driver_of "$EDU")" ]; }
+wait_until 20 is_free
+step "a process that keeps the device is found by the hardened service"
+
 interface=$(interface_of "$NIC_A")
 refused as_user bob vfioctl run --device "$NIC_A" -- true
 # By its file: systemd-run wants a D-Bus.

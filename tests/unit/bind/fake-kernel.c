@@ -266,6 +266,26 @@ static int fake_guard(
 	return REFUSED;
 }
 
+static int fake_find_opener(
+	void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener)
+{
+	struct fake_kernel *kernel = userdata;
+	(void)plan;
+
+	*opener = (struct opener){ .certainty = OPENER_UNKNOWN };
+	int r = enter(kernel);
+	if (r < 0)
+		return r;
+	if (kernel->opener_pid > 0 && (!nodes_only || kernel->is_node_open))
+		*opener = (struct opener){
+			.certainty = OPENER_SURE,
+			.pid = kernel->opener_pid,
+			.uid = 1001,
+			.command = "testpmd",
+		};
+	return 0;
+}
+
 struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 {
 	return (struct sysfs_ops){
@@ -277,6 +297,7 @@ struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 		.open_group = fake_open_group,
 		.group_viable = fake_group_viable,
 		.close_group = fake_close_group,
+		.find_opener = fake_find_opener,
 		.guard = fake_guard,
 	};
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "daemon/bind/opener.h"
 #include "daemon/bind/transaction.h"
 
 #define FAKE_GROUP 7
@@ -42,6 +43,8 @@ struct fake_kernel {
 	struct fake_driver drivers[FAKE_DRIVERS];
 	bool is_open_elsewhere; /* the group */
 	bool is_claimed;        /* its DMA has an owner: no driver of the host may probe */
+	bool is_node_open;      /* that of a device, by opener_pid */
+	pid_t opener_pid;       /* whom a search finds; 0: nobody */
 	int n_lagging;          /* so many opens find no node yet */
 	bool binds_nothing;     /* a bind succeeds, and nothing is bound */
 

@@ -225,6 +225,11 @@ static void take_and_return(struct ev_loop *loop)
 	assert_true(bench.group_fd >= 0);
 	close_group(&bench);
 
+	start(&bench, JOB_CHECK, 10);
+	wait_for_news(&bench);
+	assert_int_equal(bench.result, 0);
+	assert_int_equal(bench.group_fd, -1);
+
 	start(&bench, JOB_RETURN, 10);
 	wait_for_news(&bench);
 	assert_int_equal(bench.result, 0);
@@ -232,7 +237,7 @@ static void take_and_return(struct ev_loop *loop)
 	assert_string_equal(bench.kernel->devices[1].driver, "e1000");
 	assert_string_equal(bench.kernel->devices[1].override, "");
 	assert_int_equal(bench.n_ready, 1);
-	assert_int_equal(bench.n_done, 4);
+	assert_int_equal(bench.n_done, 5);
 	assert_int_equal(bench.n_late, 0);
 	bench_end(&bench);
 }

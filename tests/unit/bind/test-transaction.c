@@ -454,7 +454,56 @@ static void test_open(void **state)
 	assert_int_equal(
 		transaction_open(&bench.transaction, &bench.group_fd, &bench.refusal), REFUSED);
 	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.refusal.owner_pid, 0);
+	/* Somebody is found who has it. */
+	bench.kernel.opener_pid = 902;
+	assert_int_equal(
+		transaction_open(&bench.transaction, &bench.group_fd, &bench.refusal), REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.refusal.owner_pid, 902);
+	assert_int_equal(bench.refusal.owner_uid, 1001);
+	assert_text(&bench, "testpmd (pid 902, uid 1001)");
 	assert_int_equal(bench.kernel.n_writes, 0);
+	bench_end(&bench);
+}
+
+/* The group can be opened, and an unbind would hang: the node of a device is open. */
+static void test_device_node_open(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init_nics(&bench, 2);
+	assert_int_equal(inspect(&bench), 0);
+	assert_int_equal(take(&bench), 0);
+	close_group(&bench);
+	bench.kernel.n_writes = 0;
+	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), 0);
+	assert_int_equal(bench.kernel.n_open, 0);
+
+	bench.kernel.is_node_open = true;
+	bench.kernel.opener_pid = 902;
+	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.refusal.owner_pid, 902);
+	assert_int_equal(give_back(&bench), REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.kernel.n_writes, 0);
+	assert_int_equal(bench.kernel.n_open, 0);
+	assert_true(fake_kernel_is_taken(&bench.kernel));
+	bench.kernel.is_node_open = false;
+	assert_int_equal(give_back(&bench), 0);
+	assert_as_before(&bench);
+
+	/* What cannot be opened is not looked at any further. */
+	assert_int_equal(take(&bench), 0);
+	close_group(&bench);
+	bench.kernel.is_open_elsewhere = true;
+	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.refusal.owner_pid, 0);
+	bench.kernel.is_open_elsewhere = false;
+	assert_int_equal(give_back(&bench), 0);
 	bench_end(&bench);
 }
 
@@ -719,6 +768,7 @@ int main(void)
 		cmocka_unit_test(test_open_busy),
 		cmocka_unit_test(test_not_viable),
 		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_device_node_open),
 		cmocka_unit_test(test_node_lags),
 		cmocka_unit_test(test_return_busy),
 		cmocka_unit_test(test_return_twice),

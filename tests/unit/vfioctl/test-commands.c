@@ -240,6 +240,10 @@ static void status_tells_what_is_in_the_way(void **state)
 	fake_stop(fake);
 }
 
+#define LINGERING(number, evidence)                                                                \
+	GROUP(number, "\"binding\":\"taken\",\"owner\":\"lingering\"," HOLDER                      \
+		      "\"holderEvidence\":\"" evidence "\",\"mayLease\":false,\"devices\":[]")
+
 static void answer_moves(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
@@ -250,16 +254,23 @@ static void answer_moves(struct fake *fake, int peer, const char *method,
 	if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":13}"))
 		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 "}");
 	else if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":2}"))
-		fake_reply(fake, peer, false,
-			"{\"group\":" GROUP("2",
-				"\"binding\":\"taken\",\"owner\":\"lingering\"," HOLDER
-				"\"mayLease\":false,\"devices\":[]") "}");
+		fake_reply(fake, peer, false, "{\"group\":" LINGERING("2", "former") "}");
 	else if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"group\":3}"))
 		fake_reply(fake, peer, false,
 			"{\"group\":" GROUP("3", "\"binding\":\"taken\",\"owner\":\"lingering\","
 						 "\"mayLease\":false,\"devices\":[]") "}");
+	else if (is(method, "org.vfiod.Broker.Describe") &&
+		 (is(text, "{\"group\":5}") || is(text, "{\"group\":6}")))
+		fake_reply(fake, peer, false,
+			is(text, "{\"group\":5}") ? "{\"group\":" LINGERING("5", "open") "}"
+						  : "{\"group\":" LINGERING("6", "probable") "}");
 	else if (is(method, "org.vfiod.Broker.Describe"))
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":9}");
+	else if (is(text, "{\"group\":5}") || is(text, "{\"group\":6}"))
+		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
+			is(text, "{\"group\":5}")
+				? "{\"group\":5,\"ownerPid\":4711,\"ownerUid\":0}"
+				: "{\"group\":6,\"ownerPid\":4711,\"ownerUid\":0}");
 	else if (is(text, "{\"group\":13}") || is(text, "{\"group\":2}") ||
 		 is(text, "{\"group\":3}"))
 		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
@@ -301,14 +312,18 @@ static void take_and_return_move_groups(void **state)
 		"Administrators only: try sudo.\n"
 		"vfioctl: cannot take group 9: group 9 is held by pid 312 (uid 1001)\n");
 	/* Who has it is asked; what the former holder's pid is worth, too. */
-	assert_int_equal(ctl(fake, "take", "13", "2", "3", NULL), EXIT_REFUSED);
+	assert_int_equal(ctl(fake, "take", "13", "2", "3", "5", "6", NULL), EXIT_REFUSED);
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot take group 13: group 13 is held by pid 4711 (uid 0): root qemu, "
 		"lease L3\n"
 		"vfioctl: cannot take group 2: group 2 is held open by some process; it was leased "
-		"to pid 4711 (root); `fuser -v /dev/vfio/2` (as root) names who has it open\n"
-		"vfioctl: cannot take group 3: group 3 is held open by some process; `fuser -v "
-		"/dev/vfio/3` (as root) names who has it open\n");
+		"to root qemu/4711; `vfioctl status 2` names it once it is found\n"
+		"vfioctl: cannot take group 3: group 3 is held open by some process; `vfioctl "
+		"status 3` names it once it is found\n"
+		"vfioctl: cannot take group 5: group 5 is held open by root qemu/4711; when that "
+		"ends, the group goes back\n"
+		"vfioctl: cannot take group 6: group 6 is probably held open by root qemu/4711; "
+		"when that ends, the group goes back\n");
 	assert_int_equal(ctl(fake, "take", "06:01.0", "group:", NULL), EXIT_USAGE);
 	assert_string_equal(ctl_out, "");
 	assert_int_equal(ctl(fake, "return", "", NULL), EXIT_USAGE);

@@ -256,7 +256,7 @@ static void a_refusal_starts_nothing(void **state)
 	assert_int_equal(ctl(fake, RUN, "echo", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot acquire 0000:01:00.0, group 7: the wait is over: group 7 is held "
-		"open by some process; `fuser -v /dev/vfio/7` (as root) names who has it open\n");
+		"open by some process; `vfioctl status 7` names it once it is found\n");
 	fake_stop(fake);
 
 	expect_no_calls = 1;

@@ -179,10 +179,17 @@ unblock() { # FILE [OTHER [PID]]
 }
 
 # The child that does a bind transaction for the daemon, if there is one.
-bind_child() {
-	local children
-	children=$(<"/proc/$DAEMON/task/$DAEMON/children")
-	[ -n "$children" ] && echo "${children%% *}"
+bind_child() { child_named vfiod-bind; }
+# The daemon's first child with this command.
+child_named() { # COMMAND
+	local child
+	for child in $(<"/proc/$DAEMON/task/$DAEMON/children"); do
+		! grep -qsx "$1" "/proc/$child/comm" || {
+			echo "$child"
+			return
+		}
+	done
+	return 1
 }
 
 # What vfiod lists is what sysfs has.

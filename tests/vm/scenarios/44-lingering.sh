@@ -27,7 +27,7 @@ forget_writes
 # It is said what the matter is, and nobody gets it.
 assert_contains "$(vfioctl list | grep "^$group ")" lingering
 assert_contains "$(vfioctl status | xargs)" "!! $group"
-assert_contains "$(vfioctl status | xargs)" "some process still has it open"
+assert_contains "$(vfioctl status | xargs)" "$EDU held open"
 assert_eq "$(vfioctl leases --json | json leases)" "[]"
 answer=$(refused as_user bob "$PROGRAMS/lib/lease" "$EDU")
 assert_contains "$answer" "error org.vfiod.Broker.GroupBusy {\"group\":$group,"

@@ -1,0 +1,115 @@
+/* What is wrong with a group, and what a person can do about it: the words of Admin.Status. */
+#include "daemon/bind/plan.h"
+#include "daemon/service/parts.h"
+
+#include <stdio.h>
+
+/* "40 s", "4 min", "5 h", "3 days": the largest unit that is not zero. */
+static void describe_duration(double seconds, char *buffer, size_t size)
+{
+	static const struct {
+		long seconds;
+		const char *one, *many;
+	} units[] = {
+		{ 86400, "day", "days" },
+		{ 3600, "h", "h" },
+		{ 60, "min", "min" },
+		{ 1, "s", "s" },
+	};
+	long n = (long)seconds;
+	size_t i = 0;
+
+	while (units[i].seconds > 1 && n < units[i].seconds)
+		i++;
+	n /= units[i].seconds;
+	snprintf(buffer, size, "%ld %s", n, n == 1 ? units[i].one : units[i].many);
+}
+
+/* "0000:3b:02.0", or "0000:3b:02.0 and 2 more": what is handed out of the group. */
+static void describe_devices(const struct group *group, char *buffer, size_t size)
+{
+	const struct device *device, *first = NULL;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (plan_action_for(device) != PLAN_LEAVE && n++ == 0)
+			first = device;
+	if (n > 1)
+		snprintf(buffer, size, "%s and %u more", first->name, n - 1);
+	else
+		snprintf(buffer, size, "%s", first ? first->name : "its device");
+}
+
+static void describe_former(
+	struct broker *broker, const struct group *group, char *text, size_t size)
+{
+	bool still_runs;
+	const struct subject *former = broker_former(broker, group, &still_runs);
+
+	text[0] = '\0';
+	if (former)
+		snprintf(text, size, " It was leased to uid %u (%s, pid %d%s).",
+			(unsigned)former->process_uid, former->command, (int)former->pid,
+			still_runs ? "" : ", which has ended");
+}
+
+static void lingering_text(
+	struct broker *broker, const struct group *group, char *text, size_t size)
+{
+	double seconds;
+	const struct opener *opener = broker_opener(broker, group, &seconds);
+	char who[128], devices[DEVICE_NAME_SIZE + 32], duration[32], former[128];
+
+	describe_duration(seconds, duration, sizeof(duration));
+	describe_devices(group, devices, sizeof(devices));
+	describe_former(broker, group, former, sizeof(former));
+	if (opener)
+		opener_describe(opener, who, sizeof(who));
+	if (!opener)
+		snprintf(text, size,
+			"%s held open for %s, holder unknown: no process shows that it has it.%s "
+			"When the holder ends, it is returned; no other group is affected.",
+			devices, duration, former);
+	else if (opener->certainty == OPENER_SURE)
+		snprintf(text, size,
+			"%s held open by %s for %s. End %s to return it; no other group is "
+			"affected.",
+			devices, who, duration,
+			opener->n_more > 0 ? "those processes" : "that process");
+	else
+		snprintf(text, size,
+			"%s held open for %s, probably by %s, which has a VFIO device open that "
+			"may be this one.%s When the holder ends, it is returned; no other group "
+			"is affected.",
+			devices, duration, who, former);
+}
+
+static void stuck_text(struct broker *broker, const struct group *group, char *text, size_t size)
+{
+	const struct opener *opener = broker_opener(broker, group, NULL);
+	char who[128];
+
+	if (!opener) {
+		snprintf(text, size,
+			"%s. Holder unknown: no process is seen that has it open through VFIO.",
+			group->failure);
+		return;
+	}
+	opener_describe(opener, who, sizeof(who));
+	snprintf(text, size, "%s. %s open by %s: when that ends, the kernel goes on.",
+		group->failure,
+		opener->certainty == OPENER_SURE ? "It is held" : "It is probably held", who);
+}
+
+bool describe_problem(struct broker *broker, const struct group *group, char *text, size_t size)
+{
+	if (group->binding == BINDING_STUCK)
+		stuck_text(broker, group, text, size);
+	else if (group->binding == BINDING_FAILED)
+		snprintf(text, size, "%s", group->failure);
+	else if (group->owner == OWNER_LINGERING)
+		lingering_text(broker, group, text, size);
+	else
+		return false;
+	return true;
+}
