@@ -180,6 +180,10 @@ include tests/tests.mk
 # --- installing -----------------------------------------------------------------
 INSTALL ?= install
 UNITDIR     = $(systemdlibdir)/systemd/system
+# Where the shells look by themselves: bash-completion's pkg-config file says the same.
+bashcompletiondir ?= $(datadir)/bash-completion/completions
+zshcompletiondir  ?= $(datadir)/zsh/vendor-completions
+fishcompletiondir ?= $(datadir)/fish/vendor_completions.d
 MAN1 := $(wildcard man/*.1)
 MAN3 := $(wildcard man/*.3)
 MAN5 := $(wildcard man/*.5)
@@ -193,6 +197,7 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl \
 	$(patsubst man/%,$(mandir)/man1/%,$(MAN1)) $(patsubst man/%,$(mandir)/man3/%,$(MAN3)) \
 	$(patsubst man/%,$(mandir)/man5/%,$(MAN5)) $(patsubst man/%,$(mandir)/man8/%,$(MAN8)) \
 	$(mandir)/man7/org.vfiod.7 \
+	$(bashcompletiondir)/vfioctl $(zshcompletiondir)/_vfioctl $(fishcompletiondir)/vfioctl.fish \
 	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
 	$(systemdlibdir)/sysusers.d/vfiod.conf $(systemdlibdir)/tmpfiles.d/vfiod.conf \
 	$(systemdlibdir)/modules-load.d/vfiod.conf
@@ -231,6 +236,9 @@ install: all $(BUILD)/vfiod.service $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man5 $(MAN5)
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man7 $(BUILD)/org.vfiod.7
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man8 $(MAN8)
+	$(INSTALL) -Dm644 client/completion/vfioctl $(DESTDIR)$(bashcompletiondir)/vfioctl
+	$(INSTALL) -Dm644 client/completion/_vfioctl $(DESTDIR)$(zshcompletiondir)/_vfioctl
+	$(INSTALL) -Dm644 client/completion/vfioctl.fish $(DESTDIR)$(fishcompletiondir)/vfioctl.fish
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(UNITDIR) $(BUILD)/vfiod.service systemd/vfiod.socket
 	$(INSTALL) -Dm644 systemd/vfiod.sysusers.conf $(DESTDIR)$(systemdlibdir)/sysusers.d/vfiod.conf
 	$(INSTALL) -Dm644 systemd/vfiod.tmpfiles.conf $(DESTDIR)$(systemdlibdir)/tmpfiles.d/vfiod.conf

@@ -11,6 +11,10 @@ setup-vm:
 # Runs cmocka programs one after another; stops at none, fails if one failed.
 check-unit: setup-check $(UNIT_BIN) $(FUZZ_BIN)
 	@tests/unit/run.sh $(UNIT_BIN) $(FUZZ_BIN)
+# In bash, zsh and fish themselves.
+.PHONY: check-completion
+check-completion: setup-check $(BUILD)/vfioctl
+	@VFIOCTL=$(BUILD)/vfioctl tests/unit/run.sh tests/completion/test-completion.sh
 # The inventory on a mocked sysfs, and the daemon itself on one (tests/host).
 # gcc's ASan wants to be the first library; umockdev's is.
 check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
@@ -23,7 +27,7 @@ check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
 # Everything. Ends with "N passed, N failed". What two parts at a time would both build is built
 # first. A virtual machine keeps one core busy, most of the time.
 CHECK_VM := check-vm
-CHECK_REST := lint check-unit check-mock sanitize check-valgrind fuzz check-systemd kernel2-if-cached
+CHECK_REST := lint check-unit check-completion check-mock sanitize check-valgrind fuzz check-systemd kernel2-if-cached
 check: setup-check setup-vm
 	@$(MAKE) --no-print-directory everything >/dev/null || true
 	@MAKE="$(MAKE)" tests/check.sh $(CHECK_VM) -- $(CHECK_REST)
@@ -38,6 +42,7 @@ help:
 	@echo 'make check        everything below; ends with "N passed, N failed"'
 	@echo '  lint            formatting, clang-tidy, cppcheck, shellcheck, man pages, units'
 	@echo '  check-unit      pure parts, each failure of each operation'
+	@echo '  check-completion  completion in bash, zsh and fish'
 	@echo '  check-mock      the daemon and the inventory on a mocked sysfs'
 	@echo '  sanitize        both again under ASan and UBSan'
 	@echo '  check-valgrind  unit tests under valgrind'

@@ -8,6 +8,7 @@ const struct command *const commands[] = {
 	&command_status,
 	&command_why,
 	&command_check,
+	&command_can,
 	&command_take,
 	&command_return,
 	&command_leases,
@@ -24,7 +25,7 @@ const struct command *command_find(const char *name)
 	for (size_t i = 0; commands[i]; i++)
 		if (strcmp(commands[i]->name, name) == 0)
 			return commands[i];
-	return NULL;
+	return strcmp(name, command_names.name) == 0 ? &command_names : NULL;
 }
 
 void help_print(FILE *out)

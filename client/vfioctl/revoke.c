@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/vfioctl.h"
@@ -53,15 +54,49 @@ static int revoke(struct context *context, const char *lease, const char *reason
 	return EXIT_SUCCESS;
 }
 
+/* Whose lease it is, and what of: nothing else is known before the holder has answered. */
+static int revoke_dry(struct context *context, const char *lease, bool end)
+{
+	struct json_object *reply, *leases, *found = NULL;
+	char holder[160], groups[256], name[64];
+	size_t n;
+
+	if (ask(context, "org.vfiod.Broker.Leases", NULL, &reply) < 0)
+		return complain(context, "list the leases");
+	leases = get_array(reply, "leases", &n);
+	for (size_t i = 0; i < n && !found; i++) {
+		struct json_object *one = json_object_array_get_idx(leases, i);
+		const char *its_name = get_string(one, "lease");
+
+		if (its_name && strcmp(its_name, lease) == 0)
+			found = one;
+	}
+	format_printable(lease, name, sizeof name);
+	if (!found) {
+		fprintf(stderr, "vfioctl: there is no lease %s; `vfioctl leases` shows them\n",
+			name);
+	} else if (context->is_json) {
+		json_print(context, found);
+	} else {
+		format_holder(get_object(found, "holder"), holder, sizeof holder);
+		format_numbers(get_object(found, "groups"), groups, sizeof groups);
+		fprintf(context->out, "lease %s of %s, group %s, would be %s. Nothing was done.\n",
+			name, holder, groups, end ? "ended" : "asked back");
+	}
+	json_object_put(reply);
+	return found ? EXIT_SUCCESS : EXIT_REFUSED;
+}
+
 static int revoke_run(struct context *context, int argc, char *argv[])
 {
 	static const struct option own[] = {
 		{ "end", no_argument, NULL, 'e' },
 		{ "reason", required_argument, NULL, 'r' },
+		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
 	};
 	const char *reason = NULL;
-	bool end = false;
+	bool end = false, is_dry = false;
 	int option, exit_code;
 
 	options_begin();
@@ -70,22 +105,28 @@ static int revoke_run(struct context *context, int argc, char *argv[])
 			return exit_code;
 		if (option == 'e')
 			end = true;
+		else if (option == 'n')
+			is_dry = true;
 		else
 			reason = optarg;
 	}
 	if (argc - optind != 1)
 		return usage_error(context, "which lease? One; vfioctl leases shows them");
 	exit_code = connect_daemon(context);
-	return exit_code ? exit_code : revoke(context, argv[optind], reason, end);
+	if (exit_code)
+		return exit_code;
+	return is_dry ? revoke_dry(context, argv[optind], end)
+		      : revoke(context, argv[optind], reason, end);
 }
 
 const struct command command_revoke = {
 	.name = "revoke",
-	.arguments = "LEASE [--end] [--reason TEXT]",
+	.arguments = "LEASE [--end] [--reason TEXT] [--dry-run]",
 	.summary = "Ask the holder of a lease to give it back",
 	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves\n"
 		"                 the group lingering until it closes them\n"
 		"  --reason TEXT  what the holder is told\n"
+		"  --dry-run      say whose lease it is, and do nothing\n"
 		"LEASE is a name that vfioctl leases shows, such as L3. Administrators only.\n"
 		"\n"
 		"Examples:\n"

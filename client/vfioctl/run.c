@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/vfioctl/dry-run.h"
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/run.h"
 
@@ -17,6 +18,7 @@ struct run {
 	char *names; /* LISTEN_FDNAMES */
 	char *lease; /* its name, once there is one */
 	int wait_seconds;
+	bool is_dry;
 };
 
 static int out_of_memory(void)
@@ -266,6 +268,10 @@ static int run_option(struct run *run, int option)
 {
 	char name[32];
 
+	if (option == 'n') {
+		run->is_dry = true;
+		return 0;
+	}
 	if (option == 'd' && !target_is_valid(optarg)) {
 		usage_error(run->context, "--device '%s': neither a device nor a group", optarg);
 		return EXIT_RUN_FAILED;
@@ -293,6 +299,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "device", required_argument, NULL, 'd' },
 		{ "group", required_argument, NULL, 'g' },
 		{ "wait", required_argument, NULL, 'w' },
+		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
 	};
 	int option, exit_code;
@@ -307,9 +314,9 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		if (exit_code)
 			return exit_code;
 	}
-	if (optind == argc || run->groups.n_targets == 0) {
-		usage_error(run->context,
-			optind == argc ? "which command?" : "which --device or --group?");
+	if ((optind == argc && !run->is_dry) || run->groups.n_targets == 0) {
+		usage_error(run->context, run->groups.n_targets > 0 ? "which command?"
+								    : "which --device or --group?");
 		return EXIT_RUN_FAILED;
 	}
 	*is_done = false;
@@ -334,13 +341,31 @@ static int run_prepared(struct run *run, int argc, char *argv[])
 	return exit_code ? exit_code : run_command(run);
 }
 
+static int run_dry(const struct run *run)
+{
+	const char **names = calloc(run->groups.n_targets, sizeof *names);
+	int exit_code;
+
+	if (!names)
+		return out_of_memory();
+	for (size_t i = 0; i < run->groups.n_targets; i++)
+		names[i] = run->groups.targets[i].name;
+	exit_code = connect_daemon(run->context);
+	if (exit_code == 0)
+		exit_code = dry_run(run->context, "acquire", names, run->groups.n_targets);
+	free(names);
+	return exit_code ? EXIT_RUN_FAILED : EXIT_SUCCESS;
+}
+
 static int run_run(struct context *context, int argc, char *argv[])
 {
 	struct run run = { .context = context };
 	bool is_done;
 	int exit_code = options_read(&run, argc, argv, &is_done);
 
-	if (!is_done)
+	if (!is_done && run.is_dry)
+		exit_code = run_dry(&run);
+	else if (!is_done)
 		exit_code = run_prepared(&run, argc - optind, argv + optind);
 	for (char **argument = run.argv; argument && *argument; argument++)
 		free(*argument);
@@ -353,13 +378,16 @@ static int run_run(struct context *context, int argc, char *argv[])
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--device DEVICE | --group GROUP]… [--wait SECONDS] -- CMD [ARG…]",
+	.arguments = "[--device DEVICE | --group GROUP]… [--wait SECONDS] [--dry-run] \\\n"
+		     "            -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
 		"In ARG, {group:X} becomes the number of a descriptor; X is a group's number\n"
 		"or one of its devices; {group} is enough where there is one group.\n"
 		"  --wait SECONDS  wait in the queue while others have the groups\n"
+		"  --dry-run       say what would be done with each device, and what is in the\n"
+		"                  way; nothing is run, and CMD may be left out\n"
 		"The lease ends with CMD, not with vfioctl. Exit status: that of CMD, 128 + N\n"
 		"when signal N killed it, 125 when it was not started, 126 when it cannot be\n"
 		"executed, 127 when it is not found.\n"

@@ -41,7 +41,7 @@ struct command {
 };
 extern const struct command command_list, command_status, command_why, command_take, command_return,
 	command_leases, command_revoke, command_monitor, command_run, command_reload, command_check,
-	command_help;
+	command_can, command_help, command_names; /* not among commands[]: for shells */
 
 /* --- options.c ------------------------------------------------------------------ */
 

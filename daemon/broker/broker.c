@@ -232,8 +232,7 @@ void refuse_busy(struct broker *broker, const struct group *group, enum refusal_
 	}
 }
 
-/* Members that are left alone need no rule. */
-static bool needs_rule(const struct device *device)
+bool device_needs_rule(const struct device *device)
 {
 	return plan_action_for(device) != PLAN_LEAVE;
 }
@@ -252,7 +251,7 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 		refusal->group = group->number;
 		return REFUSED;
 	}
-	return policy_check(broker->config, subject, group, needs_rule, verdict, refusal);
+	return policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
 }
 
 int broker_may_lease(struct broker *broker, const struct subject *subject,
@@ -327,11 +326,9 @@ int broker_release(struct broker *broker, const struct subject *subject, const c
 	return settling_join(settling, settled, userdata);
 }
 
-int broker_return(struct broker *broker, struct group *group, settled_fn settled, void *userdata,
-	struct settling **settlingp, struct refusal *refusal)
+int group_may_return(struct broker *broker, const struct group *group, struct refusal *refusal)
 {
-	struct holding *holding = holding_find(broker, group);
-	int r = 0;
+	const struct holding *holding = holding_find(broker, group);
 
 	if (lease_book_owner(&broker->book, group)) {
 		refuse_busy(broker, group, REFUSAL_GROUP_BUSY, refusal);
@@ -340,12 +337,22 @@ int broker_return(struct broker *broker, struct group *group, settled_fn settled
 	if (!holding && group->binding == BINDING_TAKEN) {
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,
 			"knowledge of what the host had: vfiod did not take group %d; give it back "
-			"with "
-			"the tool that took it",
+			"with the tool that took it",
 			group->number);
 		refusal->group = group->number;
 		return REFUSED;
 	}
+	return holding ? holding_may_return(holding, refusal) : 0;
+}
+
+int broker_return(struct broker *broker, struct group *group, settled_fn settled, void *userdata,
+	struct settling **settlingp, struct refusal *refusal)
+{
+	struct holding *holding = holding_find(broker, group);
+
+	int r = group_may_return(broker, group, refusal);
+	if (r != 0)
+		return r;
 	struct settling *settling = settling_new(broker, NULL, 0);
 	if (!settling || settling_join(settling, settled, userdata) < 0) {
 		settling_free(settling);

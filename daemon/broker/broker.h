@@ -19,6 +19,7 @@
 #include "daemon/inventory/inventory.h"
 #include "daemon/lease/config.h"
 #include "daemon/lease/lease.h"
+#include "daemon/lease/policy.h"
 
 #include <ev.h>
 
@@ -83,6 +84,15 @@ void broker_recovered(struct broker *broker, broker_recovered_fn tell, void *use
 /* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, NOT_SUPPORTED). */
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal);
+
+/* The same, with what the rules say: 0 with *verdict, or REFUSED. */
+int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct verdict *verdict, struct refusal *refusal);
+/* Members that are left alone need no rule. */
+bool device_needs_rule(const struct device *device);
+/* Who pays for a lease that this rule (NULL: none) lets the subject have: "uid:1000". */
+void account_name(const struct rule *rule, const struct subject *subject, const char *lease,
+	char *account, size_t size);
 
 struct acquire_request {
 	const struct subject *subject;

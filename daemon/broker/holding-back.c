@@ -239,7 +239,7 @@ void holding_check_on(struct holding *holding)
 	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
 }
 
-int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal)
+int holding_may_return(const struct holding *holding, struct refusal *refusal)
 {
 	if (!holding->plan) {
 		refuse(refusal, REFUSAL_GROUP_FAILED, "%s", holding->group->failure);
@@ -253,6 +253,14 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 		refuse_busy(holding->broker, holding->group, REFUSAL_GROUP_BUSY, refusal);
 		return REFUSED;
 	}
+	return 0;
+}
+
+int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal)
+{
+	int r = holding_may_return(holding, refusal);
+	if (r != 0)
+		return r;
 	ev_timer_stop(holding->broker->loop, &holding->retry);
 	holding->stay = false;
 	holding->settling = settling;

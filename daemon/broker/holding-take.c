@@ -26,6 +26,13 @@ static struct plan_wish wish_for(const struct device *device, void *userdata)
 	};
 }
 
+int group_plan(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct plan **plan, struct refusal *refusal)
+{
+	struct wish_context context = { .config = broker->config, .subject = subject };
+	return plan_make(group, wish_for, &context, plan, refusal);
+}
+
 /* The tenancy's part is over before a write was made: as it was before. */
 static void holding_step_back(struct holding *holding)
 {
@@ -200,13 +207,9 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 	struct broker *broker = holding->broker;
 
 	int r = group_is_usable(broker, holding->group, refusal);
-	if (r == 0 && !holding->taken) {
-		struct wish_context context = {
-			.config = broker->config,
-			.subject = &tenancy_lease(tenancy)->subject,
-		};
-		r = plan_make(holding->group, wish_for, &context, &holding->plan, refusal);
-	}
+	if (r == 0 && !holding->taken)
+		r = group_plan(broker, &tenancy_lease(tenancy)->subject, holding->group,
+			&holding->plan, refusal);
 	if (r == 0)
 		r = job_new(broker->loop, holding->taken ? JOB_OPEN : JOB_TAKE, holding->plan,
 			broker->ops, broker->config->take_timeout_seconds, &take_listener, holding,

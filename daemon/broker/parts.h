@@ -31,6 +31,7 @@ struct broker {
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
 	bool has_gone;         /* a group has left the host: the next pump looks who had it */
+	unsigned n_previews;   /* that look at devices now */
 	bool is_stopping;
 	ev_tstamp patience_ends; /* while stopping: until then, what is still open is waited for */
 	void (*stopped)(void *userdata);
@@ -125,6 +126,8 @@ int holding_use(struct holding *holding);
 void holding_let_go(struct holding *holding, bool stay, struct settling *settling);
 /* Taken, and nobody has it open: it stays so, for a lease to come. */
 void holding_stay(struct holding *holding);
+/* Can it be returned now, as far as is known without opening it? 0, or REFUSED. */
+int holding_may_return(const struct holding *holding, struct refusal *refusal);
 /* For an administrator: returns a group that is taken without a lease, or that failed. */
 int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal);
 /* The job that opens it for a tenancy becomes a check: there is no tenancy any more. */
@@ -195,6 +198,8 @@ struct settling *settling_by_token(
 	struct broker *broker, const char *token, uid_t uid, bool any_uid);
 struct settling *settling_free(struct settling *settling);
 
-/* What the rules say: 0 with *verdict, or REFUSED. */
-int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
-	struct verdict *verdict, struct refusal *refusal);
+/* Is there nothing in the way of an administrator who returns the group? 0, or REFUSED. */
+int group_may_return(struct broker *broker, const struct group *group, struct refusal *refusal);
+/* What is to be done with its devices if this subject takes it: as plan_make(). */
+int group_plan(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct plan **plan, struct refusal *refusal);

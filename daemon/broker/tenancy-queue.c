@@ -6,19 +6,18 @@
 #include <errno.h>
 #include <string.h>
 
-static void account_name(struct lease *lease, const struct rule *rule)
+void account_name(const struct rule *rule, const struct subject *subject, const char *lease,
+	char *account, size_t size)
 {
-	const char *account = rule && rule->account ? rule->account : "uid";
-	if (strcmp(account, "uid") == 0)
-		snprintf(lease->account, sizeof(lease->account), "uid:%u",
-			(unsigned)lease->subject.uid);
-	else if (strcmp(account, "lease") == 0)
-		snprintf(lease->account, sizeof(lease->account), "lease:%s", lease->name);
-	else if (strcmp(account, "unit") == 0)
-		snprintf(lease->account, sizeof(lease->account), "unit:%.240s",
-			*lease->subject.unit ? lease->subject.unit : "none");
+	const char *payer = rule && rule->account ? rule->account : "uid";
+	if (strcmp(payer, "uid") == 0)
+		snprintf(account, size, "uid:%u", (unsigned)subject->uid);
+	else if (strcmp(payer, "lease") == 0)
+		snprintf(account, size, "lease:%s", lease);
+	else if (strcmp(payer, "unit") == 0)
+		snprintf(account, size, "unit:%.240s", *subject->unit ? subject->unit : "none");
 	else
-		snprintf(lease->account, sizeof(lease->account), "%s", account);
+		snprintf(account, size, "%s", payer);
 }
 
 /* Asked when it comes and again when its turn comes: rules and groups change while it waits. */
@@ -35,7 +34,8 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 		if (r != 0)
 			return r;
 		if (i == 0)
-			account_name(lease, verdict.rule);
+			account_name(verdict.rule, &lease->subject, lease->name, lease->account,
+				sizeof(lease->account));
 		lease->stay = lease->stay || verdict.stay;
 	}
 	return 0;

@@ -30,6 +30,8 @@ static const struct method *method_find(const char *name)
 		admin_methods,
 		why_methods,
 		check_methods,
+		plan_methods,
+		can_methods,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		const struct method *method = method_in(tables[i], name);

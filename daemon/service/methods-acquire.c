@@ -7,8 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* MAX_SELECTORS: the most that max-selectors may be. */
-enum { MAX_SELECTORS = 64, MAX_WAIT_SECONDS = 7 * 24 * 3600 };
+enum { MAX_WAIT_SECONDS = 7 * 24 * 3600 };
 
 enum delivery {
 	DELIVERY_NONE,  /* nothing to deliver yet */
@@ -175,8 +174,7 @@ static const struct lease_listener acquisition_listener = {
 	.ended = on_ended,
 };
 
-/* The groups of all selectors, each once. 0, or REFUSED. */
-static int select_groups(
+int select_groups(
 	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal)
 {
 	struct json_object *selectors = json_field(call->varlink.parameters, "selectors");

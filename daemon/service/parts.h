@@ -192,7 +192,7 @@ struct method {
 	bool transacts; /* takes groups or gives them back: a user has few of these at a time */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
-	why_methods[], check_methods[];
+	why_methods[], check_methods[], plan_methods[], can_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong
@@ -239,6 +239,11 @@ struct group *call_group(struct call *call, struct json_object *parameters);
 /* The same for one object of a list; NULL with *refusal. */
 struct group *select_group(
 	struct broker *broker, struct json_object *selector, struct refusal *refusal);
+
+enum { MAX_SELECTORS = 64 }; /* the most that max-selectors may be */
+/* The groups of all of the call's selectors, each once: room for MAX_SELECTORS. 0, or REFUSED. */
+int select_groups(
+	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal);
 
 /* JSON in few words. Values that are NULL become null. */
 struct json_object *json_text(const char *text);

@@ -7,7 +7,7 @@ set -eu
 BUILD="gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libev-dev libudev-dev
 	libkmod-dev libinih-dev uthash-dev"
 CHECK="libcmocka-dev umockdev libumockdev-dev libglib2.0-dev clang clang-tidy clang-format
-	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3"
+	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3 zsh fish"
 VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs dmsetup apt
 	dpkg python3 zstd"
 # To compile the second kernel (tests/vm/kernel2.sh).

@@ -264,8 +264,15 @@ static void answer_moves(struct fake *fake, int peer, const char *method,
 		fake_reply(fake, peer, false,
 			is(text, "{\"group\":5}") ? "{\"group\":" LINGERING("5", "open") "}"
 						  : "{\"group\":" LINGERING("6", "probable") "}");
+	else if (is(method, "org.vfiod.Broker.Describe") && is(text, "{\"device\":\"enp9s0\"}"))
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchDevice",
+			"{\"device\":\"enp9s0\",\"reason\":\"no device with an IOMMU group has "
+			"this "
+			"name\"}");
 	else if (is(method, "org.vfiod.Broker.Describe"))
-		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":9}");
+		fake_reply(fake, peer, false,
+			"{\"group\":" GROUP("9", "\"binding\":\"host\",\"owner\":\"none\","
+						 "\"mayLease\":false,\"devices\":[]") "}");
 	else if (is(text, "{\"group\":5}") || is(text, "{\"group\":6}"))
 		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
 			is(text, "{\"group\":5}")
@@ -324,6 +331,11 @@ static void take_and_return_move_groups(void **state)
 		"ends, the group goes back\n"
 		"vfioctl: cannot take group 6: group 6 is probably held open by root qemu/4711; "
 		"when that ends, the group goes back\n");
+	/* A name that means nothing stops all of it. */
+	assert_int_equal(ctl(fake, "take", "06:01.0", "enp9s0", "4", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_out, "");
+	assert_string_equal(ctl_err, "vfioctl: no device enp9s0 in an IOMMU group; `vfioctl list "
+				     "--all` shows them all\nNothing was taken.\n");
 	assert_int_equal(ctl(fake, "take", "06:01.0", "group:", NULL), EXIT_USAGE);
 	assert_string_equal(ctl_out, "");
 	assert_int_equal(ctl(fake, "return", "", NULL), EXIT_USAGE);
