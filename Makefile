@@ -200,7 +200,7 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl \
 	$(bashcompletiondir)/vfioctl $(zshcompletiondir)/_vfioctl $(fishcompletiondir)/vfioctl.fish \
 	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
 	$(systemdlibdir)/sysusers.d/vfiod.conf $(systemdlibdir)/tmpfiles.d/vfiod.conf \
-	$(systemdlibdir)/modules-load.d/vfiod.conf
+	$(systemdlibdir)/modules-load.d/vfiod.conf $(systemdlibdir)/udev/rules.d/60-vfiod.rules
 
 fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libdir@|$(libdir)|g' \
 	-e 's|@includedir@|$(includedir)|g' -e 's|@version@|$(VERSION)|g'
@@ -215,13 +215,16 @@ $(BUILD)/daemon/main.o: $(PATHS)
 $(BUILD)/%.service: systemd/%.service.in $(PATHS) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(fill_in) $< >$@
+$(BUILD)/%.rules: systemd/%.rules.in $(PATHS) Makefile
+	@mkdir -p $(@D)
+	$(Q)$(fill_in) $< >$@
 $(BUILD)/libvfiod.pc: client/libvfiod.pc.in $(PATHS) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(fill_in) $< >$@
 
 .PHONY: install uninstall
 # vfiod.conf is the administrator's: never overwritten.
-install: all $(BUILD)/vfiod.service $(BUILD)/libvfiod.pc
+install: all $(BUILD)/vfiod.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm755 $(BUILD)/vfiod $(DESTDIR)$(sbindir)/vfiod
 	$(INSTALL) -Dm755 $(BUILD)/vfioctl $(DESTDIR)$(bindir)/vfioctl
 	$(INSTALL) -Dm755 $(LIBVFIOD) $(DESTDIR)$(libdir)/libvfiod.so.$(VERSION)
@@ -244,6 +247,8 @@ install: all $(BUILD)/vfiod.service $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm644 systemd/vfiod.tmpfiles.conf $(DESTDIR)$(systemdlibdir)/tmpfiles.d/vfiod.conf
 	$(INSTALL) -Dm644 systemd/vfiod.modules-load.conf \
 		$(DESTDIR)$(systemdlibdir)/modules-load.d/vfiod.conf
+	$(INSTALL) -Dm644 $(BUILD)/60-vfiod.rules \
+		$(DESTDIR)$(systemdlibdir)/udev/rules.d/60-vfiod.rules
 	$(INSTALL) -dm755 $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf.d
 	[ -e $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf ] || \
 		$(INSTALL) -m644 systemd/vfiod.conf $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf

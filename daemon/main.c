@@ -1,6 +1,7 @@
 /* vfiod: options and wiring. All state hangs from struct daemon. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/claim.h"
 #include "daemon/service/service.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 static const double STOP_SECONDS = 20;
 
 struct options {
-	const char *config, *socket, *state;
+	const char *config, *socket, *state, *claim;
 	bool check_config;
 	int log_level;
 };
@@ -46,6 +47,8 @@ static int help(FILE *to)
 	      "\n"
 	      "  -c, --config FILE     the configuration (" DEFAULT_CONFIG ")\n"
 	      "      --check-config    read it, say what is wrong with it, and exit\n"
+	      "      --claim SYSPATH   for vfiod's udev rule: keep this device from the host, if\n"
+	      "                        it is to be, print the driver_override it got, and exit\n"
 	      "  -s, --socket PATH     listen there (" DEFAULT_SOCKET "),\n"
 	      "                        unless systemd hands a socket over\n"
 	      "      --state-dir DIR   keep the journal of taken groups there (" DEFAULT_STATE ")\n"
@@ -80,10 +83,11 @@ static int parse_level(const char *text, int *level)
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-	enum { CHECK_CONFIG = 256, STATE_DIR, LOG_LEVEL };
+	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, LOG_LEVEL };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, CHECK_CONFIG },
+		{ "claim", required_argument, NULL, CLAIM },
 		{ "socket", required_argument, NULL, 's' },
 		{ "state-dir", required_argument, NULL, STATE_DIR },
 		{ "log-level", required_argument, NULL, LOG_LEVEL },
@@ -102,6 +106,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 			break;
 		case 's':
 			options->socket = optarg;
+			break;
+		case CLAIM:
+			options->claim = optarg;
 			break;
 		case STATE_DIR:
 			options->state = optarg;
@@ -151,6 +158,22 @@ static int check_config(const struct options *options)
 		config->n_rules == 1 ? "rule" : "rules");
 	config_free(config);
 	return 0;
+}
+
+/* 0: claimed. 1: not, for udev's rule to go by. */
+static int claim(const struct options *options)
+{
+	char driver_override[DRIVER_NAME_SIZE];
+	struct refusal refusal;
+
+	int r = claim_device(options->config, options->state, options->claim, &sysfs_kernel,
+		driver_override, &refusal);
+	if (r != 0)
+		fprintf(stderr, "vfiod: %s is left to the host: %s\n", options->claim,
+			r == REFUSED ? refusal.text : strerror(-r));
+	if (r == 0 && *driver_override)
+		puts(driver_override);
+	return r == 0 && *driver_override ? 0 : 1;
 }
 
 /* --- running -------------------------------------------------------------------------- */
@@ -346,6 +369,8 @@ int main(int argc, char **argv)
 	log_open(daemon.options.log_level);
 	if (daemon.options.check_config)
 		return check_config(&daemon.options);
+	if (daemon.options.claim)
+		return claim(&daemon.options);
 	int r = read_config(&daemon.options, &config);
 	if (r != 0)
 		return r == REFUSED ? EXIT_CONFIGURATION : 1;

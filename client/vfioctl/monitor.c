@@ -61,6 +61,11 @@ static void print_driver_changed(FILE *out, const struct event *event)
 	fprintf(out, "%s: %s %s %s", event->device, event->before, event->arrow, event->after);
 }
 
+static void print_device_joined(FILE *out, const struct event *event)
+{
+	fprintf(out, "%s: joined group %lld", event->device, event->group);
+}
+
 static void print_group_added(FILE *out, const struct event *event)
 {
 	fprintf(out, "group %lld: added", event->group);
@@ -128,6 +133,7 @@ static const struct {
 	{ "deviceAdded", print_device_added },
 	{ "deviceRemoved", print_device_removed },
 	{ "driverChanged", print_driver_changed },
+	{ "deviceJoined", print_device_joined },
 	{ "groupAdded", print_group_added },
 	{ "groupRemoved", print_group_removed },
 	{ "bindingChanged", print_binding_changed },

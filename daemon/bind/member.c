@@ -220,8 +220,9 @@ const char *member_home_override(
 
 /*
  * What the host would do with it is not known of a device that vfiod's udev rule was in time for,
- * nor of one that came without a driver to a group whose DMA has an owner: the kernel refuses to
- * probe it there (drivers/iommu/iommu.c, iommu_device_use_default_domain).
+ * of one that has only just come, nor of one that came without a driver to a group whose DMA has an
+ * owner: the kernel refuses to probe it there (drivers/iommu/iommu.c,
+ * iommu_device_use_default_domain).
  */
 static void note_origin(const struct transaction *transaction, struct plan_member *member)
 {
@@ -229,7 +230,8 @@ static void note_origin(const struct transaction *transaction, struct plan_membe
 		member->claim[0] = '\0';
 	bool has_host_driver = *member->host_driver &&
 			       !(*member->claim && strcmp(member->host_driver, member->claim) == 0);
-	member->host_probes = !has_host_driver && (*member->claim || transaction->joins);
+	member->host_probes =
+		!has_host_driver && (*member->claim || transaction->joins || member->is_new);
 }
 
 int member_inspect(const struct transaction *transaction, size_t index, struct member_fault *fault)
@@ -267,7 +269,9 @@ int member_take(const struct transaction *transaction, size_t index, struct memb
 {
 	const struct plan_member *member = &transaction->plan->members[index];
 
-	int r = write_override(transaction, index, member->target);
+	/* vfiod's udev rule may have done it. */
+	bool is_claimed = *member->claim && strcmp(member->claim, member->target) == 0;
+	int r = is_claimed ? 0 : write_override(transaction, index, member->target);
 	if (r < 0)
 		return fault_set(transaction, member, STEP_OVERRIDE, r, fault);
 	return member_move(transaction, index, driver_when_taken(member), fault);

@@ -36,9 +36,14 @@ enum plan_action plan_action_for(const struct device *device)
 	return device_is_chipset(device) ? PLAN_PARK : PLAN_BIND;
 }
 
+bool plan_action_moves(enum plan_action action)
+{
+	return action == PLAN_BIND || action == PLAN_PARK;
+}
+
 bool plan_member_moves(const struct plan_member *member)
 {
-	return member->action == PLAN_BIND || member->action == PLAN_PARK;
+	return plan_action_moves(member->action);
 }
 
 bool plan_hands_out(enum plan_action action)
@@ -120,9 +125,12 @@ static int plan_member(struct plan_member *member, const struct device *device, 
 	string_copy(member->bus, sizeof(member->bus), device->bus);
 	if (!plan_member_moves(member))
 		return 0;
+	member->is_new = device->is_new;
 	string_copy(member->claim, sizeof(member->claim), device_claim(device));
 	struct plan_wish wished = wish(device, userdata);
 	member->force = wished.force;
+	if (wished.parks)
+		member->action = PLAN_PARK;
 	if (member->action == PLAN_PARK)
 		return string_copy(member->target, sizeof(member->target), PLAN_PARKED);
 	return choose_driver(member, device, group, &wished, refusal);
@@ -214,4 +222,19 @@ int plan_extend(const struct plan *plan, struct device *const *devices, size_t n
 	made->n_members = n;
 	*extended = made;
 	return 0;
+}
+
+void plan_forget_joined(struct plan *plan, const struct plan *extended)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->n_members; i++) {
+		struct plan_member *member = &plan->members[i];
+		const struct plan_member *now = plan_find(extended, member->name, member->bus);
+		if (now && now->joins)
+			free(member->syspath);
+		else
+			plan->members[n++] = *member;
+	}
+	plan->n_members = n;
 }

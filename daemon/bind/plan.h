@@ -10,7 +10,7 @@
 
 enum plan_action {
 	PLAN_BIND,    /* an endpoint, with or without a host driver: to `target` */
-	PLAN_PARK,    /* the host's chipset: to no driver, nor may one come */
+	PLAN_PARK,    /* the host's chipset, or wished so: to no driver, nor may one come */
 	PLAN_LEAVE,   /* a PCI bridge, or a driver that leaves DMA alone */
 	PLAN_ALREADY, /* on a VFIO driver before vfiod came: neither taken nor returned */
 };
@@ -28,6 +28,7 @@ struct plan_member {
 	char module[DRIVER_NAME_SIZE]; /* PLAN_BIND: the module that brings it */
 	bool force;                    /* the guard is not asked */
 	bool joins;                    /* JOB_JOIN: the group was taken before it came */
+	bool is_new;                   /* the host may not have had the time to give it a driver */
 	/* As the host had it; read by the child before the first write (`known`). */
 	bool known;
 	char host_driver[DRIVER_NAME_SIZE];   /* "" = none */
@@ -51,6 +52,7 @@ struct plan {
 struct plan_wish {
 	const char *driver; /* NULL: the bus's VFIO driver; what is parked has none */
 	bool force;
+	bool parks; /* it is kept from the host, and given to nobody */
 };
 typedef struct plan_wish (*plan_wish_fn)(const struct device *device, void *userdata);
 
@@ -68,6 +70,8 @@ int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, stru
  */
 int plan_extend(const struct plan *plan, struct device *const *devices, size_t n_devices,
 	plan_wish_fn wish, void *userdata, struct plan **extended, struct refusal *refusal);
+/* Without the members that have left, and come back as those of `extended` that join. */
+void plan_forget_joined(struct plan *plan, const struct plan *extended);
 /* NULL: none of this name. */
 struct plan_member *plan_find(const struct plan *plan, const char *name, const char *bus);
 struct plan *plan_free(struct plan *plan);
@@ -76,6 +80,7 @@ struct plan *plan_new(int group, size_t n_members);
 
 /* What plan_make would do with this device, for policy and for people. */
 enum plan_action plan_action_for(const struct device *device);
+bool plan_action_moves(enum plan_action action);
 /* Does it change drivers or overrides: is there anything to journal and to undo? */
 bool plan_member_moves(const struct plan_member *member);
 size_t plan_n_moves(const struct plan *plan);

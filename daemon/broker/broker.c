@@ -28,6 +28,17 @@ static bool bury_one(struct broker *broker)
 	return false;
 }
 
+static void join_all(struct broker *broker)
+{
+	struct holding *holding;
+
+	if (!broker->has_joiners)
+		return;
+	broker->has_joiners = false;
+	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
+		joining_start(holding);
+}
+
 /* Groups that still move have to be waited for, whoever let go of them and when. */
 static void check_stopped(struct broker *broker)
 {
@@ -57,6 +68,8 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 			while (bury_one(broker))
 				;
 		}
+		join_all(broker);
+		appearing_take(broker);
 		while (start_one(broker))
 			;
 	} while (ev_is_active(prepare));
@@ -80,6 +93,7 @@ static int lock(struct broker *broker)
 
 static int recover(struct broker *broker)
 {
+	struct holding *holding;
 	_cleanup_free_ int *groups = NULL;
 	size_t n_groups = 0;
 
@@ -90,6 +104,9 @@ static int recover(struct broker *broker)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
 	for (size_t i = 0; r == 0 && i < n_groups; i++)
 		r = holding_recover(broker, groups[i]);
+	/* What has come to them while no daemon ran. */
+	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
+		joining_look(holding);
 	return r;
 }
 
@@ -110,6 +127,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->recoveries);
 	broker->state_lock = -1;
 	inquiries_init(broker);
+	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
 	broker->pump_later.data = broker;
@@ -120,6 +138,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 		broker_free(broker);
 		return r;
 	}
+	appearing_look_at_all(broker);
 	*brokerp = broker;
 	return 0;
 }
@@ -143,6 +162,7 @@ struct broker *broker_free(struct broker *broker)
 	if (broker->state_lock >= 0)
 		close(broker->state_lock);
 	inquiries_free(broker);
+	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
 	free(broker->state_directory);
@@ -232,6 +252,15 @@ void refuse_busy(struct broker *broker, const struct group *group, enum refusal_
 	}
 }
 
+static bool is_claimed(const struct group *group)
+{
+	const struct device *device;
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (device_on_vfio(device) && *device_claim(device))
+			return true;
+	return false;
+}
+
 bool device_needs_rule(const struct device *device)
 {
 	return plan_action_for(device) != PLAN_LEAVE;
@@ -254,6 +283,19 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	return policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
 }
 
+struct plan_wish broker_wish(
+	struct broker *broker, const struct subject *subject, const struct device *device)
+{
+	const struct rule *rule = policy_rule_for(broker->config, subject, device);
+	if (!rule)
+		/* An administrator's: what a rule for anybody says of the device holds for him. */
+		rule = policy_rule_for(broker->config, NULL, device);
+	return (struct plan_wish){
+		.driver = rule ? rule->driver : NULL,
+		.force = rule && rule->force,
+	};
+}
+
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal)
 {
@@ -268,6 +310,7 @@ void broker_reconfigure(struct broker *broker, struct config *config)
 	struct broker_news news = { .event = "configurationReloaded", .group = -1 };
 	config_free(broker->config);
 	broker->config = config;
+	appearing_look_at_all(broker);
 	broker_tell(broker, &news);
 	broker_pump_later(broker);
 }
@@ -337,8 +380,12 @@ int group_may_return(struct broker *broker, const struct group *group, struct re
 	if (!holding && group->binding == BINDING_TAKEN) {
 		refuse(refusal, REFUSAL_NOT_SUPPORTED,
 			"knowledge of what the host had: vfiod did not take group %d; give it back "
-			"with the tool that took it",
-			group->number);
+			"with the tool that took it%s",
+			group->number,
+			is_claimed(group)
+				? ", which was vfiod's own udev rule: `vfioctl take`, then "
+				  "`vfioctl return`"
+				: "");
 		refusal->group = group->number;
 		return REFUSED;
 	}
@@ -364,6 +411,7 @@ int broker_return(struct broker *broker, struct group *group, settled_fn settled
 		settling_free(settling);
 		return r;
 	}
+	appearing_decline(broker, group);
 	*settlingp = settling;
 	settling_begin(settling);
 	return 0;
@@ -407,6 +455,8 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
 	tell_change(broker, change);
+	joining_hear(broker, change);
+	appearing_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && lease && lease->listener && lease->listener->event)
 		lease->listener->event(
 			lease, LEASE_DEVICE_GONE, change->device->name, lease->userdata);
@@ -464,6 +514,9 @@ again:
 	for (holding = TAILQ_FIRST(&broker->holdings); holding; holding = next) {
 		struct refusal refusal;
 		next = TAILQ_NEXT(holding, of_broker);
+		/* Or a restart would give it to the drivers that it was to be kept from. */
+		if (holding->stay && appearing_is_claimed(holding))
+			continue;
 		holding->stay = false;
 		if (holding->state == HOLDING_IDLE)
 			holding_return(holding, settling, &refusal);

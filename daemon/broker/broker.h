@@ -81,6 +81,9 @@ typedef void (*broker_recovered_fn)(
 	int group, const char *found, const char *outcome, void *userdata);
 void broker_recovered(struct broker *broker, broker_recovered_fn tell, void *userdata);
 
+/* Why a group that rules want to be taken is not: for an administrator. NULL: all is well. */
+const char *broker_problem(struct broker *broker, const struct group *group);
+
 /* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, NOT_SUPPORTED). */
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal);

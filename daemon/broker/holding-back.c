@@ -21,9 +21,18 @@ static struct settling *steal_settling(struct holding *holding)
 
 static void came_home(struct holding *holding)
 {
+	if (holding->group->binding != BINDING_GONE && joining_leftovers(holding)) {
+		start_return(holding);
+		return;
+	}
 	struct settling *settling = steal_settling(holding);
 	holding_end(holding);
 	settling_is_home(settling);
+}
+
+void holding_go_home(struct holding *holding)
+{
+	came_home(holding);
 }
 
 static void linger(struct holding *holding, bool is_open)
@@ -47,6 +56,7 @@ static void linger(struct holding *holding, bool is_open)
 		holding->retry_seconds = RETRY_LAST_SECONDS;
 	ev_timer_set(&holding->retry, holding->retry_seconds, 0);
 	ev_timer_start(broker->loop, &holding->retry);
+	joining_resume(holding);
 	if (!broker->is_stopping || ev_now(broker->loop) >= broker->patience_ends)
 		settling_lingers(steal_settling(holding), number);
 	broker_pump_later(broker);
@@ -75,6 +85,7 @@ static void stay_taken(struct holding *holding)
 	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	settling_is_home(steal_settling(holding));
+	joining_resume(holding);
 	broker_pump_later(holding->broker);
 }
 
@@ -176,6 +187,9 @@ static int start(struct holding *holding, enum job_kind kind)
 static void start_check(struct holding *holding)
 {
 	holding->state = HOLDING_CHECKING;
+	/* Its end goes on from here. */
+	if (holding->joins)
+		return;
 	int r = start(holding, JOB_CHECK);
 	if (r < 0) {
 		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
@@ -183,6 +197,11 @@ static void start_check(struct holding *holding)
 		return;
 	}
 	job_go(holding->job);
+}
+
+void holding_check_now(struct holding *holding)
+{
+	start_check(holding);
 }
 
 static void start_return(struct holding *holding)

@@ -9,27 +9,20 @@
 
 /* The plan's questions to policy. */
 struct wish_context {
-	const struct config *config;
+	struct broker *broker;
 	const struct subject *subject;
 };
 
 static struct plan_wish wish_for(const struct device *device, void *userdata)
 {
 	const struct wish_context *context = userdata;
-	const struct rule *rule = policy_rule_for(context->config, context->subject, device);
-	if (!rule)
-		/* An administrator's: what a rule for anybody says of the device holds for him. */
-		rule = policy_rule_for(context->config, NULL, device);
-	return (struct plan_wish){
-		.driver = rule ? rule->driver : NULL,
-		.force = rule && rule->force,
-	};
+	return broker_wish(context->broker, context->subject, device);
 }
 
 int group_plan(struct broker *broker, const struct subject *subject, const struct group *group,
 	struct plan **plan, struct refusal *refusal)
 {
-	struct wish_context context = { .config = broker->config, .subject = subject };
+	struct wish_context context = { .broker = broker, .subject = subject };
 	return plan_make(group, wish_for, &context, plan, refusal);
 }
 
@@ -122,7 +115,7 @@ static void not_taken(struct holding *holding, int result, const struct refusal 
 	if (result < 0)
 		holding_let_go(holding, false, NULL);
 	else if (refusal->rolled_back)
-		holding_end(holding);
+		holding_go_home(holding);
 	else
 		holding_fail(holding, refusal);
 }
@@ -246,5 +239,6 @@ int holding_use(struct holding *holding)
 	if (opener_kin_read("", tenancy_lease(holding->tenancy)->subject.pid, &holding->kin) < 0)
 		holding->kin.pid = 0;
 	holding->state = HOLDING_USED;
+	joining_resume(holding);
 	return steal_fd(&holding->group_fd);
 }

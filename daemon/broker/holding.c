@@ -41,6 +41,7 @@ struct holding *holding_free(struct holding *holding)
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, holding->group_fd);
+	joining_clear(holding);
 	plan_free(holding->plan);
 	subject_clear(&holding->former);
 	group_release(holding->group);
@@ -51,13 +52,17 @@ struct holding *holding_free(struct holding *holding)
 bool group_is_free(struct broker *broker, const struct group *group)
 {
 	const struct holding *holding = holding_find(broker, group);
-	return !holding || (holding->group == group && holding->state == HOLDING_IDLE);
+	return !holding ||
+	       (holding->group == group && holding->state == HOLDING_IDLE && !holding->joins);
 }
 
 bool holding_is_moving(const struct holding *holding)
 {
-	return holding->state != HOLDING_IDLE && holding->state != HOLDING_LINGERING &&
-	       holding->state != HOLDING_FAILED && holding->group->binding != BINDING_STUCK;
+	if (holding->group->binding == BINDING_STUCK)
+		return false;
+	return holding->joins ||
+	       (holding->state != HOLDING_IDLE && holding->state != HOLDING_LINGERING &&
+		       holding->state != HOLDING_FAILED);
 }
 
 static void refuse_stuck(struct broker *broker, const struct group *group, struct refusal *refusal)

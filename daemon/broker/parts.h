@@ -14,6 +14,7 @@ TAILQ_HEAD(holding_list, holding);
 TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
 TAILQ_HEAD(inquiry_list, inquiry);
+TAILQ_HEAD(appearance_list, appearance);
 
 struct broker {
 	struct ev_loop *loop;
@@ -27,9 +28,12 @@ struct broker {
 	struct recovery_list recoveries; /* of all groups that were in the journal at start */
 	int state_lock;                  /* journal_lock(); -1: not yet */
 	struct inquiry_list inquiries;   /* into groups that linger or are stuck */
+	struct appearance_list appearances;
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
+	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
+	bool has_appeared;     /* likewise: a group that rules may want taken */
 	bool has_gone;         /* a group has left the host: the next pump looks who had it */
 	unsigned n_previews;   /* that look at devices now */
 	bool is_stopping;
@@ -78,6 +82,11 @@ struct holding {
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
 	ev_timer retry;
 	double retry_seconds;
+	char **arrivals; /* syspaths of devices that came since the plan was made; NULL: none */
+	bool joins;      /* `job` joins some of them; `state` is as without it */
+	struct plan *extension; /* the plan with them, until the journal has it; else NULL */
+	bool is_spoiled;        /* one stays with the host: the group is not viable */
+	bool has_offered;       /* joining_leftovers() was true once */
 };
 
 void holding_back_init(struct holding *holding);
@@ -130,6 +139,10 @@ void holding_stay(struct holding *holding);
 int holding_may_return(const struct holding *holding, struct refusal *refusal);
 /* For an administrator: returns a group that is taken without a lease, or that failed. */
 int holding_return(struct holding *holding, struct settling *settling, struct refusal *refusal);
+/* The start of the last part of either, which waited for a join. */
+void holding_check_now(struct holding *holding);
+/* Nothing of it is with vfiod any more, but what came meanwhile may have to be told so. */
+void holding_go_home(struct holding *holding);
 /* The job that opens it for a tenancy becomes a check: there is no tenancy any more. */
 void holding_check_on(struct holding *holding);
 /* CHECKING: what the job that opened it says, or that it does not say anything. */
@@ -161,6 +174,41 @@ void inquiries_init(struct broker *broker);
 void inquiries_free(struct broker *broker);
 /* The group's binding or owner has changed: its inquiry begins, goes on, or ends. */
 void inquiry_follow(struct broker *broker, struct group *group);
+
+/* --- joining: devices that come to a group of ours ---------------------------------- */
+
+/* What the inventory says of a device. */
+void joining_hear(struct broker *broker, const struct inventory_change *change);
+/* It may be quiet now: has the next pump look. */
+void joining_resume(struct holding *holding);
+/* Joins what has come, unless another job runs or the group is on its way. */
+void joining_start(struct holding *holding);
+/*
+ * Are there devices in a group whose return has ended, which came too late to be joined and were
+ * kept from the host all the same? Then the plan has them, for one more return.
+ */
+bool joining_leftovers(struct holding *holding);
+/* Notes all devices of its group that the plan does not know. */
+void joining_look(struct holding *holding);
+bool device_is_stray(const struct device *device);
+/* Gives devices back that were parked for a group which nobody holds (any more). */
+void joining_release(struct broker *broker, struct group *group);
+void joining_clear(struct holding *holding);
+
+/* --- appearing: groups that rules have taken without a lease ------------------------- */
+
+/* What the inventory says. */
+void appearing_hear(struct broker *broker, const struct inventory_change *change);
+/* At the start, and when the rules have changed. */
+void appearing_look_at_all(struct broker *broker);
+/* Starts to take what has appeared since the last time. */
+void appearing_take(struct broker *broker);
+/* An administrator returns it: it is not taken again until it appears anew. */
+void appearing_decline(struct broker *broker, const struct group *group);
+bool appearing_is_declined(struct broker *broker, const struct group *group);
+/* Did vfiod's udev rule keep all of it from the host, from the beginning? */
+bool appearing_is_claimed(const struct holding *holding);
+void appearing_free_all(struct broker *broker);
 
 /* --- tenancy: a lease on its way -------------------------------------------------- */
 
@@ -203,3 +251,6 @@ int group_may_return(struct broker *broker, const struct group *group, struct re
 /* What is to be done with its devices if this subject takes it: as plan_make(). */
 int group_plan(struct broker *broker, const struct subject *subject, const struct group *group,
 	struct plan **plan, struct refusal *refusal);
+/* What the rules say of one device for this subject; NULL: for anybody. */
+struct plan_wish broker_wish(
+	struct broker *broker, const struct subject *subject, const struct device *device);

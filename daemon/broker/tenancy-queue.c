@@ -36,7 +36,10 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 		if (i == 0)
 			account_name(verdict.rule, &lease->subject, lease->name, lease->account,
 				sizeof(lease->account));
-		lease->stay = lease->stay || verdict.stay;
+		/* Whom an administrator has had returned, goes back after a lease, too. */
+		lease->stay =
+			lease->stay ||
+			(verdict.stay && !appearing_is_declined(tenancy->broker, lease->groups[i]));
 	}
 	return 0;
 }

@@ -42,6 +42,12 @@ typedef void (*inventory_listener)(const struct inventory_change *change, void *
 int inventory_new(struct ev_loop *loop, struct inventory **inventory);
 struct inventory *inventory_free(struct inventory *inventory);
 
+/*
+ * An inventory of one group, that of this device, which is not watched and has no names. 0,
+ * -ENODEV (no such device, or it has no group), -ENOMEM or what sysfs says.
+ */
+int inventory_peek(const char *syspath, struct inventory **inventory, struct device **device);
+
 /* At most one listener (main.c connects the broker); NULL removes it. */
 void inventory_listen(struct inventory *inventory, inventory_listener listener, void *userdata);
 

@@ -77,6 +77,7 @@ static int group_admit(struct inventory *inventory, struct group *group, const c
 		else if (former != group)
 			group_observe(inventory, former);
 	}
+	new->is_new = inventory->listener && !*new->driver;
 	result = index_add_device(inventory, group, new);
 	if (result < 0) {
 		device_free(new);
@@ -165,6 +166,7 @@ static int device_reread(struct inventory *inventory, struct device *device)
 
 	memcpy(before, device->driver, sizeof(before));
 	memcpy(device->driver, driver, sizeof(driver));
+	device->is_new = false;
 	device_log(device, "has changed drivers");
 	inventory_tell(inventory, DEVICE_DRIVER, device->group, device, before);
 	return 0;

@@ -47,7 +47,25 @@ static int key_return(struct parser *parser, const char *value)
 	int r = parse_boolean(parser, value, &returns);
 	if (r == 0)
 		parser_rule(parser)->stay = !returns;
+	parser->said_return = r == 0 && returns;
 	return r;
+}
+
+static int key_take(struct parser *parser, const char *value)
+{
+	static const char *const names[] = {
+		[TAKE_LEASE] = "lease",
+		[TAKE_APPEAR] = "appear",
+		[TAKE_BOOT] = "boot",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		parser_rule(parser)->take = (enum take_when)i;
+		parser->take_line = parser->line;
+		return 0;
+	}
+	return parser_fail_value(parser, value, "lease, appear, boot");
 }
 
 static int key_force(struct parser *parser, const char *value)
@@ -103,6 +121,7 @@ static const struct key rule_keys[] = {
 	{ "force", false, key_force },
 	{ "account", false, key_account },
 	{ "driver", false, key_driver },
+	{ "take", false, key_take },
 };
 
 struct section {
@@ -162,14 +181,58 @@ static int begin_rule(struct parser *parser, const char *name)
 	return 0;
 }
 
+/* What udev's rules find out of a device, and links that the kernel makes after it told of it. */
+static const char *late_match(const struct rule *rule)
+{
+	for (size_t i = 0; i < rule->n_matches; i++)
+		for (size_t j = 0; j < rule->matches[i].n_terms; j++)
+			switch (rule->matches[i].terms[j].kind) {
+			case MATCH_TAG:
+				return "udev:tag=";
+			case MATCH_PROPERTY:
+				return "udev:property=";
+			case MATCH_PF:
+				return "pci:pf=";
+			default:
+				break;
+			}
+	return NULL;
+}
+
+/* A group that is taken without a lease stays so between leases. */
+static int check_take(struct parser *parser, struct rule *rule)
+{
+	const char *late = rule->take == TAKE_BOOT ? late_match(rule) : NULL;
+
+	if (rule->take == TAKE_LEASE)
+		return 0;
+	rule->stay = true;
+	parser->line = parser->take_line;
+	if (parser->said_return)
+		return parser_fail(parser,
+			"[rule %s] takes its devices before anybody wants them, and has return = "
+			"yes; leave one of the two out",
+			rule->name);
+	if (late)
+		return parser_fail(parser,
+			"[rule %s] matches by %s, which is not known yet when a device appears at "
+			"boot; allowed with take = boot: pci:address=, pci:id=, pci:class=, bus:, "
+			"numa:",
+			rule->name, late);
+	return 0;
+}
+
 static int end_section(struct parser *parser)
 {
-	if (parser->section != &rule_section || parser_rule(parser)->n_matches > 0)
+	if (parser->section != &rule_section)
 		return 0;
+	struct rule *rule = parser_rule(parser);
+	if (rule->n_matches > 0)
+		return check_take(parser, rule);
 	parser->line = parser->section_line;
 	return parser_fail(parser,
 		"[rule %s] has no match = line, so it is a rule for no device; say which devices",
-		parser_rule(parser)->name);
+		rule->name);
 }
 
 int parser_section(struct parser *parser, const char *name)
@@ -180,6 +243,8 @@ int parser_section(struct parser *parser, const char *name)
 	parser->section = NULL;
 	parser->section_line = parser->line;
 	parser->seen = 0;
+	parser->said_return = false;
+	parser->take_line = 0;
 	if (!name)
 		return 0;
 	if (strcmp(name, "daemon") == 0)

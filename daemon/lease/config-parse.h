@@ -25,8 +25,11 @@ struct parser {
 
 	const struct section *section; /* that lines belong to; NULL: none yet in this file */
 	unsigned section_line;
-	unsigned seen;   /* keys of it that came already, a bit for each */
-	const char *key; /* being parsed; borrowed */
+	unsigned seen;      /* keys of it that came already, a bit for each */
+	const char *key;    /* being parsed; borrowed */
+	bool only_devices;  /* names of users and groups are not looked up */
+	bool said_return;   /* `return = yes` stands in the section */
+	unsigned take_line; /* where it says when to take */
 
 	char *daemon_file; /* where [daemon] stands; NULL: nowhere yet; owned */
 	unsigned daemon_line;

@@ -175,6 +175,8 @@ static int resolve(struct parser *parser, const char *name, enum allow_kind kind
 		return 0;
 	}
 
+	if (parser->only_devices)
+		return 0;
 	int r = ERANGE;
 	for (size_t size = 4096; r == ERANGE && size <= NAMES_BYTES_MAX; size *= 4)
 		r = name_id(kind, name, size, id);

@@ -183,9 +183,12 @@ static int read_all(struct parser *parser, const char *path)
 	return r;
 }
 
-int config_read(const char *path, struct config **config, struct refusal *refusal)
+static int read_config(
+	const char *path, bool only_devices, struct config **config, struct refusal *refusal)
 {
-	struct parser parser = { .config = config_new(), .refusal = refusal };
+	struct parser parser = {
+		.config = config_new(), .refusal = refusal, .only_devices = only_devices
+	};
 	if (!parser.config)
 		return -ENOMEM;
 	int r = path ? read_all(&parser, path) : 0;
@@ -196,4 +199,14 @@ int config_read(const char *path, struct config **config, struct refusal *refusa
 	}
 	*config = parser.config;
 	return 0;
+}
+
+int config_read(const char *path, struct config **config, struct refusal *refusal)
+{
+	return read_config(path, false, config, refusal);
+}
+
+int config_read_devices(const char *path, struct config **config, struct refusal *refusal)
+{
+	return read_config(path, true, config, refusal);
 }

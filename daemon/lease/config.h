@@ -45,6 +45,13 @@ struct allow {
 	char *pattern; /* ALLOW_UNIT; owned */
 };
 
+/* When the devices are taken from the host; the earlier, the higher. */
+enum take_when {
+	TAKE_LEASE,  /* when somebody leases them */
+	TAKE_APPEAR, /* when vfiod sees them */
+	TAKE_BOOT,   /* before a driver of the host does: by a udev rule */
+};
+
 struct rule {
 	char *name;
 	char *file; /* where it stands, for messages */
@@ -53,11 +60,12 @@ struct rule {
 	size_t n_matches;
 	struct allow *allows; /* any of them; none = nobody but administrators' take */
 	size_t n_allows;
-	char *account;    /* "uid", "lease", "unit" or a name; NULL = uid */
-	char *driver;     /* NULL = the bus's */
-	bool whole_group; /* covers every member of a group of which it matches one */
-	bool stay;        /* at the end of a lease: stay taken (return = no) */
-	bool force;       /* past the guard */
+	char *account;       /* "uid", "lease", "unit" or a name; NULL = uid */
+	char *driver;        /* NULL = the bus's */
+	bool whole_group;    /* covers every member of a group of which it matches one */
+	bool stay;           /* at the end of a lease: stay taken (return = no) */
+	bool force;          /* past the guard */
+	enum take_when take; /* other than TAKE_LEASE: `stay`, too */
 };
 
 struct config {
@@ -74,4 +82,9 @@ struct config {
  * A missing main file is REFUSED; a missing .d directory (path + ".d") is fine.
  */
 int config_read(const char *path, struct config **config, struct refusal *refusal);
+/*
+ * The same without looking up names of users and groups, for who asks of devices only: as early as
+ * udev does there may be nobody who knows them. Admins and allows mean nothing then.
+ */
+int config_read_devices(const char *path, struct config **config, struct refusal *refusal);
 struct config *config_free(struct config *config);

@@ -145,6 +145,25 @@ const struct rule *policy_rule_for(
 	return NULL;
 }
 
+enum take_when policy_take(const struct config *config, const struct device *device)
+{
+	enum take_when take = TAKE_LEASE;
+	for (size_t i = 0; i < config->n_rules; i++)
+		if (config->rules[i].take > take && rule_covers(&config->rules[i], device))
+			take = config->rules[i].take;
+	return take;
+}
+
+const struct device *policy_take_gap(const struct config *config, const struct group *group,
+	bool (*needs_rule)(const struct device *))
+{
+	const struct device *member;
+	TAILQ_FOREACH (member, &group->devices, of_group)
+		if (needs_rule(member) && policy_take(config, member) == TAKE_LEASE)
+			return member;
+	return NULL;
+}
+
 /* To an administrator every rule that covers the device says what becomes of it. */
 static bool any_rule_stays(const struct config *config, const struct subject *subject,
 	const struct device *device, bool is_admin)

@@ -33,6 +33,15 @@ int policy_check(const struct config *config, const struct subject *subject,
 	const struct group *group, bool (*needs_rule)(const struct device *),
 	struct verdict *verdict, struct refusal *refusal);
 
+/* How early the rules want this device to be taken: the earliest of those that cover it. */
+enum take_when policy_take(const struct config *config, const struct device *device);
+/*
+ * The first member of the group that would have to be covered by a rule that takes it without a
+ * lease, and is not; NULL: none.
+ */
+const struct device *policy_take_gap(const struct config *config, const struct group *group,
+	bool (*needs_rule)(const struct device *));
+
 /*
  * The first rule in file order that covers this device (itself, or whole-group through a
  * companion) for this subject; subject NULL: for anyone, also a rule without `allow`. Its

@@ -56,6 +56,8 @@ static void status(struct call *call)
 		count_up(owners, owner_name(group->owner));
 		if (describe_problem(broker, group, text, sizeof(text)))
 			add_problem(problems, group->number, text);
+		if (broker_problem(broker, group))
+			add_problem(problems, group->number, broker_problem(broker, group));
 	}
 	json_put(reply, "version", json_text(VFIOD_VERSION));
 	json_put(reply, "uptimeSeconds",

@@ -130,6 +130,9 @@ static void test_extended(void **state)
 	assert_string_equal(extended->members[2].target, "vfio-pci");
 	assert_ptr_equal(plan_find(extended, "d2", "pci"), &extended->members[2]);
 	assert_null(plan_find(extended, "d2", "platform"));
+	plan_forget_joined(plan, extended);
+	assert_int_equal(plan->n_members, 1);
+	assert_string_equal(plan->members[0].name, "d1");
 	plan_free(plan);
 	/* The next time it is one of those that were there. */
 	plan = extended;

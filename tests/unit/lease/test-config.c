@@ -151,22 +151,20 @@ static void test_unknown_keys(void **state)
 	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
 		"force, "
-		"account, driver");
+		"account, driver, take");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
 		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
 		"max-message, max-output, max-calls, max-depth, max-descriptors, max-selectors, "
 		"message-timeout, output-timeout");
-	/* Later issues'. */
-	bench_refuses(state, RULE "take = boot\n", 3, "unknown key 'take'");
 	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
 }
 
 static void test_repeated_keys(void **state)
 {
 	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
-		"account = uid", "driver = vfio-pci" };
+		"account = uid", "driver = vfio-pci", "take = lease" };
 	char text[160], part[80];
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
@@ -444,7 +442,7 @@ static void test_shipped_file(void **state)
 		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
 		"max-message", "max-output", "max-calls", "max-depth", "max-descriptors",
 		"max-selectors", "message-timeout", "output-timeout", "match", "allow",
-		"whole-group", "return", "force", "account", "driver" };
+		"whole-group", "return", "force", "account", "driver", "take" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
@@ -461,19 +459,75 @@ static void test_shipped_file(void **state)
 	config_free(defaults);
 	assert_int_equal(all->n_rules, 1);
 	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force);
+	assert_int_equal(all->rules[0].take, TAKE_LEASE);
 }
 
 static void test_example_of_the_design(void **state)
 {
 	const struct config *config = bench_accepts(state,
 		"[rule alice-gpu]\nmatch = pci:id=10de:2704\n# its companions too\n"
-		"whole-group = yes\nallow = user:alice\naccount = alice\n\n"
-		"[rule dpdk]\nmatch = pci:pf=0000:3b:00.0,vf=0-63\n# and stay taken\nreturn = no\n"
+		"allow = user:alice\naccount = alice\n"
+		"whole-group = yes\n# by a udev rule, before the host driver\ntake = boot\n"
+		"[rule dpdk]\nmatch = pci:pf=0000:3b:00.0,vf=0-63\n# and stay taken\ntake = "
+		"appear\n"
 		"allow = group:dpdk\n# each lease pays for itself\naccount = lease\n");
 	assert_int_equal(config->n_rules, 2);
 	assert_string_equal(config->rules[1].account, "lease");
 	assert_int_equal(config->rules[1].matches[0].terms[0].last, 63);
 	assert_true(config->rules[1].stay);
+}
+
+static void test_take(void **state)
+{
+	const struct config *config = bench_accepts(state, RULE "take = lease\nreturn = yes\n");
+	assert_int_equal(config->rules[0].take, TAKE_LEASE);
+	assert_false(config->rules[0].stay);
+	config = bench_accepts(state, RULE "take = appear\n[rule b]\nmatch = numa:0\n");
+	assert_int_equal(config->rules[0].take, TAKE_APPEAR);
+	assert_true(config->rules[0].stay);
+	assert_int_equal(config->rules[1].take, TAKE_LEASE);
+	config = bench_accepts(state, RULE "take = boot\nreturn = no\n");
+	assert_int_equal(config->rules[0].take, TAKE_BOOT);
+	assert_true(config->rules[0].stay);
+
+	bench_refuses(state, RULE "take = never\n", 3,
+		"'never' is no value for take; allowed: lease, appear, boot");
+	/* In whichever order, and whatever the section before it has said. */
+	bench_refuses(state, RULE "return = yes\ntake = boot\n", 4, "has return = yes");
+	bench_refuses(state, RULE "take = appear\nreturn = yes\n", 3, "has return = yes");
+	bench_accepts(state, RULE "return = yes\n[rule b]\nmatch = numa:0\ntake = appear\n");
+
+	/* What is not known yet when a device appears at boot. */
+	static const char *const late[] = { "udev:tag=vfio", "udev:property=A=b",
+		"pci:pf=0000:3b:00.0" };
+	char text[200], part[80];
+	for (size_t i = 0; i < ARRAY_SIZE(late); i++) {
+		snprintf(text, sizeof(text),
+			"[rule a]\ntake = boot\nmatch = bus:pci\nmatch = numa:1 %s\n", late[i]);
+		snprintf(part, sizeof(part), "[rule a] matches by %.*s",
+			(int)strcspn(late[i], "=") + 1, late[i]);
+		bench_refuses(state, text, 2, part);
+		snprintf(text, sizeof(text), "[rule a]\ntake = appear\nmatch = %s\n", late[i]);
+		bench_accepts(state, text);
+	}
+	bench_accepts(state,
+		"[rule a]\ntake = boot\nmatch = pci:address=0000:01:00.0 pci:id=10de:*\n"
+		"match = pci:class=02 bus:platform numa:0\n");
+}
+
+/* Names that nobody knows yet when udev asks are no error then; all else is. */
+static void test_devices_only(void **state)
+{
+	struct config_bench *bench = *state;
+	static const char text[] = RULE "allow = user:nobody-of-this-name\ntake = boot\n";
+
+	bench_refuses(state, text, 3, "there is no user");
+	assert_int_equal(config_read_devices(bench->main, &bench->config, &bench->refusal), 0);
+	assert_int_equal(bench->config->rules[0].take, TAKE_BOOT);
+	bench_write(bench, "vfiod.conf", "[rule", 5);
+	bench->config = config_free(bench->config);
+	assert_int_equal(
+		config_read_devices(bench->main, &bench->config, &bench->refusal), REFUSED);
 }
 
 int main(void)
@@ -486,6 +540,8 @@ int main(void)
 		TEST(test_bounds),
 		TEST(test_switches),
 		TEST(test_account_and_driver),
+		TEST(test_take),
+		TEST(test_devices_only),
 		TEST(test_subjects),
 		TEST(test_every_allocation_fails),
 		TEST(test_shipped_file),

@@ -324,6 +324,36 @@ static void test_subjects(void **state)
 	}
 }
 
+/* Which members are to be taken before anybody asks, and what the rules leave out of their group.
+ */
+static void test_take(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct device *bridge = &bench.devices[0], *first = &bench.devices[1],
+		      *second = &bench.devices[2];
+
+	struct config *config = config_of("[rule a]\nmatch = bus:pci\n"
+					  "[rule b]\nmatch = pci:address=0000:01:00.0\n"
+					  "take = appear\n");
+	assert_int_equal(policy_take(config, first), TAKE_APPEAR);
+	assert_int_equal(policy_take(config, second), TAKE_LEASE);
+	assert_ptr_equal(policy_take_gap(config, &bench.group, not_a_bridge), second);
+	assert_null(policy_take_gap(config, &bench.group, no_member));
+	config_free(config);
+
+	/* The earliest of the rules, each through a companion or by itself. */
+	config = config_of("[rule b]\nmatch = pci:address=0000:01:00.0\ntake = appear\n"
+			   "whole-group = yes\n"
+			   "[rule c]\nmatch = pci:address=0000:01:01.0\ntake = boot\n");
+	assert_int_equal(policy_take(config, first), TAKE_APPEAR);
+	assert_int_equal(policy_take(config, second), TAKE_BOOT);
+	assert_int_equal(policy_take(config, bridge), TAKE_APPEAR);
+	assert_null(policy_take_gap(config, &bench.group, not_a_bridge));
+	config_free(config);
+}
+
 static void test_subject_copy(void **state)
 {
 	(void)state;
@@ -359,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_stay_counts_for_whom_the_rule_allows),
 		cmocka_unit_test(test_admins),
 		cmocka_unit_test(test_subjects),
+		cmocka_unit_test(test_take),
 		cmocka_unit_test(test_subject_copy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
