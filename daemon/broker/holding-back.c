@@ -57,7 +57,12 @@ static void linger(struct holding *holding, bool is_open)
 	ev_timer_set(&holding->retry, holding->retry_seconds, 0);
 	ev_timer_start(broker->loop, &holding->retry);
 	joining_resume(holding);
-	if (!broker->is_stopping || ev_now(broker->loop) >= broker->patience_ends)
+	/* A child that was killed is no process that has it open: who waits is told when that has
+	 * happened again and again. */
+	bool tells = is_open || holding->retry_seconds >= RETRY_LAST_SECONDS;
+	if (broker->is_stopping)
+		tells = ev_now(broker->loop) >= broker->patience_ends;
+	if (tells)
 		settling_lingers(steal_settling(holding), number);
 	broker_pump_later(broker);
 }
@@ -258,6 +263,13 @@ void holding_check_on(struct holding *holding)
 	holding->retry_seconds = RETRY_FIRST_SECONDS / 2;
 }
 
+/* Without anybody who waits for it; where it is only looked at, it may be to stay taken. */
+static bool is_on_its_way(const struct holding *holding)
+{
+	return !holding->settling &&
+	       (holding->state == HOLDING_CHECKING || holding->state == HOLDING_RETURNING);
+}
+
 int holding_may_return(const struct holding *holding, struct refusal *refusal)
 {
 	if (!holding->plan) {
@@ -268,7 +280,7 @@ int holding_may_return(const struct holding *holding, struct refusal *refusal)
 	if (holding->group->binding == BINDING_STUCK)
 		return group_is_usable(holding->broker, holding->group, refusal);
 	if (holding->state != HOLDING_IDLE && holding->state != HOLDING_FAILED &&
-		holding->state != HOLDING_LINGERING) {
+		holding->state != HOLDING_LINGERING && !is_on_its_way(holding)) {
 		refuse_busy(holding->broker, holding->group, REFUSAL_GROUP_BUSY, refusal);
 		return REFUSED;
 	}
@@ -280,11 +292,15 @@ int holding_return(struct holding *holding, struct settling *settling, struct re
 	int r = holding_may_return(holding, refusal);
 	if (r != 0)
 		return r;
+	bool has_begun = is_on_its_way(holding);
 	ev_timer_stop(holding->broker->loop, &holding->retry);
 	holding->stay = false;
+	/* Who waited until now is not to wait for this one. */
+	settling_lingers(steal_settling(holding), holding->group->number);
 	holding->settling = settling;
 	settling_expect(settling);
-	holding_begin_check(holding);
+	if (!has_begun)
+		holding_begin_check(holding);
 	return 0;
 }
 

@@ -397,13 +397,23 @@ static void test_failed_before(void **state)
 		0, true, assert_failed_as_before, "failed");
 }
 
+static void ask_return(struct bench *bench)
+{
+	struct settling *settling = settling_new(bench->broker, NULL, 0);
+	struct refusal refusal;
+
+	assert_non_null(settling);
+	assert_int_equal(
+		holding_return(holding_find(bench->broker, group_of(bench)), settling, &refusal),
+		0);
+	settling_begin(settling);
+}
+
 /* The text survives one more daemon, and what an administrator asks for is done. */
 static void test_rollback_fails(void **state)
 {
 	struct bench *bench = *state;
 	struct journal_entry entry = { .phase = JOURNAL_TAKING }, read;
-	struct settling *settling;
-	struct refusal refusal;
 	char text[REFUSAL_TEXT_SIZE];
 
 	make_plan(bench);
@@ -417,12 +427,7 @@ static void test_rollback_fails(void **state)
 	journal_entry_clear(&read);
 
 	mock_kernel_break(bench->kernel, "");
-	settling = settling_new(bench->broker, NULL, 0);
-	assert_non_null(settling);
-	assert_int_equal(
-		holding_return(holding_find(bench->broker, group_of(bench)), settling, &refusal),
-		0);
-	settling_begin(settling);
+	ask_return(bench);
 	wait_for(bench, TAILQ_EMPTY(&bench->broker->holdings));
 	assert_true(is_on(NIC_A, "e1000", "(null)"));
 	assert_false(has_journal(bench));
@@ -458,6 +463,21 @@ static void test_still_open(void **state)
 	assert_int_equal(mock_kernel_n_writes(bench->kernel), 0);
 	close(fd);
 	assert_home(bench, "taken");
+}
+
+/* An administrator need not wait for the daemon to have looked at what stays. */
+static void test_returned_at_once(void **state)
+{
+	struct bench *bench = *state;
+	struct journal_entry entry = { .phase = JOURNAL_TAKEN, .stay = true };
+
+	make_plan(bench);
+	move_nics(bench, 2, false);
+	start(bench, &entry);
+	assert_false(group_is_free(bench->broker, group_of(bench)));
+	ask_return(bench);
+	assert_home(bench, "taken");
+	assert_true(TAILQ_EMPTY(&bench->broker->settlings));
 }
 
 /* A daemon that ends meanwhile does not wait for the child; the next one finds the entry. */
@@ -500,6 +520,7 @@ int main(void)
 		TEST(test_failed_before),
 		TEST(test_rollback_fails),
 		TEST(test_still_open),
+		TEST(test_returned_at_once),
 		TEST(test_stop_beside_a_child),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
