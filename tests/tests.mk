@@ -110,7 +110,7 @@ demo: setup-vm all vm-programs
 .PHONY: fuzz fuzz-build fuzz-merge
 FUZZ ?= $(FUZZ_NAMES)
 fuzz-build: setup-check
-	@$(MAKE) --no-print-directory VARIANT=fuzz $(FUZZ_NAMES:%=build/fuzz/tests/fuzz/fuzz-%)
+	@$(MAKE) --no-print-directory -s -j 2 VARIANT=fuzz $(FUZZ_NAMES:%=build/fuzz/tests/fuzz/fuzz-%)
 # FUZZ="wire config" chooses.
 fuzz: fuzz-build
 	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ)
