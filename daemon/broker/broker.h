@@ -69,6 +69,13 @@ const struct subject *broker_former(
  */
 const struct opener *broker_opener(
 	const struct broker *broker, const struct group *group, double *seconds);
+/* What it means that he is unknown. */
+enum opener_search {
+	SEARCH_BEGINS, /* nobody has looked yet */
+	SEARCH_CUT,    /* there was no time to look at all processes */
+	SEARCH_DONE,   /* none shows that it has it */
+};
+enum opener_search broker_opener_search(const struct broker *broker, const struct group *group);
 /* A refusal about a group that somebody keeps, with who it is if that is known. */
 void refuse_busy(struct broker *broker, const struct group *group, enum refusal_kind kind,
 	struct refusal *refusal);

@@ -27,7 +27,8 @@ struct inquiry {
 	struct opener_query query;
 	struct opener first;  /* what the search without asking devices said */
 	struct opener opener; /* the last answer */
-	struct opener told;   /* and the last that monitors were told */
+	bool has_looked;
+	struct opener told; /* and the last that monitors were told */
 };
 
 static void ask(struct inquiry *inquiry);
@@ -86,6 +87,8 @@ static void on_answer(
 	else
 		log_debug("looking for who has group %d: %s", inquiry->group->number,
 			strerror(result < 0 ? -result : EBADMSG));
+	/* One that was held up has not looked at everything either. */
+	opener.is_cut = opener.is_cut || result != 0;
 	inquiry->errand = errand_free(errand);
 
 	if (!has_asked_devices && opener.certainty != OPENER_SURE) {
@@ -96,6 +99,7 @@ static void on_answer(
 	}
 	/* The second search has seen all that the first had, unless it came to nothing. */
 	inquiry->opener = has_asked_devices && result != 0 ? inquiry->first : opener;
+	inquiry->has_looked = true;
 	if (opener_lives(&inquiry->opener) && !is_same(&inquiry->told, &inquiry->opener))
 		tell_found(inquiry);
 	ask_later(inquiry);
@@ -229,4 +233,13 @@ const struct opener *broker_opener(
 		*seconds = inquiry ? ev_now(broker->loop) - inquiry->since : 0;
 	/* One that has ended since is not to be named, whoever has its number now. */
 	return inquiry && opener_lives(&inquiry->opener) ? &inquiry->opener : NULL;
+}
+
+enum opener_search broker_opener_search(const struct broker *broker, const struct group *group)
+{
+	const struct inquiry *inquiry = inquiry_find(broker, group);
+
+	if (!inquiry || !inquiry->has_looked)
+		return SEARCH_BEGINS;
+	return inquiry->opener.is_cut ? SEARCH_CUT : SEARCH_DONE;
 }

@@ -53,6 +53,17 @@ static void describe_former(
 			still_runs ? "" : ", which has ended");
 }
 
+/* Why nobody can be named. */
+static const char *unknown_text(struct broker *broker, const struct group *group)
+{
+	static const char *const texts[] = {
+		[SEARCH_BEGINS] = "it is being looked for",
+		[SEARCH_CUT] = "there was no time to look at all processes",
+		[SEARCH_DONE] = "no process is seen that has it open",
+	};
+	return texts[broker_opener_search(broker, group)];
+}
+
 static void lingering_text(
 	struct broker *broker, const struct group *group, char *text, size_t size)
 {
@@ -67,9 +78,9 @@ static void lingering_text(
 		opener_describe(opener, who, sizeof(who));
 	if (!opener)
 		snprintf(text, size,
-			"%s held open for %s, holder unknown: no process shows that it has it.%s "
-			"When the holder ends, it is returned; no other group is affected.",
-			devices, duration, former);
+			"%s held open for %s, holder unknown: %s.%s When the holder ends, it is "
+			"returned; no other group is affected.",
+			devices, duration, unknown_text(broker, group), former);
 	else if (opener->certainty == OPENER_SURE)
 		snprintf(text, size,
 			"%s held open by %s for %s. End %s to return it; no other group is "
@@ -90,9 +101,8 @@ static void stuck_text(struct broker *broker, const struct group *group, char *t
 	char who[128];
 
 	if (!opener) {
-		snprintf(text, size,
-			"%s. Holder unknown: no process is seen that has it open through VFIO.",
-			group->failure);
+		snprintf(text, size, "%s. Holder unknown: %s.", group->failure,
+			unknown_text(broker, group));
 		return;
 	}
 	opener_describe(opener, who, sizeof(who));
