@@ -178,30 +178,22 @@ static int claim(const struct options *options)
 
 /* --- running -------------------------------------------------------------------------- */
 
-static int reload(struct refusal *refusal, void *userdata)
+static void on_reloaded(int result, const struct refusal *refusal, void *userdata)
 {
-	struct daemon *daemon = userdata;
-	struct config *config;
-
-	int r = config_read(daemon->options.config, &config, refusal);
-	if (r == 0) {
-		log_info("configuration read again: %zu rules", config->n_rules);
-		broker_reconfigure(daemon->broker, config);
-	} else {
-		log_error("the configuration stays as it was: %s",
-			r == REFUSED ? refusal->text : strerror(-r));
-	}
-	return r;
+	(void)result; /* the log has it */
+	(void)refusal;
+	(void)userdata;
+	sd_notify(0, "READY=1");
 }
 
 static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
 {
 	(void)loop;
 	(void)revents;
-	struct refusal refusal;
+	struct daemon *daemon = signal->data;
 	sd_notify(0, "RELOADING=1");
-	reload(&refusal, signal->data);
-	sd_notify(0, "READY=1");
+	if (broker_reload(daemon->broker, daemon->options.config, on_reloaded, daemon) < 0)
+		sd_notify(0, "READY=1");
 }
 
 static void stop_loop(void *userdata)
@@ -303,9 +295,7 @@ static int listening_socket(struct daemon *daemon)
 static int daemon_start(struct daemon *daemon, struct config *config)
 {
 	struct service_hooks hooks = {
-		.reload = reload,
 		.configuration = daemon->options.config,
-		.userdata = daemon,
 	};
 
 	int r = inventory_new(daemon->loop, &daemon->inventory);

@@ -152,6 +152,7 @@ struct broker *broker_free(struct broker *broker)
 	if (!broker)
 		return NULL;
 	broker->on_news = NULL;
+	broker->reload = reload_free(broker->reload);
 	while ((settling = TAILQ_FIRST(&broker->settlings)))
 		settling_free(settling);
 	while ((lease = TAILQ_FIRST(&broker->book.leases)))

@@ -58,6 +58,14 @@ double broker_now(const struct broker *broker);
  */
 void broker_reconfigure(struct broker *broker, struct config *config);
 
+/*
+ * Reads the configuration again, in the background; then it is in force (0), or stays as it was:
+ * REFUSED (CONFIGURATION) or -errno. -ENOMEM at once.
+ */
+typedef void (*reloaded_fn)(int result, const struct refusal *refusal, void *userdata);
+int broker_reload(struct broker *broker, const char *path, reloaded_fn reloaded, void *userdata);
+void broker_reload_forget(struct broker *broker, void *userdata); /* who asked is no more */
+
 /* Who has leased the group. NULL: nobody. */
 const struct subject *broker_holder(struct broker *broker, const struct group *group);
 /* Whose lease it was last, while it lingers or is stuck, whether he still runs or not. */

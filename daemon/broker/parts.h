@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 struct tenancy;
+struct reload;
 TAILQ_HEAD(holding_list, holding);
 TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
@@ -23,6 +24,7 @@ struct broker {
 	char *state_directory;
 	const struct sysfs_ops *ops;
 	struct lease_book book;
+	struct reload *reload; /* NULL: nobody has asked for one yet */
 	struct holding_list holdings;
 	struct settling_list settlings;
 	struct recovery_list recoveries; /* of all groups that were in the journal at start */
@@ -254,3 +256,6 @@ int group_plan(struct broker *broker, const struct subject *subject, const struc
 /* What the rules say of one device for this subject; NULL: for anybody. */
 struct plan_wish broker_wish(
 	struct broker *broker, const struct subject *subject, const struct device *device);
+
+/* At the end: who waits for a reload hears nothing more. NULL-safe. */
+struct reload *reload_free(struct reload *reload);

@@ -20,6 +20,7 @@ struct section;
 struct parser {
 	struct config *config;
 	struct refusal *refusal;
+	const struct config_names *names;
 	const char *file; /* being read; borrowed */
 	unsigned line;    /* 0 = the file as a whole */
 
@@ -27,7 +28,6 @@ struct parser {
 	unsigned section_line;
 	unsigned seen;      /* keys of it that came already, a bit for each */
 	const char *key;    /* being parsed; borrowed */
-	bool only_devices;  /* names of users and groups are not looked up */
 	bool said_return;   /* `return = yes` stands in the section */
 	unsigned take_line; /* where it says when to take */
 

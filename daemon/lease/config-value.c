@@ -161,6 +161,23 @@ static int name_id(enum allow_kind kind, const char *name, size_t size, unsigned
 
 #define NAMES_BYTES_MAX (16U << 20) /* a group with a million members; then something is wrong */
 
+/* From a list of names, as config.h has it. A name has no blanks (parse_subject). */
+static int resolve_known(struct parser *parser, const char *what, const char *name, unsigned *id)
+{
+	size_t what_length = strlen(what), name_length = strlen(name);
+
+	for (const char *line = parser->names->known; *line; line = strchr(line, '\n') + 1) {
+		const char *its_name = line + what_length + 1;
+		if (strncmp(line, what, what_length) == 0 &&
+			strncmp(its_name, name, name_length) == 0 && its_name[name_length] == ' ') {
+			*id = (unsigned)strtoul(its_name + name_length, NULL, 10);
+			return 0;
+		}
+	}
+	return parser_fail(
+		parser, "the %s '%s' came while this was read; reload again", what, name);
+}
+
 static int resolve(struct parser *parser, const char *name, enum allow_kind kind, unsigned *id)
 {
 	const char *what = kind == ALLOW_USER ? "user" : "group";
@@ -175,13 +192,17 @@ static int resolve(struct parser *parser, const char *name, enum allow_kind kind
 		return 0;
 	}
 
-	if (parser->only_devices)
+	if (parser->names->ignored)
 		return 0;
+	if (parser->names->known)
+		return resolve_known(parser, what, name, id);
 	int r = ERANGE;
 	for (size_t size = 4096; r == ERANGE && size <= NAMES_BYTES_MAX; size *= 4)
 		r = name_id(kind, name, size, id);
 	switch (r) {
 	case 0:
+		if (parser->names->noted)
+			fprintf(parser->names->noted, "%s %s %u\n", what, name, *id);
 		return 0;
 	case ENOMEM:
 		return -ENOMEM;

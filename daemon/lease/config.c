@@ -183,12 +183,10 @@ static int read_all(struct parser *parser, const char *path)
 	return r;
 }
 
-static int read_config(
-	const char *path, bool only_devices, struct config **config, struct refusal *refusal)
+int config_read_names(const char *path, const struct config_names *names, struct config **config,
+	struct refusal *refusal)
 {
-	struct parser parser = {
-		.config = config_new(), .refusal = refusal, .only_devices = only_devices
-	};
+	struct parser parser = { .config = config_new(), .refusal = refusal, .names = names };
 	if (!parser.config)
 		return -ENOMEM;
 	int r = path ? read_all(&parser, path) : 0;
@@ -203,10 +201,10 @@ static int read_config(
 
 int config_read(const char *path, struct config **config, struct refusal *refusal)
 {
-	return read_config(path, false, config, refusal);
+	return config_read_names(path, &(struct config_names){ .noted = NULL }, config, refusal);
 }
 
 int config_read_devices(const char *path, struct config **config, struct refusal *refusal)
 {
-	return read_config(path, true, config, refusal);
+	return config_read_names(path, &(struct config_names){ .ignored = true }, config, refusal);
 }

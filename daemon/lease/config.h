@@ -8,6 +8,8 @@
 #include "daemon/base/refusal.h"
 #include "daemon/lease/bounds.h"
 
+#include <stdio.h>
+
 enum match_kind {
 	MATCH_ADDRESS,  /* pci:address=0000:01:00.0 (a shell pattern: 0000:3b:*) */
 	MATCH_ID,       /* pci:id=10de:2704, 10de:* */
@@ -87,4 +89,16 @@ int config_read(const char *path, struct config **config, struct refusal *refusa
  * udev does there may be nobody who knows them. Admins and allows mean nothing then.
  */
 int config_read_devices(const char *path, struct config **config, struct refusal *refusal);
+
+/*
+ * Users and groups, "user alice 1000", a line each. `noted`: those that are looked up are written
+ * there. `known`, not NULL: none is looked up, these are all; another one is REFUSED.
+ */
+struct config_names {
+	FILE *noted;
+	const char *known;
+	bool ignored; /* none is looked up: config_read_devices() */
+};
+int config_read_names(const char *path, const struct config_names *names, struct config **config,
+	struct refusal *refusal);
 struct config *config_free(struct config *config);

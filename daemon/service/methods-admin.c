@@ -278,21 +278,38 @@ static void revoke_lease(struct call *call)
 	call_reply(call, NULL);
 }
 
-static void reload(struct call *call)
+static void reload_cancel(struct call *call)
 {
-	struct service *service = call->session->service;
-	struct refusal refusal;
-	int r = service->hooks.reload(&refusal, service->hooks.userdata);
+	broker_reload_forget(call->session->service->broker, call);
+}
 
-	if (r == REFUSED) {
-		call_refuse(call, &refusal);
-	} else if (r < 0) {
-		call_fail(call, -r, "reading the configuration");
+static void on_reloaded(int result, const struct refusal *refusal, void *userdata)
+{
+	struct call *call = userdata;
+	struct broker *broker = call->session->service->broker;
+
+	call->cancel = NULL;
+	if (result == REFUSED) {
+		call_refuse(call, refusal);
+	} else if (result < 0) {
+		call_fail(call, -result, "reading the configuration");
 	} else {
 		struct json_object *reply = json_object_new_object();
 		json_put(reply, "rules",
-			json_object_new_int64((int64_t)broker_config(service->broker)->n_rules));
+			json_object_new_int64((int64_t)broker_config(broker)->n_rules));
 		call_reply(call, reply);
+	}
+}
+
+static void reload(struct call *call)
+{
+	struct service *service = call->session->service;
+
+	/* Before: it may fail at once, and then the call is gone. */
+	call->cancel = reload_cancel;
+	if (broker_reload(service->broker, service->hooks.configuration, on_reloaded, call) < 0) {
+		call->cancel = NULL;
+		call_fail(call, ENOMEM, "reading the configuration");
 	}
 }
 

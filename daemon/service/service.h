@@ -10,13 +10,10 @@
 
 struct service;
 
-/* What only main.c can do. */
+/* What main.c knows. */
 struct service_hooks {
-	/* Reads the configuration again: 0, REFUSED (CONFIGURATION) or -errno. */
-	int (*reload)(struct refusal *refusal, void *userdata);
 	const char *configuration; /* the file's name, NULL for none */
 	bool owns_socket;          /* nobody else listens at the socket (systemd does at its own) */
-	void *userdata;
 };
 
 /*

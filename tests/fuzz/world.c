@@ -102,12 +102,6 @@ static struct config *read_configuration(void)
 	return config;
 }
 
-static int reload(struct refusal *refusal, void *userdata)
-{
-	(void)userdata;
-	return refuse(refusal, REFUSAL_CONFIGURATION, "vfiod.conf:1: as ever");
-}
-
 static int listen_without_name(void)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -182,7 +176,7 @@ static void measure_idleness(void)
 
 void world_begin(void)
 {
-	static const struct service_hooks hooks = { .reload = reload };
+	static const struct service_hooks hooks = { .configuration = NULL };
 
 	if (service)
 		return;

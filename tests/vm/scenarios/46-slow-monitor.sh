@@ -18,7 +18,7 @@ said quick '.*"ready"'
 kill -STOP "$slow"
 
 # More than the socket's buffer and half of max-output hold.
-many=800
+many=600
 python3 - "$SOCKET" "$many" <<'END'
 import socket, sys
 daemon = socket.socket(socket.AF_UNIX)
