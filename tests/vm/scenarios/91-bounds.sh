@@ -15,18 +15,18 @@ match = pci:address=$NIC_2
 allow = user:alice
 allow = user:bob
 END
-lease() { as_user "$1" "$PROGRAMS/lib/lease" "${@:2}"; }
+lease=$PROGRAMS/lib/lease
 too_many() { # USER LIMIT MAX ARGUMENT…
-	assert_eq "$(refused lease "$1" "${@:4}")" "error org.vfiod.Broker.TooMany {\"limit\":\"$2\",\"max\":$3}"
+	assert_eq "$(refused as_user "$1" "$lease" "${@:4}")" "error org.vfiod.Broker.TooMany {\"limit\":\"$2\",\"max\":$3}"
 }
 waiting() { [ "$(vfioctl status --json | json waiting)" = "$1" ]; }
 
-in_background edu lease alice "$EDU"
+in_background edu as_user alice "$lease" "$EDU"
 edu=$PID
 said edu granted
 
 # One place in the queue, however the request is made.
-in_background queued lease bob --wait 60 "$EDU"
+in_background queued as_user bob "$lease" --wait 60 "$EDU"
 queued=$PID
 wait_until 10 waiting 1
 too_many bob max-waiting-per-user 1 --wait 60 "$EDU"
@@ -35,7 +35,7 @@ lease_and_release() { vfioctl run --device "$1" -- true; }
 as_user bob vfioctl run --device "$NIC_1" -- true
 
 # Two leases; who waits has one.
-in_background second lease alice "$NIC_2"
+in_background second as_user alice "$lease" "$NIC_2"
 second=$PID
 said second granted
 too_many alice max-leases-per-user 2 "$NIC_1"
@@ -49,10 +49,10 @@ assert_unchanged
 # One transaction at a time: the second waits for the first, and is no error. Others do not.
 override=/sys/bus/pci/devices/$NIC_1/driver_override
 block "$override"
-in_background first lease alice "$NIC_1"
+in_background first as_user alice "$lease" "$NIC_1"
 first=$PID
 wait_blocked
-in_background second lease alice "$NIC_2"
+in_background second as_user alice "$lease" "$NIC_2"
 second=$PID
 as_user bob vfioctl run --device "$EDU" -- true
 lease_and_release "$EDU"
