@@ -196,6 +196,12 @@ static void say_access_denied(struct sentence *s, struct json_object *p)
 	say_reason(s, p);
 }
 
+static void say_reset_required(struct sentence *s, struct json_object *p)
+{
+	/* The reason names the device. */
+	say(s, "a reset is needed first: %s", word(p, "reason", word(p, "device", "a device")));
+}
+
 static void say_no_such_lease(struct sentence *s, struct json_object *p)
 {
 	(void)p;
@@ -290,6 +296,7 @@ static const struct known_error {
 	{ BROKER "ReturnFailed", -EREMOTEIO, say_return_failed },
 	{ BROKER "GroupFailed", -EREMOTEIO, say_group_failed },
 	{ BROKER "AccessDenied", -EACCES, say_access_denied },
+	{ BROKER "ResetRequired", -EACCES, say_reset_required },
 	{ BROKER "NoSuchLease", -ENOKEY, say_no_such_lease },
 	{ BROKER "NotSupported", -EOPNOTSUPP, say_not_supported },
 	{ BROKER "Stuck", -EBUSY, say_stuck },

@@ -15,7 +15,8 @@
  * used by one thread at a time; different handles are independent.
  *
  * errno values: -ECONNREFUSED, -ENOENT (no daemon), -ECONNRESET (it has gone),
- * -EPROTO (it does not speak our language), -EACCES (AccessDenied, PermissionDenied),
+ * -EPROTO (it does not speak our language), -EACCES (AccessDenied, ResetRequired,
+ * PermissionDenied),
  * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup),
  * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter),
  * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error

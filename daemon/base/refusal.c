@@ -112,6 +112,7 @@ void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
 	case REFUSAL_NOT_VIABLE:
 	case REFUSAL_GROUP_FAILED:
 	case REFUSAL_ACCESS_DENIED:
+	case REFUSAL_RESET_REQUIRED:
 	case REFUSAL_NOT_SUPPORTED:
 	case REFUSAL_INTERRUPTED:
 	case REFUSAL_CONFIGURATION:

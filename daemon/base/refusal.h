@@ -34,6 +34,7 @@ enum refusal_kind {
 	REFUSAL_RETURN_FAILED,  /* group, device, step, errnum, text */
 	REFUSAL_GROUP_FAILED,   /* group, text: what an earlier transaction left behind */
 	REFUSAL_ACCESS_DENIED,  /* device (may be empty), text: reason */
+	REFUSAL_RESET_REQUIRED, /* group, device, text: who had it, and what to do */
 	REFUSAL_NO_SUCH_LEASE,  /* (nothing) */
 	REFUSAL_NOT_SUPPORTED,  /* text: what is missing */
 	REFUSAL_STUCK,          /* group, device, step, owner_pid (0: unknown) */

@@ -101,6 +101,8 @@ static int recover(struct broker *broker)
 	if (r == 0)
 		r = lock(broker);
 	if (r == 0)
+		r = former_book_init(&broker->former, broker->state_directory);
+	if (r == 0)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
 	for (size_t i = 0; r == 0 && i < n_groups; i++)
 		r = holding_recover(broker, groups[i]);
@@ -166,6 +168,7 @@ struct broker *broker_free(struct broker *broker)
 	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
+	former_book_clear(&broker->former);
 	free(broker->state_directory);
 	free(broker);
 	return NULL;
@@ -260,48 +263,6 @@ static bool is_claimed(const struct group *group)
 		if (device_on_vfio(device) && *device_claim(device))
 			return true;
 	return false;
-}
-
-bool device_needs_rule(const struct device *device)
-{
-	return plan_action_for(device) != PLAN_LEAVE;
-}
-
-int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
-	struct verdict *verdict, struct refusal *refusal)
-{
-	const struct device *device;
-	TAILQ_FOREACH (device, &group->devices, of_group)
-		if (plan_hands_out(plan_action_for(device)))
-			break;
-	if (!device) {
-		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"a device to hand out in group %d: it has nothing but bridges and the like",
-			group->number);
-		refusal->group = group->number;
-		return REFUSED;
-	}
-	return policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
-}
-
-struct plan_wish broker_wish(
-	struct broker *broker, const struct subject *subject, const struct device *device)
-{
-	const struct rule *rule = policy_rule_for(broker->config, subject, device);
-	if (!rule)
-		/* An administrator's: what a rule for anybody says of the device holds for him. */
-		rule = policy_rule_for(broker->config, NULL, device);
-	return (struct plan_wish){
-		.driver = rule ? rule->driver : NULL,
-		.force = rule && rule->force,
-	};
-}
-
-int broker_may_lease(struct broker *broker, const struct subject *subject,
-	const struct group *group, struct refusal *refusal)
-{
-	struct verdict verdict;
-	return group_verdict(broker, subject, group, &verdict, refusal);
 }
 
 /* --- what clients and administrators ask ---------------------------------------------------- */
@@ -450,12 +411,25 @@ static void tell_change(struct broker *broker, const struct inventory_change *ch
 	broker_tell(broker, &news);
 }
 
+static void note_newcomer(
+	struct broker *broker, const struct device *device, const struct subject *subject)
+{
+	int r = device_on_vfio(device) ? former_note(&broker->former, device, subject->uid) : 0;
+	if (r < 0)
+		log_error("%s: not written down that uid %u has it now: %s", device->name,
+			(unsigned)subject->uid, strerror(-r));
+}
+
 void broker_on_inventory(const struct inventory_change *change, void *userdata)
 {
 	struct broker *broker = userdata;
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
 	tell_change(broker, change);
+	/* One that joins a group that is lent is its holder's, too. */
+	if ((change->event == DEVICE_ADDED || change->event == DEVICE_DRIVER) && lease &&
+		lease->state == LEASE_GRANTED)
+		note_newcomer(broker, change->device, &lease->subject);
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && lease && lease->listener && lease->listener->event)

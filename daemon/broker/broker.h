@@ -99,7 +99,7 @@ void broker_recovered(struct broker *broker, broker_recovered_fn tell, void *use
 /* Why a group that rules want to be taken is not: for an administrator. NULL: all is well. */
 const char *broker_problem(struct broker *broker, const struct group *group);
 
-/* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, NOT_SUPPORTED). */
+/* May this subject lease the group? 0 or REFUSED (ACCESS_DENIED, RESET_REQUIRED, NOT_SUPPORTED). */
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal);
 
@@ -123,7 +123,8 @@ struct acquire_request {
 };
 /*
  * 0: *lease is queued or acquiring, and the listener will hear. REFUSED at once: GROUP_BUSY,
- * ACCESS_DENIED, GROUP_FAILED, STUCK, NOT_SUPPORTED, … and the listener is never called. -ENOMEM.
+ * ACCESS_DENIED, RESET_REQUIRED, GROUP_FAILED, STUCK, NOT_SUPPORTED, … and the listener is never
+ * called. -ENOMEM.
  */
 int broker_acquire(struct broker *broker, const struct acquire_request *request,
 	struct lease **lease, struct refusal *refusal);

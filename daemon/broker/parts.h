@@ -5,6 +5,7 @@
 #include "daemon/bind/journal.h"
 #include "daemon/bind/opener.h"
 #include "daemon/broker/broker.h"
+#include "daemon/lease/former.h"
 #include "daemon/lease/policy.h"
 
 #include <sys/queue.h>
@@ -25,6 +26,7 @@ struct broker {
 	const struct sysfs_ops *ops;
 	struct lease_book book;
 	struct reload *reload; /* NULL: nobody has asked for one yet */
+	struct former_book former;
 	struct holding_list holdings;
 	struct settling_list settlings;
 	struct recovery_list recoveries; /* of all groups that were in the journal at start */
@@ -256,6 +258,9 @@ int group_plan(struct broker *broker, const struct subject *subject, const struc
 /* What the rules say of one device for this subject; NULL: for anybody. */
 struct plan_wish broker_wish(
 	struct broker *broker, const struct subject *subject, const struct device *device);
+/* Before the group is handed out to the subject: it counts as his from here on. 0 or -errno. */
+int broker_note_user(
+	struct broker *broker, const struct group *group, const struct subject *subject);
 
 /* At the end: who waits for a reload hears nothing more. NULL-safe. */
 struct reload *reload_free(struct reload *reload);

@@ -127,14 +127,26 @@ static void log_grant(const struct lease *lease)
 		lease->subject.command, (unsigned)lease->subject.process_uid, lease->account);
 }
 
+/* An administrator's take hands nothing out. */
+static int tenancy_note_user(const struct tenancy *tenancy)
+{
+	const struct lease *lease = tenancy->lease;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && !tenancy->only_takes && i < lease->n_groups; i++)
+		r = broker_note_user(tenancy->broker, lease->groups[i], &lease->subject);
+	return r;
+}
+
 static void tenancy_grant(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
 
-	if (!fds) {
+	int r = fds ? tenancy_note_user(tenancy) : -ENOMEM;
+	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
-		tenancy->refusal.errnum = ENOMEM;
+		tenancy->refusal.errnum = -r;
 		tenancy_undo(tenancy);
 		return;
 	}

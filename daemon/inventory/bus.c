@@ -10,14 +10,17 @@
  * "mdev" is not here on purpose: a mediated device is created by its parent's driver for
  * VFIO and sits on a VFIO driver from birth (Documentation/driver-api/vfio-mediated-device.rst):
  * there is nothing to take it from, and nothing to return it to.
+ *
+ * vfio-platform binds nothing that it cannot reset (reset_required), vfio-amba does. fsl-mc's
+ * resets the container with the device, cdx's and ap's the device itself. PCI's asks the device.
  */
 static const struct bus buses[] = {
-	{ "pci", "vfio-pci", "vfio-pci" },
-	{ "platform", "vfio-platform", "vfio-platform" },
-	{ "amba", "vfio-amba", "vfio-amba" },
-	{ "fsl-mc", "vfio-fsl-mc", "vfio-fsl-mc" },
-	{ "cdx", "vfio-cdx", "vfio-cdx" },
-	{ "ap", "vfio_ap", "vfio_ap" },
+	{ "pci", "vfio-pci", "vfio-pci", false },
+	{ "platform", "vfio-platform", "vfio-platform", true },
+	{ "amba", "vfio-amba", "vfio-amba", false },
+	{ "fsl-mc", "vfio-fsl-mc", "vfio-fsl-mc", true },
+	{ "cdx", "vfio-cdx", "vfio-cdx", true },
+	{ "ap", "vfio_ap", "vfio_ap", true },
 };
 
 const struct bus *bus_find(const char *name)

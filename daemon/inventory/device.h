@@ -26,7 +26,7 @@ struct device {
 	char bus[32];                  /* name of its subsystem: "pci", "platform", "mdev" … */
 	char driver[DRIVER_NAME_SIZE]; /* "" = none */
 	char *description;  /* from hwdb: "Intel 82540EM Gigabit Ethernet"; "" if unknown */
-	char *reset_method; /* "flr bus"; "" = none or unknown to this kernel */
+	char *reset_method; /* "flr bus"; "" = none */
 	char **properties;  /* from udev's database, "KEY=value"; NULL = none */
 	char **tags;        /* current ones, from udev's database; NULL = none */
 	int numa_node;      /* -1 = unknown */

@@ -234,6 +234,27 @@ int device_read_driver(const char *syspath, char driver[static DRIVER_NAME_SIZE]
 	return result;
 }
 
+/*
+ * The file is there if the kernel knows a way (drivers/pci/pci.c,
+ * pci_dev_reset_method_attr_is_visible) and may be emptied. Before Linux 5.15 there is only
+ * `reset`, which names none: the weakest is assumed.
+ */
+static int device_read_resets(struct device *device)
+{
+	char methods[256];
+	int result = attribute_read(device->syspath, "reset_method", methods, sizeof(methods));
+
+	if (result == 0 && *methods == '\0' && device->is_pci) {
+		_cleanup_free_ char *file = path_join(device->syspath, "reset_method");
+		_cleanup_free_ char *old = path_join(device->syspath, "reset");
+		if (!file || !old)
+			return -ENOMEM;
+		if (access(file, F_OK) < 0 && access(old, F_OK) == 0)
+			string_copy(methods, sizeof(methods), "bus");
+	}
+	return result < 0 ? result : text_set(&device->reset_method, methods);
+}
+
 int device_read_state(struct inventory *inventory, struct device *device)
 {
 	char text[256], *end;
@@ -243,9 +264,7 @@ int device_read_state(struct inventory *inventory, struct device *device)
 	long node = strtol(text, &end, 10);
 	device->numa_node = end == text || node < 0 || node > INT_MAX ? -1 : (int)node;
 
-	result = attribute_read(device->syspath, "reset_method", text, sizeof(text));
-	if (result == 0)
-		result = text_set(&device->reset_method, text);
+	result = device_read_resets(device);
 	if (result == 0 && device->is_pci)
 		result = device_read_vf(device);
 	if (result == 0 && device->is_pci)

@@ -73,6 +73,15 @@ static int key_force(struct parser *parser, const char *value)
 	return parse_boolean(parser, value, &parser_rule(parser)->force);
 }
 
+static int key_require_reset(struct parser *parser, const char *value)
+{
+	bool requires = true;
+	int r = parse_boolean(parser, value, &requires);
+	if (r == 0)
+	parser_rule(parser)->skips_reset = !requires;
+	return r;
+}
+
 static int key_account(struct parser *parser, const char *value)
 {
 	return parse_text(parser, value, NAME_REGEX, "uid, lease, unit, or a name of " NAME_ALLOWED,
@@ -119,6 +128,7 @@ static const struct key rule_keys[] = {
 	{ "whole-group", false, key_whole_group },
 	{ "return", false, key_return },
 	{ "force", false, key_force },
+	{ "require-reset", false, key_require_reset },
 	{ "account", false, key_account },
 	{ "driver", false, key_driver },
 	{ "take", false, key_take },

@@ -67,6 +67,7 @@ struct rule {
 	bool whole_group;    /* covers every member of a group of which it matches one */
 	bool stay;           /* at the end of a lease: stay taken (return = no) */
 	bool force;          /* past the guard */
+	bool skips_reset;    /* require-reset = no: also what was not reset since another had it */
 	enum take_when take; /* other than TAKE_LEASE: `stay`, too */
 };
 

@@ -164,6 +164,13 @@ const struct device *policy_take_gap(const struct config *config, const struct g
 	return NULL;
 }
 
+const struct rule *policy_deciding_rule(
+	const struct config *config, const struct subject *subject, const struct device *device)
+{
+	const struct rule *rule = policy_rule_for(config, subject, device);
+	return rule ? rule : policy_rule_for(config, NULL, device);
+}
+
 /* To an administrator every rule that covers the device says what becomes of it. */
 static bool any_rule_stays(const struct config *config, const struct subject *subject,
 	const struct device *device, bool is_admin)

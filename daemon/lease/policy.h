@@ -44,8 +44,13 @@ const struct device *policy_take_gap(const struct config *config, const struct g
 
 /*
  * The first rule in file order that covers this device (itself, or whole-group through a
- * companion) for this subject; subject NULL: for anyone, also a rule without `allow`. Its
- * driver and force are the plan's. NULL: none.
+ * companion) for this subject; subject NULL: for anyone, also a rule without `allow`. NULL: none.
  */
 const struct rule *policy_rule_for(
+	const struct config *config, const struct subject *subject, const struct device *device);
+/*
+ * The rule whose driver, force and require-reset hold where this subject has the device: its own,
+ * and for an administrator without one, what a rule for anybody says of the device. NULL: none.
+ */
+const struct rule *policy_deciding_rule(
 	const struct config *config, const struct subject *subject, const struct device *device);

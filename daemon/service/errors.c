@@ -92,6 +92,11 @@ static const char *group_errors(const struct refusal *refusal, struct json_objec
 		put_group(json, refusal);
 		put_owner(json, refusal);
 		return ERROR("TimedOut");
+	case REFUSAL_RESET_REQUIRED:
+		put_group(json, refusal);
+		put_device(json, refusal);
+		json_put(json, "reason", json_text(refusal->text));
+		return ERROR("ResetRequired");
 	case REFUSAL_GROUP_FAILED:
 		put_group(json, refusal);
 		json_put(json, "reason", json_text(refusal->text));

@@ -361,6 +361,11 @@ static void test_device(void **state)
 	assert_string_equal(device->reset_method, "");
 	assert_int_equal(device->numa_node, -1);
 	assert_null(device->tags);
+	/* The methods were taken away by hand: that there is a `reset` says nothing then. */
+	testbed_set_attribute(host->bed, syspath, "reset", "");
+	testbed_send(host->bed, syspath, "change");
+	host_turn(host);
+	assert_string_equal(device->reset_method, "");
 	testbed_set_group_attribute(host->bed, 7, "type", "identity\n");
 	inventory_refresh(host->inventory, device->group);
 	assert_string_equal(device->group->type, "identity");

@@ -79,6 +79,10 @@ static const struct {
 		-EACCES, "access denied to 0000:01:00.0: no rule covers it" },
 	{ B "AccessDenied", "{\"reason\":\"no rule lets you\"}", -EACCES,
 		"access denied: no rule lets you" },
+	{ B "ResetRequired",
+		"{\"group\":7,\"device\":\"0000:01:00.0\",\"reason\":\"0000:01:00.0 was lent to "
+		"uid 1000\"}",
+		-EACCES, "a reset is needed first: 0000:01:00.0 was lent to uid 1000" },
 	{ B "NoSuchLease", "{}", -ENOKEY, "there is no such lease, or it is not yours" },
 	{ B "NotSupported", "{\"missing\":\"iommufd\"}", -EOPNOTSUPP, "not supported: iommufd" },
 	{ B "Stuck",

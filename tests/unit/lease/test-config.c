@@ -150,8 +150,7 @@ static void test_unknown_keys(void **state)
 {
 	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
-		"force, "
-		"account, driver, take");
+		"force, require-reset, account, driver, take");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
 		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
@@ -164,7 +163,7 @@ static void test_unknown_keys(void **state)
 static void test_repeated_keys(void **state)
 {
 	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
-		"account = uid", "driver = vfio-pci", "take = lease" };
+		"require-reset = yes", "account = uid", "driver = vfio-pci", "take = lease" };
 	char text[160], part[80];
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
@@ -273,6 +272,11 @@ static void test_switches(void **state)
 	config = bench_accepts(state, RULE "return = no\n");
 	assert_true(config->rules[0].stay);
 	assert_false(config->rules[0].whole_group || config->rules[0].force);
+	assert_false(config->rules[0].skips_reset);
+	config = bench_accepts(state, RULE "require-reset = no\n");
+	assert_true(config->rules[0].skips_reset);
+	config = bench_accepts(state, RULE "require-reset = yes\n");
+	assert_false(config->rules[0].skips_reset);
 	config = bench_accepts(state, RULE "force = yes\n");
 	assert_true(config->rules[0].force);
 	assert_false(config->rules[0].whole_group || config->rules[0].stay);
@@ -442,7 +446,7 @@ static void test_shipped_file(void **state)
 		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
 		"max-message", "max-output", "max-calls", "max-depth", "max-descriptors",
 		"max-selectors", "message-timeout", "output-timeout", "match", "allow",
-		"whole-group", "return", "force", "account", "driver", "take" };
+		"whole-group", "return", "force", "require-reset", "account", "driver", "take" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
@@ -458,7 +462,8 @@ static void test_shipped_file(void **state)
 	assert_memory_equal(&all->bounds, &defaults->bounds, sizeof(all->bounds));
 	config_free(defaults);
 	assert_int_equal(all->n_rules, 1);
-	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force);
+	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force ||
+		     all->rules[0].skips_reset);
 	assert_int_equal(all->rules[0].take, TAKE_LEASE);
 }
 

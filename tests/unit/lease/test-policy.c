@@ -201,8 +201,11 @@ static void test_first_rule_wins(void **state)
 	const struct device *nic = &bench.devices[1];
 	assert_string_equal(policy_rule_for(config, &subject, nic)->name, "first");
 	assert_string_equal(policy_rule_for(config, NULL, nic)->name, "bob");
+	assert_string_equal(policy_deciding_rule(config, &subject, nic)->name, "first");
 	subject.uid = 1002;
 	assert_null(policy_rule_for(config, &subject, nic));
+	/* He can have it as an administrator only: what holds for anybody holds for him. */
+	assert_string_equal(policy_deciding_rule(config, &subject, nic)->name, "bob");
 	config_free(config);
 
 	/* Without allow: only for anyone. */
@@ -210,6 +213,7 @@ static void test_first_rule_wins(void **state)
 	assert_null(policy_rule_for(config, &subject, nic));
 	assert_string_equal(policy_rule_for(config, NULL, nic)->name, "nobody");
 	assert_null(policy_rule_for(config, NULL, &bench.devices[0]));
+	assert_null(policy_deciding_rule(config, &subject, &bench.devices[0]));
 	config_free(config);
 
 	/* A companion's, and a device that is in no group (yet). */

@@ -8,6 +8,7 @@ match = pci:address=$EDU
 allow = user:alice
 allow = user:bob
 allow = user:mallory
+require-reset = no
 END
 group=$(group_of "$EDU")
 acquire="{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":60}"

@@ -98,7 +98,7 @@ assert_eq "$(vfioctl reload --json | json rules)" 1
 assert_eq "$(may alice) $(may bob) $(rules)" "true false 1"
 
 # Who has a lease keeps it; who waits is asked again.
-sed -i 's/^allow.*/allow = user:alice\nallow = user:bob\nallow = user:mallory/' vfiod.conf
+sed -i 's/^allow.*/allow = user:alice\nallow = user:bob\nallow = user:mallory\nrequire-reset = no/' vfiod.conf
 vfioctl reload
 in_background alice as_user alice "$PROGRAMS/lib/lease" "$EDU"
 alice=$PID

@@ -8,6 +8,7 @@ match = pci:address=$EDU
 match = pci:address=$NIC_1
 allow = user:alice
 allow = user:bob
+require-reset = no
 END
 group=$(group_of "$EDU")
 owner() { vfioctl status "$EDU" --json | json group owner; }

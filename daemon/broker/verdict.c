@@ -1,0 +1,102 @@
+/* May this subject have the group? What the rules say, and what the last user may have left. */
+#include "daemon/bind/reset.h"
+#include "daemon/broker/parts.h"
+
+#include <stdio.h>
+
+bool device_needs_rule(const struct device *device)
+{
+	return plan_action_for(device) != PLAN_LEAVE;
+}
+
+static bool is_handed_out(const struct device *device)
+{
+	return plan_hands_out(plan_action_for(device));
+}
+
+static int refuse_unreset(const struct device *device, uid_t former, const struct rule *rule,
+	const char *why, struct refusal *refusal)
+{
+	char user[48] = "somebody", place[160] = "a rule that matches it";
+
+	if (former != (uid_t)-1)
+		snprintf(user, sizeof(user), "uid %u", (unsigned)former);
+	if (rule)
+		snprintf(place, sizeof(place), "rule '%.40s' (%.90s:%u)", rule->name, rule->file,
+			rule->line);
+	refuse(refusal, REFUSAL_RESET_REQUIRED,
+		"%s was lent to %s, and may hold what was left in it: %s; if that does not matter, "
+		"add require-reset = no to %s, otherwise reboot, or pull it out",
+		device->name, user, why, place);
+	refusal->group = device->group->number;
+	snprintf(refusal->device, sizeof(refusal->device), "%s", device->name);
+	return REFUSED;
+}
+
+/* A host driver that had it in between does not count: it sets up what it needs, and no more. */
+static int check_reset(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct refusal *refusal)
+{
+	const struct device *device;
+	const char *why;
+	uid_t former;
+
+	TAILQ_FOREACH (device, &group->devices, of_group) {
+		if (!is_handed_out(device) || !former_find(&broker->former, device, &former) ||
+			former == subject->uid)
+			continue;
+		const struct rule *rule = policy_deciding_rule(broker->config, subject, device);
+		if ((!rule || !rule->skips_reset) &&
+			!device_is_reset(inventory_groups(broker->inventory), device, &why))
+			return refuse_unreset(device, former, rule, why, refusal);
+	}
+	return 0;
+}
+
+int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
+	struct verdict *verdict, struct refusal *refusal)
+{
+	const struct device *device;
+
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (is_handed_out(device))
+			break;
+	if (!device) {
+		refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"a device to hand out in group %d: it has nothing but bridges and the like",
+			group->number);
+		refusal->group = group->number;
+		return REFUSED;
+	}
+	int r = policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
+	return r != 0 ? r : check_reset(broker, subject, group, refusal);
+}
+
+int broker_may_lease(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct refusal *refusal)
+{
+	struct verdict verdict;
+	return group_verdict(broker, subject, group, &verdict, refusal);
+}
+
+struct plan_wish broker_wish(
+	struct broker *broker, const struct subject *subject, const struct device *device)
+{
+	const struct rule *rule = policy_deciding_rule(broker->config, subject, device);
+	return (struct plan_wish){
+		.driver = rule ? rule->driver : NULL,
+		.force = rule && rule->force,
+	};
+}
+
+int broker_note_user(
+	struct broker *broker, const struct group *group, const struct subject *subject)
+{
+	const struct device *device;
+	int r = 0;
+
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (r == 0 && is_handed_out(device))
+			r = former_note(&broker->former, device, subject->uid);
+	return r;
+}
