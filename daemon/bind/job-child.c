@@ -36,7 +36,10 @@ static int tell_known(const struct child *child)
 		memcpy(known.host_driver, member->host_driver, sizeof(known.host_driver));
 		memcpy(known.host_override, member->host_override, sizeof(known.host_override));
 		memcpy(known.claim, member->claim, sizeof(known.claim));
+		memcpy(known.target, member->target, sizeof(known.target));
+		memcpy(known.module, member->module, sizeof(known.module));
 		known.host_probes = member->host_probes;
+		known.is_variant = member->is_variant;
 		int r = record_send(child->socket, &known, -1, 0);
 		if (r < 0)
 			return r;

@@ -49,6 +49,8 @@ static bool record_is_ours(const struct record *record)
 	       is_terminated(record->host_driver, sizeof(record->host_driver)) &&
 	       is_terminated(record->host_override, sizeof(record->host_override)) &&
 	       is_terminated(record->claim, sizeof(record->claim)) &&
+	       is_terminated(record->target, sizeof(record->target)) &&
+	       is_terminated(record->module, sizeof(record->module)) &&
 	       is_terminated(refusal->device, sizeof(refusal->device)) &&
 	       is_terminated(refusal->text, sizeof(refusal->text));
 }

@@ -8,7 +8,7 @@
 
 enum record_kind {
 	RECORD_STEP = 1, /* child: `step` of `member` is tried next (-1: of the group) */
-	RECORD_KNOWN,    /* child: `member` as the host has it */
+	RECORD_KNOWN,    /* child: `member` as the host has it, and where it goes */
 	RECORD_READY,    /* child: that was the last; may I? */
 	RECORD_GO,       /* parent: yes. Every child waits for it before its first write */
 	RECORD_DONE,     /* child: `result`, `refusal`; with the group's fd if there is one */
@@ -23,7 +23,10 @@ struct record {
 	char host_driver[DRIVER_NAME_SIZE];
 	char host_override[DRIVER_NAME_SIZE];
 	char claim[DRIVER_NAME_SIZE];
+	char target[DRIVER_NAME_SIZE];
+	char module[DRIVER_NAME_SIZE];
 	bool host_probes;
+	bool is_variant;
 	struct refusal refusal;
 };
 

@@ -82,7 +82,10 @@ static int job_note(struct job *job, const struct record *record)
 		memcpy(member->host_driver, record->host_driver, sizeof(member->host_driver));
 		memcpy(member->host_override, record->host_override, sizeof(member->host_override));
 		memcpy(member->claim, record->claim, sizeof(member->claim));
+		memcpy(member->target, record->target, sizeof(member->target));
+		memcpy(member->module, record->module, sizeof(member->module));
 		member->host_probes = record->host_probes;
+		member->is_variant = record->is_variant;
 		member->known = true;
 		return 0;
 	case RECORD_READY:

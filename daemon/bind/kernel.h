@@ -4,8 +4,14 @@
 
 #include "daemon/bind/sysfs.h"
 
-/* modprobe by libkmod, blacklists not asked. 0 also when it is loaded or built in. */
+/*
+ * modprobe by libkmod, blacklists not asked; where that may not, under systemd, by
+ * modprobe@.service. 0 also when it is loaded or built in.
+ */
 int module_load(const char *name);
+/* sysfs_ops.module_driver, sysfs_ops.find_variant. The latter asks blacklists. */
+int module_driver(const char *module, const char *bus, char *driver, size_t size);
+int module_find_variant(const char *modalias, char *module, size_t size);
 
 /* sysfs_ops.find_opener, for a child of the daemon. */
 int opener_ask(void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener);

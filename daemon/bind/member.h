@@ -33,6 +33,9 @@ const char *member_home_override(
 	const struct transaction *transaction, const struct plan_member *member);
 /* Reads driver and override as the host has them into the plan. */
 int member_inspect(const struct transaction *transaction, size_t index, struct member_fault *fault);
+/* Where a variant driver is made for it: loads its module, and makes it the target. */
+int member_choose_variant(
+	const struct transaction *transaction, size_t index, struct member_fault *fault);
 /* To its target. What was done before a fault is left to member_restore(). */
 int member_take(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /* Is it still on its target? What was moved first may have left since. */

@@ -103,6 +103,8 @@ static int choose_driver(struct plan_member *member, const struct device *device
 
 	if (!driver)
 		return refuse_device(device, group, "a VFIO driver for the bus", refusal);
+	/* Which one is for the child to find: modules are files. */
+	member->may_vary = device->is_pci && !wish->driver;
 	/* Drivers are named after their modules unless the table knows better. */
 	const char *module =
 		bus && strcmp(driver, bus->vfio_driver) == 0 ? bus->vfio_module : driver;

@@ -27,9 +27,12 @@ struct plan_member {
 	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver; PLAN_PARK: PLAN_PARKED */
 	char module[DRIVER_NAME_SIZE]; /* PLAN_BIND: the module that brings it */
 	bool force;                    /* the guard is not asked */
+	bool may_vary;                 /* PLAN_BIND: a driver made for the device is preferred */
+	bool is_variant;               /* and was found: target and module are its */
 	bool joins;                    /* JOB_JOIN: the group was taken before it came */
 	bool is_new;                   /* the host may not have had the time to give it a driver */
-	/* As the host had it; read by the child before the first write (`known`). */
+	/* As the host had it; read by the child before the first write (`known`), which also looks
+	 * for a variant then. */
 	bool known;
 	char host_driver[DRIVER_NAME_SIZE];   /* "" = none */
 	char host_override[DRIVER_NAME_SIZE]; /* "" = none */
@@ -50,7 +53,7 @@ struct plan {
 
 /* What policy says of one member: given to plan_make for each device. */
 struct plan_wish {
-	const char *driver; /* NULL: the bus's VFIO driver; what is parked has none */
+	const char *driver; /* NULL: a variant, or the bus's VFIO driver; what is parked has none */
 	bool force;
 	bool parks; /* it is kept from the host, and given to nobody */
 };

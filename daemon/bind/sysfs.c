@@ -68,6 +68,19 @@ static int sysfs_load_module(void *userdata, const char *name)
 	return module_load(name);
 }
 
+static int sysfs_find_variant(void *userdata, const char *modalias, char *module, size_t size)
+{
+	(void)userdata;
+	return module_find_variant(modalias, module, size);
+}
+
+static int sysfs_module_driver(
+	void *userdata, const char *module, const char *bus, char *driver, size_t size)
+{
+	(void)userdata;
+	return module_driver(module, bus, driver, size);
+}
+
 static int vfio_open_group(void *userdata, int group)
 {
 	(void)userdata;
@@ -99,6 +112,8 @@ const struct sysfs_ops sysfs_kernel = {
 	.read = sysfs_read,
 	.read_link = sysfs_read_link,
 	.load_module = sysfs_load_module,
+	.find_variant = sysfs_find_variant,
+	.module_driver = sysfs_module_driver,
 	.open_group = vfio_open_group,
 	.group_viable = vfio_group_viable,
 	.close_group = vfio_close_group,

@@ -25,6 +25,14 @@ struct sysfs_ops {
 	int (*read_link)(void *userdata, const char *path, char *buffer, size_t size);
 	/* modprobe. 0 also when it is there already or built in. */
 	int (*load_module)(void *userdata, const char *name);
+	/*
+	 * The module of a driver that is made for the PCI device with this modalias ("pci:v…"): 1
+	 * with its name, 0: there is none but vfio-pci.
+	 */
+	int (*find_variant)(void *userdata, const char *modalias, char *module, size_t size);
+	/* The VFIO driver that a module which is there has brought to a bus. -ENOENT: none. */
+	int (*module_driver)(
+		void *userdata, const char *module, const char *bus, char *driver, size_t size);
 	/* Opens /dev/vfio/N close-on-exec: the fd, or -EBUSY when somebody else has it open. */
 	int (*open_group)(void *userdata, int group);
 	/* VFIO_GROUP_GET_STATUS: 1 viable, 0 not. */

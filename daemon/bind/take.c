@@ -12,7 +12,9 @@ static const char *reason_of(const struct plan_member *member, const struct memb
 	case STEP_GUARD:
 		return "it could not be seen whether the host uses it";
 	case STEP_MODULE:
-		return "the module of its VFIO driver could not be loaded";
+		return member->is_variant ? "the module of its VFIO driver could not be loaded, or "
+					    "has none"
+					  : "the module of its VFIO driver could not be loaded";
 	case STEP_READ:
 		return "its driver or driver_override could not be read";
 	case STEP_OVERRIDE:
@@ -36,6 +38,11 @@ static int refuse_member(const struct transaction *transaction, size_t index,
 
 	refuse(refusal, REFUSAL_TAKE_FAILED, "%s: %s", member->name,
 		fault->vanished ? "it has left the host" : reason_of(member, fault));
+	if (member->is_variant && !fault->vanished)
+		refusal_append(refusal,
+			" (module %s, which is made for this device; driver = vfio-pci in its rule "
+			"chooses the general one)",
+			member->module);
 	refusal->group = transaction->plan->group;
 	snprintf(refusal->device, sizeof(refusal->device), "%s", member->name);
 	refusal->step = fault->step;
@@ -65,7 +72,8 @@ static int inspect_member(
 			return refuse_member(transaction, index, &fault, refusal);
 		}
 	}
-	if (member_inspect(transaction, index, &fault) < 0)
+	if (member_inspect(transaction, index, &fault) < 0 ||
+		member_choose_variant(transaction, index, &fault) < 0)
 		return refuse_member(transaction, index, &fault, refusal);
 	return 0;
 }

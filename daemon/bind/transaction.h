@@ -22,9 +22,10 @@ struct transaction {
 
 /*
  * No write: the guard for each member that will be bound or parked, then its driver and
- * driver_override as the host has them (into the plan, `known`). 0 or REFUSED
- * (DEVICE_IN_USE; TAKE_FAILED at STEP_GUARD, STEP_READ, or at STEP_OVERRIDE on a bus without
- * driver_override), always with rolled_back.
+ * driver_override as the host has them (into the plan, `known`), and the variant driver that is
+ * made for it, whose module is loaded for that. 0 or REFUSED
+ * (DEVICE_IN_USE; TAKE_FAILED at STEP_GUARD, STEP_READ, STEP_MODULE, or at STEP_OVERRIDE on a bus
+ * without driver_override), always with rolled_back.
  */
 int transaction_inspect(struct transaction *, struct refusal *);
 

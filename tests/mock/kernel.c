@@ -126,6 +126,15 @@ static int mock_read_link(void *userdata, const char *path, char *buffer, size_t
 	return link_read(file, buffer, size);
 }
 
+static int mock_find_variant(void *userdata, const char *modalias, char *module, size_t size)
+{
+	(void)userdata;
+	(void)modalias;
+	(void)module;
+	(void)size;
+	return 0;
+}
+
 static int mock_load_module(void *userdata, const char *name)
 {
 	(void)userdata;
@@ -232,6 +241,7 @@ struct mock_kernel *mock_kernel_new(void)
 		.read = mock_read,
 		.read_link = mock_read_link,
 		.load_module = mock_load_module,
+		.find_variant = mock_find_variant,
 		.open_group = mock_open_group,
 		.group_viable = mock_group_viable,
 		.close_group = mock_close_group,

@@ -45,6 +45,13 @@ is_free() { [ -z "$(driver_of "$EDU")" ]; }
 wait_until 20 is_free
 step "a process that keeps the device is found by the hardened service"
 
+# The service may not load a module; systemd may.
+rmmod vfio_pci
+as_user alice vfioctl run --device "$EDU" -- true
+[ -e /sys/module/vfio_pci ] || fail "vfio-pci is not there"
+assert_eq "$(driver_of "$EDU")" ""
+step "a module that is missing comes by modprobe@.service"
+
 interface=$(interface_of "$NIC_A")
 refused as_user bob vfioctl run --device "$NIC_A" -- true
 # By its file: systemd-run wants a D-Bus.

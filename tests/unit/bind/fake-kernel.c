@@ -158,6 +158,8 @@ static int fake_read(void *userdata, const char *path, char *buffer, size_t size
 		copy(buffer, size, *device->override ? device->override : "(null)");
 	else if (strcmp(file, "uevent") == 0)
 		copy(buffer, size, "PCI_CLASS=20000");
+	else if (strcmp(file, "modalias") == 0)
+		copy(buffer, size, device->name);
 	else
 		return -ENOENT;
 	return 0;
@@ -201,6 +203,37 @@ static int fake_load_module(void *userdata, const char *name)
 	for (size_t i = 0; i < kernel->n_devices; i++)
 		if (kernel->devices[i].is_present)
 			bind_device(kernel, name, kernel->devices[i].name);
+	return 0;
+}
+
+/* The modalias of a device is its name here. */
+static int fake_find_variant(void *userdata, const char *modalias, char *module, size_t size)
+{
+	struct fake_kernel *kernel = userdata;
+
+	int r = enter(kernel);
+	if (r < 0)
+		return r;
+	const struct fake_device *device = device_by_name(kernel, modalias);
+	if (!device || !*device->variant)
+		return 0;
+	copy(module, size, device->variant);
+	return 1;
+}
+
+static int fake_module_driver(
+	void *userdata, const char *module, const char *bus, char *driver, size_t size)
+{
+	struct fake_kernel *kernel = userdata;
+
+	assert(strcmp(bus, "pci") == 0);
+	int r = enter(kernel);
+	if (r < 0)
+		return r;
+	const struct fake_driver *found = fake_kernel_driver(kernel, module);
+	if (!found || !found->is_loaded || found->is_other)
+		return -ENOENT;
+	copy(driver, size, found->name);
 	return 0;
 }
 
@@ -294,6 +327,8 @@ struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 		.read = fake_read,
 		.read_link = fake_read_link,
 		.load_module = fake_load_module,
+		.find_variant = fake_find_variant,
+		.module_driver = fake_module_driver,
 		.open_group = fake_open_group,
 		.group_viable = fake_group_viable,
 		.close_group = fake_close_group,
@@ -360,6 +395,8 @@ struct plan *fake_kernel_plan(const struct fake_kernel *kernel)
 		if (member->action == PLAN_BIND) {
 			copy(member->target, sizeof(member->target), "vfio-pci");
 			copy(member->module, sizeof(member->module), "vfio-pci");
+			/* Those that nobody tests it with need no reading. */
+			member->may_vary = *device->variant;
 		}
 	}
 	return plan;

@@ -26,6 +26,7 @@ struct fake_device {
 	bool is_open;    /* an unbind would not come back */
 	bool has_no_override_file;
 	char native[DRIVER_NAME_SIZE];  /* the driver whose ids match it; "" = none */
+	char variant[DRIVER_NAME_SIZE]; /* the VFIO driver that is made for it; "" = none */
 	char refuses[DRIVER_NAME_SIZE]; /* the driver whose probe fails with EIO */
 	char driver[DRIVER_NAME_SIZE];
 	char override[DRIVER_NAME_SIZE];
@@ -35,6 +36,7 @@ struct fake_driver {
 	char name[DRIVER_NAME_SIZE]; /* its module's, too */
 	bool is_loaded;
 	bool cannot_load;
+	bool is_other; /* its module has another driver */
 };
 
 struct fake_kernel {

@@ -89,9 +89,20 @@ static void chipset_and_already_there(struct fake_kernel *kernel)
 	fake_kernel_add(kernel, "vfio-pci");
 }
 
+static void one_with_variant(struct fake_kernel *kernel)
+{
+	struct fake_driver *variant = &kernel->drivers[kernel->n_drivers++];
+
+	one(kernel);
+	*variant = (struct fake_driver){ .is_loaded = false };
+	snprintf(variant->name, sizeof(variant->name), "nic_vfio_pci");
+	snprintf(fake_kernel_add(kernel, "e1000")->variant, DRIVER_NAME_SIZE, "nic_vfio_pci");
+}
+
 static void (*const shapes[])(struct fake_kernel *) = { one, driverless, two, two_below_bridge,
 	one_with_driverless, overridden, three, one_already_there, all_already_there,
-	one_with_chipset, one_with_driverless_chipset, chipset_and_already_there };
+	one_with_chipset, one_with_driverless_chipset, chipset_and_already_there,
+	one_with_variant };
 static const int errors[] = { EIO, ENODEV, ENOENT, EBUSY };
 
 /* A group with the host, and the plan for it. */

@@ -196,16 +196,32 @@ static void bench_end(struct bench *bench)
 	munmap(bench->kernel, sizeof(*bench->kernel));
 }
 
+/* The child finds a driver for the second device, which the parent has to write down. */
+static void add_variant(struct bench *bench)
+{
+	struct fake_driver *driver = &bench->kernel->drivers[bench->kernel->n_drivers++];
+
+	*driver = (struct fake_driver){ .is_loaded = true };
+	snprintf(driver->name, sizeof(driver->name), "nic_vfio_pci");
+	snprintf(bench->kernel->devices[1].variant, DRIVER_NAME_SIZE, "nic_vfio_pci");
+	bench->plan->members[1].may_vary = true;
+}
+
 static void take_and_return(struct ev_loop *loop)
 {
 	struct bench bench;
 
 	bench_init(&bench, loop, 2);
+	add_variant(&bench);
 	bench.goes = true;
 	start(&bench, JOB_TAKE, 10);
 	wait_for_news(&bench);
 	assert_int_equal(bench.n_ready, 1);
 	assert_string_equal(bench.plan->members[1].host_driver, "e1000");
+	assert_string_equal(bench.plan->members[0].target, "vfio-pci");
+	assert_string_equal(bench.plan->members[1].target, "nic_vfio_pci");
+	assert_string_equal(bench.plan->members[1].module, "nic_vfio_pci");
+	assert_true(bench.plan->members[1].is_variant);
 	wait_for_news(&bench);
 	assert_int_equal(bench.n_done, 1);
 	assert_int_equal(bench.result, 0);

@@ -174,9 +174,11 @@ static void test_whole_group(void **state)
 	assert_string_equal(plan->members[1].syspath, "/sys/devices/d1");
 	assert_string_equal(plan->members[1].target, "vfio-pci");
 	assert_string_equal(plan->members[1].module, "vfio-pci");
+	assert_true(plan->members[1].may_vary);
 	assert_true(plan->members[1].force);
 	assert_false(plan->members[1].known);
 	assert_string_equal(plan->members[2].target, "vfio-platform");
+	assert_false(plan->members[2].may_vary);
 	assert_int_equal(plan->members[3].action, PLAN_ALREADY);
 	assert_null(plan_free(plan));
 	assert_null(plan_free(NULL));
@@ -227,6 +229,7 @@ static void test_wished_driver(void **state)
 	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
 	assert_string_equal(plan->members[0].target, "mlx5_vfio_pci");
 	assert_string_equal(plan->members[0].module, "mlx5_vfio_pci");
+	assert_false(plan->members[0].may_vary);
 	plan_free(plan);
 
 	/* The longest name that fits, and one more. */

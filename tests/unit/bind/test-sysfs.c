@@ -118,6 +118,10 @@ static void test_no_such_module(void **state)
 	assert_true(sysfs_kernel.load_module(NULL, name) < 0);
 	/* Built into every kernel that has modules, and known by its directory. */
 	assert_int_equal(sysfs_kernel.load_module(NULL, "kernel"), 0);
+	/* It has a directory, but no drivers. */
+	char driver[DRIVER_NAME_SIZE];
+	assert_int_equal(
+		sysfs_kernel.module_driver(NULL, "kernel", "pci", driver, sizeof(driver)), -ENOENT);
 }
 
 static void test_guard(void **state)

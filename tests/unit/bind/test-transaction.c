@@ -178,6 +178,96 @@ static void test_inspect_refuses(void **state)
 	bench_end(&bench);
 }
 
+/* Its module is not there yet, and brings the driver when it comes. */
+static void bench_init_variant(struct bench *bench)
+{
+	struct fake_driver *variant;
+
+	bench_init(bench);
+	snprintf(fake_kernel_add(&bench->kernel, "e1000")->variant, DRIVER_NAME_SIZE,
+		"nic_vfio_pci");
+	variant = &bench->kernel.drivers[bench->kernel.n_drivers++];
+	*variant = (struct fake_driver){ .is_loaded = false };
+	snprintf(variant->name, sizeof(variant->name), "nic_vfio_pci");
+	bench_plan(bench);
+}
+
+static void test_variant(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init_variant(&bench);
+	assert_int_equal(inspect(&bench), 0);
+	assert_string_equal(bench.steps, "guard:0 read:0 module:0");
+	const struct plan_member *member = &bench.transaction.plan->members[0];
+	assert_true(member->is_variant);
+	assert_string_equal(member->target, "nic_vfio_pci");
+	assert_string_equal(member->module, "nic_vfio_pci");
+	assert_int_equal(bench.kernel.n_writes, 0);
+	/* The device's own driver has it until the take. */
+	assert_string_equal(bench.kernel.devices[0].driver, "e1000");
+	assert_int_equal(take(&bench), 0);
+	assert_string_equal(bench.kernel.devices[0].driver, "nic_vfio_pci");
+	assert_string_equal(bench.kernel.devices[0].override, "nic_vfio_pci");
+	close_group(&bench);
+	assert_int_equal(give_back(&bench), 0);
+	assert_as_before(&bench);
+	bench_end(&bench);
+
+	/* There is none. */
+	bench_init_variant(&bench);
+	bench.kernel.devices[0].variant[0] = '\0';
+	assert_int_equal(inspect(&bench), 0);
+	assert_false(bench.transaction.plan->members[0].is_variant);
+	assert_string_equal(bench.transaction.plan->members[0].target, "vfio-pci");
+	bench_end(&bench);
+
+	/* The rule has named a driver. */
+	bench_init_variant(&bench);
+	bench.transaction.plan->members[0].may_vary = false;
+	assert_int_equal(inspect(&bench), 0);
+	assert_string_equal(bench.steps, "guard:0 read:0");
+	assert_string_equal(bench.transaction.plan->members[0].target, "vfio-pci");
+	bench_end(&bench);
+}
+
+/* No other driver is taken for it in silence. */
+static void test_variant_fails(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init_variant(&bench);
+	struct fake_driver *variant = fake_kernel_driver(&bench.kernel, "nic_vfio_pci");
+	variant->cannot_load = true;
+	assert_int_equal(inspect(&bench), REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_TAKE_FAILED);
+	assert_int_equal(bench.refusal.step, STEP_MODULE);
+	assert_int_equal(bench.refusal.errnum, ENOENT);
+	assert_true(bench.refusal.rolled_back);
+	assert_text(&bench, "could not be loaded");
+	assert_text(&bench, "module nic_vfio_pci");
+	assert_text(&bench, "driver = vfio-pci in its rule");
+
+	variant->cannot_load = false;
+	variant->is_other = true;
+	assert_int_equal(inspect(&bench), REFUSED);
+	assert_int_equal(bench.refusal.step, STEP_MODULE);
+	assert_text(&bench, "or has none");
+
+	variant->is_other = false;
+	snprintf(bench.kernel.devices[0].refuses, DRIVER_NAME_SIZE, "nic_vfio_pci");
+	assert_int_equal(inspect(&bench), 0);
+	assert_int_equal(take(&bench), REFUSED);
+	assert_int_equal(bench.refusal.step, STEP_BIND);
+	assert_text(&bench, "did not accept it");
+	assert_text(&bench, "driver = vfio-pci in its rule");
+	assert_true(bench.refusal.rolled_back);
+	assert_as_before(&bench);
+	bench_end(&bench);
+}
+
 /* --- take ------------------------------------------------------------------------- */
 
 static void test_take_and_return(void **state)
@@ -757,6 +847,8 @@ int main(void)
 		cmocka_unit_test(test_inspect),
 		cmocka_unit_test(test_guard),
 		cmocka_unit_test(test_inspect_refuses),
+		cmocka_unit_test(test_variant),
+		cmocka_unit_test(test_variant_fails),
 		cmocka_unit_test(test_take_and_return),
 		cmocka_unit_test(test_parked),
 		cmocka_unit_test(test_take_without_binds),
