@@ -49,6 +49,7 @@ help:
 	@echo '  fuzz            each target of tests/fuzz for a minute (FUZZ_SECONDS=60)'
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
+	@echo '  check-killpoints  killed at every system call with an effect'
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
 	@echo '                  is built for them (ten minutes, once; `check` does not build it)'
 	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
@@ -60,13 +61,15 @@ help:
 # Programs for scenarios need nothing but libc: no pkg-config, so that they build without
 # the packages of `setup-check`. Those in lib/ are clients, and have libvfiod as well.
 VM_SHARED := tests/vm/programs/program.c tests/vm/programs/edu.c
-VM_SRC := $(filter-out $(VM_SHARED),$(sort $(wildcard tests/vm/programs/*.c tests/vm/programs/lib/*.c)))
+VM_KILL := tests/vm/programs/tracer.c tests/vm/programs/group-state.c
+VM_SRC := $(filter-out $(VM_SHARED) $(VM_KILL),$(sort $(wildcard tests/vm/programs/*.c tests/vm/programs/lib/*.c)))
 VM_BIN := $(VM_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/vm/%.o: tests/vm/%.c | setup-build
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) -c $< -o $@
 $(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(VM_SHARED:%.c=$(BUILD)/%.o)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+$(BUILD)/tests/vm/programs/kill-points: $(VM_KILL:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
@@ -81,6 +84,12 @@ vm-programs: $(VM_BIN) $(VM_PRELOAD)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without.
 check-vm: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)
+# The daemon and its bind children, killed at each system call of a take and a return that has an
+# effect; check-vm tries some of them each time.
+.PHONY: check-killpoints
+check-killpoints: setup-vm all vm-programs
+	@VARIANT=$(VARIANT) KILL_EVERY=1 SCENARIO_SECONDS=7200 VFIOD_VM_SECONDS=14400 \
+		tests/vm/run.sh 60-kill-take 61-kill-return
 # On the second kernel (tests/vm/kernel2.sh), with scenarios of its own.
 .PHONY: check-kernel2 kernel2-if-cached
 check-kernel2: setup-vm all vm-programs

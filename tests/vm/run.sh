@@ -10,6 +10,7 @@
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # VFIOD_VM_SECONDS the boot's deadline (1500)       SCENARIO_SECONDS  each scenario's (120)
+# KILL_EVERY       of 60-kill-take and 61-kill-return: 1 for all points
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -98,7 +99,7 @@ prepare() {
 	{
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" MODE "$mode" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-120}" \
-			ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
+			KILL_EVERY "${KILL_EVERY:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
 	} >"$run/extra/vm.env"
