@@ -340,7 +340,8 @@ const struct command command_status = {
 	.name = "status",
 	.arguments = "[DEVICE|GROUP]",
 	.summary = "Show how the daemon and the host are, or one group in full",
-	.help = "Lines that begin with !! want a person's attention and say what to do.\n"
+	.help = "Lines that begin with !! want a person's attention and say what to do;\n"
+		"Found is what an earlier daemon left when it was killed, and what became of it.\n"
 		"Of a group: who has it, whether the rules allow it to you and what stands in the\n"
 		"way now, and its devices with drivers, ids, reset methods, and the ranges that\n"
 		"cannot be mapped.\n"
