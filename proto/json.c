@@ -8,7 +8,7 @@
 struct scan {
 	const char *at, *end;
 	size_t depth, max_depth;
-	size_t n_values;
+	size_t n_values, max_values;
 };
 
 static int scan_value(struct scan *scan);
@@ -156,7 +156,7 @@ static int scan_value(struct scan *scan)
 {
 	int r;
 
-	if (++scan->n_values > JSON_MAX_VALUES)
+	if (++scan->n_values > scan->max_values)
 		return -EMSGSIZE;
 	switch (scan_peek(scan)) {
 	case '{':
@@ -179,9 +179,14 @@ static int scan_value(struct scan *scan)
 	}
 }
 
-static int scan_text(const char *text, size_t length, size_t max_depth)
+static int scan_text(const char *text, size_t length, size_t max_depth, size_t max_values)
 {
-	struct scan scan = { .at = text, .end = text + length, .max_depth = max_depth };
+	struct scan scan = {
+		.at = text,
+		.end = text + length,
+		.max_depth = max_depth,
+		.max_values = max_values,
+	};
 	int r;
 
 	scan_space(&scan);
@@ -196,8 +201,14 @@ static int scan_text(const char *text, size_t length, size_t max_depth)
 
 int json_read(const char *text, size_t length, size_t max_depth, struct json_object **object)
 {
+	return json_read_bounded(text, length, max_depth, JSON_MAX_VALUES, object);
+}
+
+int json_read_bounded(const char *text, size_t length, size_t max_depth, size_t max_values,
+	struct json_object **object)
+{
 	struct json_tokener *tokener;
-	int r = scan_text(text, length, max_depth);
+	int r = scan_text(text, length, max_depth, max_values);
 
 	if (r < 0)
 		return r;

@@ -21,3 +21,6 @@
  * every reader alike, as there is one parser only. Linear in `length`.
  */
 int json_read(const char *text, size_t length, size_t max_depth, struct json_object **object);
+/* The same with fewer values, for who serves strangers: 20,000 of them cost milliseconds, too. */
+int json_read_bounded(const char *text, size_t length, size_t max_depth, size_t max_values,
+	struct json_object **object);

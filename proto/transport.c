@@ -109,9 +109,10 @@ void message_clear(struct message *message)
 	message->text = NULL;
 }
 
-int message_read(struct message *message, size_t max_depth)
+int message_read(struct message *message, size_t max_depth, size_t max_values)
 {
-	return json_read(message->text, message->length, max_depth, &message->json);
+	return json_read_bounded(
+		message->text, message->length, max_depth, max_values, &message->json);
 }
 
 int message_take_fd(struct message *message, int64_t index)
@@ -182,7 +183,7 @@ int transport_receive(struct transport *transport, struct message *message)
 
 	if (r != 1)
 		return r;
-	r = message_read(message, transport->limits.max_depth);
+	r = message_read(message, transport->limits.max_depth, JSON_MAX_VALUES);
 	if (r < 0) {
 		message_clear(message);
 		return r;

@@ -47,7 +47,7 @@ struct message {
 	size_t n_fds;
 };
 /* The text's JSON: 0, or as transport_receive() fails. The text stays. */
-int message_read(struct message *message, size_t max_depth);
+int message_read(struct message *message, size_t max_depth, size_t max_values);
 void message_forget(struct message *message);    /* the JSON; it can be read again */
 void message_clear(struct message *message);     /* closes what is left in it */
 void message_close_fds(struct message *message); /* the descriptors that are left in it */

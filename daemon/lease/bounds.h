@@ -15,7 +15,7 @@ struct bounds {
 	unsigned memory_per_user_bytes; /* of all its connections: what arrived, what is to be sent
 					 */
 	/* One connection. */
-	unsigned message_bytes, output_bytes, calls, depth, descriptors, selectors;
+	unsigned message_bytes, output_bytes, calls, depth, values, descriptors, selectors;
 	unsigned message_timeout_seconds; /* for a message that has begun to arrive whole */
 	unsigned output_timeout_seconds;  /* without a byte of the output being read */
 };

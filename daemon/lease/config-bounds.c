@@ -24,6 +24,7 @@ static const struct bound_key {
 	{ "max-output", BOUND(output_bytes), 4U << 20, 64U << 10, 1U << 30, true },
 	{ "max-calls", BOUND(calls), 16, 1, 1024 },
 	{ "max-depth", BOUND(depth), 32, 8, 1024 },
+	{ "max-values", BOUND(values), 2048, 512, 65536 },
 	{ "max-descriptors", BOUND(descriptors), 4, 1, 253 },
 	{ "max-selectors", BOUND(selectors), 64, 1, 64 },
 	{ "message-timeout", BOUND(message_timeout_seconds), 30, 1, 3600 },

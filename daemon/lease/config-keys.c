@@ -116,6 +116,7 @@ static const struct key daemon_keys[] = {
 	{ "max-output", false, parse_bound },
 	{ "max-calls", false, parse_bound },
 	{ "max-depth", false, parse_bound },
+	{ "max-values", false, parse_bound },
 	{ "max-descriptors", false, parse_bound },
 	{ "max-selectors", false, parse_bound },
 	{ "message-timeout", false, parse_bound },

@@ -117,9 +117,9 @@ static void call_forget(struct call *call)
 int call_run(struct call *call)
 {
 	struct session *session = call->session;
-	size_t depth = broker_config(session->service->broker)->bounds.depth;
+	const struct bounds *bounds = &broker_config(session->service->broker)->bounds;
 
-	int r = message_read(&call->message, depth);
+	int r = message_read(&call->message, bounds->depth, bounds->values);
 	if (r == 0)
 		r = varlink_call_read(call->message.json, &call->varlink);
 	if (r < 0)

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 /* Groups told at most before others have their turn: a host may have thousands. */
-enum { LIST_BATCH = 8 };
+enum { LIST_BATCH = 4 };
 
 struct list_state {
 	bool all;

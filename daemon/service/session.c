@@ -191,7 +191,7 @@ static const char *receive_error(int r)
 	case -EBADMSG:
 		return "it does not speak Varlink";
 	case -EMSGSIZE:
-		return "a message is longer than max-message";
+		return "a message is longer than max-message, or has more than max-values";
 	case -E2BIG:
 		return "a message has more descriptors than max-descriptors";
 	case -ECHILD:

@@ -36,13 +36,13 @@ const struct flood_kind flood_kinds[] = {
 	},
 	{
 		/* A value is what costs a byte most. */
-		.name = "GetInfo with 20000 values",
+		.name = "GetInfo with 2000 values",
 		.n_connections = 1,
 		.n_in_flight = WITHOUT_END,
 		.call = GET_INFO ",\"parameters\":{\"a\":[{}",
 		.filler = ",{}",
 		.end = "]}}",
-		.filled_bytes = 3 * 20000,
+		.filled_bytes = 3 * 2000,
 	},
 	{
 		.name = "GetInfo with a long string",

@@ -65,18 +65,17 @@ class Attacks:
     def attack_many_values(self):
         """Small on the wire, large as objects."""
         for filler in (b"1,", b"{},", b"[],", b'"",', b"[[[]]],"):
-            body = filler * ((MAX_MESSAGE - 200) // len(filler))
-            with self.daemon.connect() as client:
-                client.send(b'{"method":"org.vfiod.Broker.Describe","parameters":{"group":[' +
-                            body[:-1] + b"]}}\0")
-                self.assertIn("InvalidParameter", client.receive()["error"])
-                client.send(b'{"method":"org.vfiod.Broker.Acquire","parameters":{"selectors":[' +
-                            body[:-1] + b"]}}\0")
-                self.assertIn("error", client.receive())
+            for n, is_answered in ((600, True), ((MAX_MESSAGE - 200) // len(filler), False)):
+                for parameter in (b'Describe","parameters":{"group"',
+                                  b'Acquire","parameters":{"selectors"'):
+                    with self.daemon.connect() as client:
+                        client.send(b'{"method":"org.vfiod.Broker.' + parameter + b":[" +
+                                    (filler * n)[:-1] + b"]}}\0")
+                        self.assertEqual("error" in (client.receive() or {}), is_answered)
 
     def attack_many_selectors(self):
         with self.daemon.connect() as client:
-            reply = client.call("org.vfiod.Broker.Acquire", {"selectors": [{"group": 8}] * 3000})
+            reply = client.call("org.vfiod.Broker.Acquire", {"selectors": [{"group": 8}] * 600})
             self.assertEqual(reply["parameters"], {"limit": "max-selectors", "max": 64})
 
     def attack_nesting(self):

@@ -103,6 +103,7 @@ static void assert_defaults(const struct config *config)
 		.output_bytes = 4194304,
 		.calls = 16,
 		.depth = 32,
+		.values = 2048,
 		.descriptors = 4,
 		.selectors = 64,
 		.message_timeout_seconds = 30,
@@ -155,7 +156,8 @@ static void test_unknown_keys(void **state)
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
 		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
-		"max-message, max-output, max-calls, max-depth, max-descriptors, max-selectors, "
+		"max-message, max-output, max-calls, max-depth, max-values, max-descriptors, "
+		"max-selectors, "
 		"message-timeout, output-timeout");
 	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
 }
@@ -227,6 +229,8 @@ static void test_bounds(void **state)
 			"bytes from 64K to 1024M" },
 		{ "max-depth", offsetof(struct config, bounds.depth), { "8", "1024" }, { 8, 1024 },
 			{ "7", "1025" }, "a number from 8 to 1024" },
+		{ "max-values", offsetof(struct config, bounds.values), { "512", "65536" },
+			{ 512, 65536 }, { "511", "65537" }, "a number from 512 to 65536" },
 		{ "max-descriptors", offsetof(struct config, bounds.descriptors), { "1", "253" },
 			{ 1, 253 }, { "0", "254" }, "a number from 1 to 253" },
 		{ "max-selectors", offsetof(struct config, bounds.selectors), { "1", "64" },
@@ -444,9 +448,10 @@ static void test_shipped_file(void **state)
 	static const char *const keys[] = { "admin", "take-timeout", "max-connections",
 		"max-connections-per-user", "max-leases-per-user", "max-waiting-per-user",
 		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
-		"max-message", "max-output", "max-calls", "max-depth", "max-descriptors",
-		"max-selectors", "message-timeout", "output-timeout", "match", "allow",
-		"whole-group", "return", "force", "require-reset", "account", "driver", "take" };
+		"max-message", "max-output", "max-calls", "max-depth", "max-values",
+		"max-descriptors", "max-selectors", "message-timeout", "output-timeout", "match",
+		"allow", "whole-group", "return", "force", "require-reset", "account", "driver",
+		"take" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
