@@ -72,13 +72,21 @@ static int selectors_add(struct vfiod *vfiod, struct json_object *parameters,
 	return 0;
 }
 
-/* pidfd -1: none. */
-static int acquire_send(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
-	unsigned wait_seconds, int pidfd)
+/* How a lease is asked for. */
+struct wish {
+	unsigned wait_seconds;
+	int pidfd;      /* of the process that it follows; -1: none */
+	bool is_stream; /* the handle becomes the lease's stream */
+	vfiod_queued_fn on_queued;
+	void *userdata;
+};
+
+static int acquire_send(
+	struct vfiod *vfiod, const char *const devices[], size_t n_devices, const struct wish *wish)
 {
 	const struct deadline forever = deadline_in(-1);
 	struct json_object *parameters;
-	bool has_holder = pidfd >= 0, added;
+	bool has_holder = wish->pidfd >= 0, added;
 	int r;
 
 	if (n_devices == 0)
@@ -91,15 +99,15 @@ static int acquire_send(struct vfiod *vfiod, const char *const devices[], size_t
 		json_object_put(parameters);
 		return r;
 	}
-	added = object_add(parameters, "waitSeconds", json_object_new_int64(wait_seconds));
+	added = object_add(parameters, "waitSeconds", json_object_new_int64(wish->wait_seconds));
 	if (added && has_holder)
 		added = object_add(parameters, "holderFileDescriptor", json_object_new_int(0));
 	if (!added) {
 		json_object_put(parameters);
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
 	}
-	return vfiod_send(vfiod, "org.vfiod.Broker.Acquire", parameters, !has_holder, &pidfd,
-		has_holder ? 1 : 0, &forever);
+	return vfiod_send(vfiod, "org.vfiod.Broker.Acquire", parameters, wish->is_stream,
+		&wish->pidfd, has_holder ? 1 : 0, &forever);
 }
 
 /* The reply that grants; a lease that we cannot take ends with the connection or the holder. */
@@ -121,8 +129,19 @@ static int grant_take(struct vfiod *vfiod, const struct varlink_reply *reply,
 	return 0;
 }
 
+/* "queued"; whatever else a newer daemon may say before it grants is not for us. */
+static void queued_tell(const struct wish *wish, struct json_object *parameters)
+{
+	const char *event = field_string(parameters, "event");
+	int64_t position = field_int(parameters, "position", -1);
+
+	if (wish->on_queued && event && strcmp(event, "queued") == 0 && position >= 0 &&
+		position <= UINT_MAX)
+		wish->on_queued((unsigned)position, wish->userdata);
+}
+
 /* One reply to Acquire: 1 when it grants, 0 when there is more to wait for, -errno. */
-static int acquire_reply(struct vfiod *vfiod, bool is_stream, struct vfiod_lease **lease)
+static int acquire_reply(struct vfiod *vfiod, const struct wish *wish, struct vfiod_lease **lease)
 {
 	const struct deadline forever = deadline_in(-1);
 	struct message message = { 0 };
@@ -136,50 +155,81 @@ static int acquire_reply(struct vfiod *vfiod, bool is_stream, struct vfiod_lease
 	if (reply.error) {
 		r = vfiod_fail_reply(vfiod, &reply);
 	} else if (event && strcmp(event, "granted") == 0) {
-		r = grant_take(vfiod, &reply, &message, is_stream, lease);
+		r = grant_take(vfiod, &reply, &message, wish->is_stream, lease);
 		r = r < 0 ? r : 1;
 	} else if (event && strcmp(event, "ended") == 0) {
 		const char *reason = field_string(reply.parameters, "reason");
 		r = vfiod_fail(vfiod, -EREMOTEIO, "the request has ended: %s",
 			reason ? reason : "vfiod does not say why");
 		vfiod->is_unusable = reply.continues;
-	} else if (!reply.continues || !is_stream) {
+	} else if (!reply.continues || !wish->is_stream) {
 		vfiod->is_unusable = true;
 		r = vfiod_fail(vfiod, -EPROTO, "vfiod answered without granting or refusing");
+	} else {
+		queued_tell(wish, reply.parameters);
 	}
 	message_clear(&message);
 	return r;
 }
 
 static int acquire(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
-	unsigned wait_seconds, int pidfd, struct vfiod_lease **lease)
+	const struct wish *wish, struct vfiod_lease **lease)
 {
 	int r;
 
 	*lease = NULL;
 	r = vfiod_begin(vfiod, false);
 	if (r == 0)
-		r = acquire_send(vfiod, devices, n_devices, wait_seconds, pidfd);
-	/* "queued", and whatever a newer daemon may say before it grants, are not for us. */
+		r = acquire_send(vfiod, devices, n_devices, wish);
+	if (r < 0)
+		return r;
+	/* The callback of the queue may not call. */
+	vfiod->is_busy = true;
 	while (r == 0)
-		r = acquire_reply(vfiod, pidfd < 0, lease);
+		r = acquire_reply(vfiod, wish, lease);
+	vfiod->is_busy = false;
 	return r < 0 ? r : 0;
 }
 
 int vfiod_acquire(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
 	unsigned wait_seconds, struct vfiod_lease **lease)
 {
-	return acquire(vfiod, devices, n_devices, wait_seconds, -1, lease);
+	const struct wish wish = { .wait_seconds = wait_seconds, .pidfd = -1, .is_stream = true };
+
+	return acquire(vfiod, devices, n_devices, &wish, lease);
+}
+
+static int acquire_for(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	const struct wish *wish, struct vfiod_lease **lease)
+{
+	if (wish->pidfd < 0) {
+		*lease = NULL;
+		return vfiod_fail(vfiod, -EINVAL, "not a pidfd: %d", wish->pidfd);
+	}
+	return acquire(vfiod, devices, n_devices, wish, lease);
 }
 
 int vfiod_acquire_for(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
 	unsigned wait_seconds, int pidfd, struct vfiod_lease **lease)
 {
-	if (pidfd < 0) {
-		*lease = NULL;
-		return vfiod_fail(vfiod, -EINVAL, "not a pidfd: %d", pidfd);
-	}
-	return acquire(vfiod, devices, n_devices, wait_seconds, pidfd, lease);
+	const struct wish wish = { .wait_seconds = wait_seconds, .pidfd = pidfd };
+
+	return acquire_for(vfiod, devices, n_devices, &wish, lease);
+}
+
+int vfiod_acquire_watching(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, int pidfd, vfiod_queued_fn on_queued, void *userdata,
+	struct vfiod_lease **lease)
+{
+	const struct wish wish = {
+		.wait_seconds = wait_seconds,
+		.pidfd = pidfd,
+		.is_stream = true,
+		.on_queued = on_queued,
+		.userdata = userdata,
+	};
+
+	return acquire_for(vfiod, devices, n_devices, &wish, lease);
 }
 
 /* Calls Release on a handle that is free: 0, 1 when a group lingers, -errno. */

@@ -90,6 +90,17 @@ int vfiod_acquire(struct vfiod *vfiod, const char *const devices[], size_t n_dev
 int vfiod_acquire_for(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
 	unsigned wait_seconds, int pidfd, struct vfiod_lease **lease);
 
+/*
+ * As vfiod_acquire_for(), but the handle is the lease's stream, as after vfiod_acquire(): its
+ * events come through vfiod_dispatch(). The lease follows the process all the same: vfiod_close()
+ * does not end it. on_queued (or NULL) is called while this call waits, whenever the place in the
+ * queue has changed: so many requests are before this one.
+ */
+typedef void (*vfiod_queued_fn)(unsigned position, void *userdata);
+int vfiod_acquire_watching(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, int pidfd, vfiod_queued_fn on_queued, void *userdata,
+	struct vfiod_lease **lease);
+
 const char *vfiod_lease_name(const struct vfiod_lease *lease);
 const char *vfiod_lease_token(const struct vfiod_lease *lease);
 size_t vfiod_lease_n_groups(const struct vfiod_lease *lease);

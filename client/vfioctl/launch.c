@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,24 +184,43 @@ static void signals_restore(const sigset_t *set)
 	sigprocmask(SIG_UNBLOCK, set, NULL);
 }
 
-int launch_wait(struct launch *launch)
+/*
+ * The terminal signals its whole foreground group, so CMD has had those itself (SI_KERNEL). Only
+ * what a process sends to us alone is passed on.
+ */
+static void signal_pass_on(const struct launch *launch, int signals)
 {
+	struct signalfd_siginfo info;
+
+	if (read(signals, &info, sizeof info) == sizeof info && info.ssi_signo != SIGCHLD &&
+		info.ssi_code != SI_KERNEL)
+		kill(launch->pid, (int)info.ssi_signo);
+}
+
+int launch_wait(
+	struct launch *launch, int watched, bool (*on_readable)(void *userdata), void *userdata)
+{
+	struct pollfd fds[] = { { .events = POLLIN }, { .fd = watched, .events = POLLIN } };
 	int status = 0;
 	pid_t ended;
 	sigset_t set;
 
 	signals_of_interest(&set);
-	while ((ended = waitpid(launch->pid, &status, WNOHANG)) == 0) {
-		siginfo_t info;
-		int number = sigwaitinfo(&set, &info);
-
-		/*
-		 * The terminal signals its whole foreground group, so CMD has had those itself
-		 * (SI_KERNEL). Only what a process sends to us alone is passed on.
-		 */
-		if (number > 0 && number != SIGCHLD && info.si_code != SI_KERNEL)
-			kill(launch->pid, number);
-	}
+	fds[0].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	/* Without it, no signal is passed on: they are blocked, and CMD ends by itself. */
+	if (fds[0].fd < 0)
+		ended = waitpid(launch->pid, &status, 0);
+	else
+		while ((ended = waitpid(launch->pid, &status, WNOHANG)) == 0) {
+			if (poll(fds, 2, -1) < 0)
+				continue;
+			if (fds[0].revents)
+				signal_pass_on(launch, fds[0].fd);
+			if (fds[1].revents && !on_readable(userdata))
+				fds[1].fd = -1;
+		}
+	if (fds[0].fd >= 0)
+		close(fds[0].fd);
 	signals_restore(&set);
 	launch->pid = -1;
 	return ended < 0 ? EXIT_RUN_FAILED : exit_code_of(status);

@@ -52,6 +52,7 @@ int main(int argc, char *argv[])
 	int exit_code;
 
 	setlocale(LC_CTYPE, "");
+	stderr_wrap();
 	exit_code = start(&context, argc, argv);
 	vfiod_close(context.vfiod);
 	return output_finish(&context, exit_code);

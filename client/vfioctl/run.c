@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,9 @@ struct run {
 	char *lease; /* its name, once there is one */
 	int wait_seconds;
 	bool is_dry;
+	int pidfd; /* of CMD; launch's */
+	char end[512];
+	bool is_lost; /* the daemon has gone, or the lease has ended, before CMD: told already */
 };
 
 static int out_of_memory(void)
@@ -146,6 +150,16 @@ static int child_start(struct run *run, struct launch *launch, struct vfiod_leas
 	return EXIT_RUN_FAILED;
 }
 
+static void queued_print(unsigned position, void *targets)
+{
+	if (position == 0)
+		fprintf(stderr, "vfioctl: waiting for %s: next in the queue\n",
+			(const char *)targets);
+	else
+		fprintf(stderr, "vfioctl: waiting for %s: %u request%s before this one\n",
+			(const char *)targets, position, position == 1 ? "" : "s");
+}
+
 static int acquire(struct run *run, const struct launch *launch, struct vfiod_lease **lease)
 {
 	struct run_groups *groups = &run->groups;
@@ -165,8 +179,8 @@ static int acquire(struct run *run, const struct launch *launch, struct vfiod_le
 			used += (size_t)snprintf(numbers + used, sizeof numbers - used, "%s%s",
 				i ? ", " : "", target);
 	}
-	r = vfiod_acquire_for(run->context->vfiod, names, groups->n_targets,
-		(unsigned)run->wait_seconds, launch->pidfd, lease);
+	r = vfiod_acquire_watching(run->context->vfiod, names, groups->n_targets,
+		(unsigned)run->wait_seconds, launch->pidfd, queued_print, numbers, lease);
 	free(names);
 	if (r == 0)
 		return 0;
@@ -226,12 +240,63 @@ static void release(struct run *run, struct vfiod_lease *lease)
 {
 	int r = vfiod_release(run->context->vfiod, lease);
 
-	if (r == 1 || r == -ENOKEY)
+	if (r >= 0 || r == -ENOKEY)
 		groups_settle(run);
-	else if (r < 0)
+	else if (!run->is_lost)
 		fprintf(stderr,
 			"vfioctl: %s; the lease ends with %s all the same, see vfioctl list\n",
 			vfiod_strerror(run->context->vfiod), run->argv[0]);
+}
+
+static void on_event(
+	struct vfiod_lease *lease, enum vfiod_event event, const char *text, void *userdata)
+{
+	struct run *run = userdata;
+	char printable[512];
+
+	(void)lease;
+	format_printable(text, printable, sizeof printable);
+	switch (event) {
+	case VFIOD_RELEASE_REQUESTED:
+		fprintf(stderr,
+			"vfioctl: an administrator asks for the devices back: %s; they go back "
+			"when %s ends\n",
+			printable, run->argv[0]);
+		break;
+	case VFIOD_DEVICE_GONE:
+		fprintf(stderr, "vfioctl: %s has left the host\n", printable);
+		break;
+	case VFIOD_ENDED:
+		run->is_lost = true;
+		snprintf(run->end, sizeof run->end, "%s", printable);
+		break;
+	}
+}
+
+/* The daemon has something to say, or has gone. False: nothing more will come. */
+static bool on_stream(void *userdata)
+{
+	struct run *run = userdata;
+	siginfo_t info = { 0 };
+	int r = vfiod_dispatch(run->context->vfiod, 0);
+
+	if (r >= 0 && !run->is_lost)
+		return true;
+	/* That CMD ends is why a lease ends, most of the time; whoever waits for it will see. */
+	if (run->is_lost &&
+		waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		info.si_pid == 0)
+		fprintf(stderr,
+			"vfioctl: the lease has ended: %s; %s goes on, and its devices go back "
+			"when it has closed them\n",
+			run->end, run->argv[0]);
+	if (!run->is_lost)
+		fprintf(stderr,
+			"vfioctl: lost vfiod; %s goes on with its devices, `systemctl status "
+			"vfiod` may say why\n",
+			run->argv[0]);
+	run->is_lost = true;
+	return false;
 }
 
 /*
@@ -257,8 +322,10 @@ static int run_command(struct run *run)
 	}
 	run->lease = strdup(vfiod_lease_name(lease)); /* without it, less waiting: no harm */
 	exit_code = child_start(run, &launch, lease);
+	run->pidfd = launch.pidfd;
+	vfiod_lease_on_event(lease, on_event, run);
 	if (exit_code == 0)
-		exit_code = launch_wait(&launch);
+		exit_code = launch_wait(&launch, vfiod_get_fd(run->context->vfiod), on_stream, run);
 	launch_close(&launch);
 	release(run, lease);
 	return exit_code;

@@ -64,7 +64,11 @@ int launch_fork(struct launch *launch, char *const argv[], const char *names, si
 	int close_in_child);
 /* Sends it its descriptors, and stops signals from ending us before it. 0 or -errno. */
 int launch_go(struct launch *launch, const int *fds, size_t n_fds);
-/* Waits for its end, passing signals on: an exit code. */
-int launch_wait(struct launch *launch);
+/*
+ * Waits for its end, passing signals on: an exit code. Meanwhile on_readable is called whenever
+ * `watched` is readable, until it says no.
+ */
+int launch_wait(
+	struct launch *launch, int watched, bool (*on_readable)(void *userdata), void *userdata);
 /* For one that was never let go, or after launch_wait(). */
 void launch_close(struct launch *launch);

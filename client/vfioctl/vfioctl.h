@@ -76,6 +76,13 @@ void command_help_print(FILE *out, const struct command *command);
 void patience_begin(void);
 void patience_end(void); /* it has answered, or will not */
 
+/* --- wrap.c ---------------------------------------------------------------------- */
+
+/* From here on, what goes to stderr is wrapped at the width of the terminal, if it is one. */
+void stderr_wrap(void);
+/* Whole lines, wrapped; what comes after the last newline goes out as it is. */
+void lines_wrap(FILE *out, size_t width, const char *text, size_t size);
+
 /* --- ask.c ----------------------------------------------------------------------- */
 
 /* Where the daemon is looked for. */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static bool is_path_of(const char *path, const struct guard_node *node)
 {
@@ -136,8 +137,16 @@ static bool is_claimed(const struct guard_sources *sources, const struct guard_n
 
 	if (path_join(path, sources->dev, node->devname) < 0)
 		return false;
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	return fd < 0 && errno == EBUSY;
+	/* Another child that looks at it claims it, too, for a moment: for a dry run, say. */
+	for (int tries = 0; tries < 3; tries++) {
+		const struct timespec moment = { .tv_nsec = 5000000 };
+		_cleanup_close_ int fd =
+			open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+		if (fd >= 0 || errno != EBUSY)
+			return false;
+		nanosleep(&moment, NULL);
+	}
+	return true;
 }
 
 int guard_claims(

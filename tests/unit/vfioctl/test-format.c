@@ -290,9 +290,41 @@ static void seconds_are_decimal(void **state)
 	assert_int_equal(seconds, 60);
 }
 
+static void assert_wraps(const char *text, const char *wrapped)
+{
+	char *is = NULL;
+	size_t size;
+	FILE *out = open_memstream(&is, &size);
+
+	assert_non_null(out);
+	lines_wrap(out, 20, text, strlen(text));
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(is, wrapped);
+	free(is);
+}
+
+static void messages_wrap_on_terminals(void **state)
+{
+	static char longer[6000];
+
+	(void)state;
+	assert_wraps("", "");
+	assert_wraps("exactly twenty chars\n", "exactly twenty chars\n");
+	assert_wraps("exactly twenty-one ch\n", "exactly twenty-one\n  ch\n");
+	assert_wraps("two lines: the first\nand a second that is too long\n",
+		"two lines: the first\nand a second that is\n  too long\n");
+	assert_wraps("\n", "\n");
+	assert_wraps("without an end it is left alone", "without an end it is left alone");
+	/* Longer than a message can be: nothing is lost. */
+	memset(longer, 'x', sizeof longer - 2);
+	longer[sizeof longer - 2] = '\n';
+	assert_wraps(longer, longer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(messages_wrap_on_terminals),
 		cmocka_unit_test(what_steers_a_terminal_is_replaced),
 		cmocka_unit_test(durations_are_in_the_largest_unit),
 		cmocka_unit_test(a_holder_is_user_command_and_pid),

@@ -33,6 +33,7 @@ static bool is(const char *text, const char *wanted)
 /* --- the daemon ---------------------------------------------------------------------------- */
 
 static int holder = -1;     /* the daemon's copy of the pidfd */
+static int stream;          /* the peer that acquired: it hears of the end */
 static int n_releases;      /* that were asked for */
 static int expect_no_calls; /* a refusal before anything is acquired */
 static const char *release_reply;
@@ -43,7 +44,8 @@ static void grant(struct fake *fake, int peer)
 	int fds[2] = { open("/dev/zero", O_RDONLY | O_CLOEXEC),
 		open("/dev/null", O_RDONLY | O_CLOEXEC) };
 
-	fake_reply_fds(fake, peer, false,
+	stream = peer;
+	fake_reply_fds(fake, peer, true,
 		"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
 		"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
 		"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
@@ -87,6 +89,8 @@ static void answer_run(struct fake *fake, int peer, const char *method,
 		fake_expect(is(method, "org.vfiod.Broker.Release"), "Release");
 		fake_expect(poll(&ended, 1, 0) == 1, "Release after the holder has ended");
 		n_releases++;
+		fake_reply(fake, stream, false,
+			"{\"event\":\"ended\",\"reason\":\"its process has ended\"}");
 		if (release_reply)
 			fake_reply(fake, peer, false, release_reply);
 		else
@@ -184,6 +188,80 @@ static void killing_vfioctl_leaves_cmd_alone(void **state)
 	assert_int_equal(read(pair[0], byte, sizeof byte - 1), 6);
 	assert_string_equal(byte, "alive\n");
 	close(pair[0]);
+	fake_stop(fake);
+}
+
+/* The daemon of a lease that is not to be had at once, nor for long. */
+static bool has_ended_early;
+
+static void answer_eventful(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	if (!is(method, "org.vfiod.Broker.Acquire")) {
+		fake_expect(!(has_ended_early && is(method, "org.vfiod.Broker.Release")),
+			"no Release of what has ended");
+		answer_run(fake, peer, method, parameters, fds, n_fds);
+		return;
+	}
+	for (int position = 2; position >= 0; position--) {
+		char text[64];
+		snprintf(text, sizeof text, "{\"event\":\"queued\",\"position\":%d}", position);
+		fake_reply(fake, peer, true, text);
+	}
+	holder = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	grant(fake, peer);
+	fake_reply(fake, peer, true,
+		"{\"event\":\"releaseRequested\",\"reason\":\"update at \\u001b[2Jsix\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"deviceGone\",\"device\":\"0000:01:00.0\"}");
+	if (has_ended_early)
+		fake_reply(fake, peer, false,
+			"{\"event\":\"ended\",\"reason\":\"an administrator asks for it\"}");
+}
+
+#define EVENTS                                                                                     \
+	"vfioctl: waiting for 0000:01:00.0, group 7: 2 requests before this one\n"                 \
+	"vfioctl: waiting for 0000:01:00.0, group 7: 1 request before this one\n"                  \
+	"vfioctl: waiting for 0000:01:00.0, group 7: next in the queue\n"                          \
+	"vfioctl: an administrator asks for the devices back: update at ?[2Jsix; they go back "    \
+	"when sh ends\n"                                                                           \
+	"vfioctl: 0000:01:00.0 has left the host\n"
+
+static void what_happens_to_the_lease_is_told(void **state)
+{
+	struct fake *fake = fake_start(answer_eventful);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 0.3; exit 4", NULL), 4);
+	assert_string_equal(ctl_err, EVENTS);
+	fake_stop(fake);
+
+	has_ended_early = true;
+	fake = fake_start(answer_eventful);
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 0.3; exit 5", NULL), 5);
+	assert_string_equal(ctl_err,
+		EVENTS "vfioctl: the lease has ended: an administrator asks for it; sh goes on, "
+		       "and its devices go back when it has closed them\n");
+	fake_stop(fake);
+}
+
+static void answer_and_go(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	answer_run(fake, peer, method, parameters, fds, n_fds);
+	if (is(method, "org.vfiod.Broker.Acquire"))
+		fake_hang_up(fake, peer);
+}
+
+static void a_daemon_that_goes_takes_nothing_along(void **state)
+{
+	struct fake *fake = fake_start(answer_and_go);
+
+	(void)state;
+	release_reply = "{\"lingering\":[]}";
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 0.3; exit 6", NULL), 6);
+	assert_string_equal(ctl_err, "vfioctl: lost vfiod; sh goes on with its devices, `systemctl "
+				     "status vfiod` may say why\n");
+	release_reply = NULL;
 	fake_stop(fake);
 }
 
@@ -305,7 +383,8 @@ static void answer_other_groups(struct fake *fake, int peer, const char *method,
 		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 		holder = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-		fake_reply_fds(fake, peer, false,
+		stream = peer;
+		fake_reply_fds(fake, peer, true,
 			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
 			"{\"number\":14,\"devices\":[],\"groupFileDescriptor\":0}]}",
 			&fd, 1);
@@ -335,6 +414,8 @@ int main(void)
 		cmocka_unit_test(the_exit_status_is_cmds),
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(killing_vfioctl_leaves_cmd_alone),
+		cmocka_unit_test(what_happens_to_the_lease_is_told),
+		cmocka_unit_test(a_daemon_that_goes_takes_nothing_along),
 		cmocka_unit_test(a_group_that_stays_open_is_named),
 		cmocka_unit_test(a_refusal_starts_nothing),
 		cmocka_unit_test(groups_that_changed_meanwhile_start_nothing),
