@@ -16,7 +16,7 @@
  * after this time, and counts for as long as the kernel does not let it go. Connections that
  * have to be closed have places of their own.
  */
-static const double FETCH_SECONDS = 5;
+static const double FETCH_SECONDS = 20;
 enum { USER_FETCHES = 4, USER_CHILDREN = 8, ALL_FETCHES = 128, ALL_CHILDREN = 160 };
 
 struct fetch {
@@ -168,8 +168,9 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	pidfd_send_signal(fetch->pidfd, SIGKILL, NULL, 0);
 	if (user_may_log(fetch->user))
-		log_warning("descriptors that uid %u sent cannot be closed at once: child %s",
-			(unsigned)fetch->user->uid, "is killed");
+		log_warning("descriptors that uid %u sent do not close: the child that has them "
+			    "is killed, and harms nobody if it cannot be",
+			(unsigned)fetch->user->uid);
 	fetch_tell(fetch, -ECHILD);
 }
 

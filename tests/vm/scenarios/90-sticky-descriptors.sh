@@ -19,7 +19,7 @@ serves
 hanging() { pgrep -c vfiod-fetch; }
 hangs() { [ "$(hanging)" -gt 0 ]; }
 wait_until 10 hangs
-# Killed for being late, and the kernel does not let them go. There is room for a few of one user.
+# The kernel does not let them end. There is room for a few of one user.
 [ "$(hanging)" -le 8 ] || fail "$(hanging) children"
 serves
 
