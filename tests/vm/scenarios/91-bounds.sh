@@ -7,6 +7,7 @@ start_daemon <<END
 max-leases-per-user = 2
 max-waiting-per-user = 1
 max-transactions-per-user = 1
+take-timeout = 100
 
 [rule all]
 match = pci:address=$EDU
