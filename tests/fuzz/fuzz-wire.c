@@ -231,14 +231,15 @@ static void send_part(
 /* What the daemon is to make of it. */
 static void expect(struct client *client, const char *text, size_t length, size_t n_fds)
 {
+	const struct bounds *bounds = world_bounds();
 	struct json_object *json = NULL;
 	struct varlink_call call;
 
 	if (client->is_wrong)
 		return;
 	client->is_wrong = true;
-	if (n_fds > transport_default_limits.max_fds ||
-		json_read(text, length, transport_default_limits.max_depth, &json) != 0)
+	if (n_fds > bounds->descriptors || length > bounds->message_bytes ||
+		json_read_bounded(text, length, bounds->depth, bounds->values, &json) != 0)
 		return;
 	if (varlink_call_read(json, &call) == 0) {
 		struct asked *asked = &client->asked[client->n_asked];

@@ -194,6 +194,11 @@ void world_begin(void)
 	measure_idleness();
 }
 
+const struct bounds *world_bounds(void)
+{
+	return &broker_config(broker)->bounds;
+}
+
 static void world_end(void)
 {
 	service = service_free(service);

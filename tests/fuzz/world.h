@@ -9,11 +9,12 @@
  */
 #pragma once
 
-#include <stdbool.h>
+#include "daemon/lease/bounds.h"
 
 enum { WORLD_USER = 1000, WORLD_OTHER = 1001 };
 
 void world_begin(void); /* if there is none */
+const struct bounds *world_bounds(void);
 /* A connection of this user: its other end, non-blocking. */
 int world_connect(unsigned uid);
 /* The loop goes round until nothing moves. */
