@@ -6,7 +6,7 @@
 #	nic-1, nic-2          e1000e, each behind its own root port: a group each
 #	nvme                  with an ext4 file system on it, behind its own root port; in a subsystem,
 #	                      so that Linux makes it a multipath of one path
-#	spare                 a root port with nothing behind it, to plug into
+#	spare                 a root port with nothing behind it, to plug into; with memory for a display
 #
 # Software emulation only: KVM may be there and hang (nested, without vmx), and TCG's IOMMU
 # is the same everywhere. romfile= : no iPXE, which costs seconds. no_timer_check: on a busy host
@@ -29,7 +29,7 @@ machine_command() {
 		-device "pcie-root-port,id=port-nic-1,chassis=2,addr=6"
 		-device "pcie-root-port,id=port-nic-2,chassis=3,addr=7"
 		-device "pcie-root-port,id=port-nvme,chassis=4,addr=8"
-		-device "pcie-root-port,id=spare,chassis=5,addr=9"
+		-device "pcie-root-port,id=spare,chassis=5,addr=9,mem-reserve=16M"
 		-device "pcie-pci-bridge,id=bridge,bus=port-bridge"
 		# One hub for all: their links are up, and they hear each other.
 		-netdev "hubport,id=net-nic-a,hubid=0" -netdev "hubport,id=net-nic-b,hubid=0"

@@ -80,13 +80,10 @@ assert_contains "$(refused as_user alice vfioctl run --device "$NVME" -- true 2>
 	"$NVME is in use: block device nvme0n1 is mounted on /mnt in the mount namespace of sleep (pid $mounter)"
 kill "$mounter"
 wait "$mounter" || true
-in_background opener bash -c "exec 7</dev/nvme0 && echo open && exec sleep 1000"
-opener=$PID
-said opener open
-wait_until 10 grep -qx sleep "/proc/$opener/comm"
+hold opener "exec 7</dev/nvme0"
 assert_contains "$(refused as_user alice vfioctl run --device "$NVME" -- true 2>&1)" \
-	"$NVME is in use: /dev/nvme0 is open in sleep (pid $opener)"
-kill "$opener"
+	"$NVME is in use: /dev/nvme0 is open in bash (pid $PID)"
+let_go
 step "the guard sees who uses a disk"
 
 echo '[rule broken]' >/etc/vfiod/vfiod.conf.d/zz.conf

@@ -153,6 +153,18 @@ end() { # PID
 	wait "$1"
 }
 
+# hold NAME COMMAND: a shell that has done COMMAND, opened something say, and stays; its pid in $PID.
+# let_go ends it.
+hold() { # NAME COMMAND
+	mkfifo "$WORK/$1.wait"
+	in_background "$1" bash -c "$2 && echo holds && read -r <>'$WORK/$1.wait'"
+	said "$1" holds
+}
+let_go() {
+	kill "$PID"
+	wait "$PID" || true
+}
+
 # block FILE: a kernel that hangs, as it looks from outside: who opens this file of sysfs waits.
 # wait_blocked [PID]: somebody does, the daemon's bind child if no other.
 # unblock FILE [OTHER [PID]]: the file is itself again, or, for who looks, OTHER; who waits (PID)

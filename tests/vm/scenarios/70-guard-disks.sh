@@ -8,17 +8,6 @@ allow = user:alice
 END
 
 disk=/dev/nvme0n1
-mkfifo go
-exec 8<>go
-# hold NAME COMMAND: a process that has done COMMAND; its pid in $PID. let_go ends it.
-hold() {
-	in_background "$1" bash -c "$2 && echo holds && read -r" <&8
-	said "$1" holds
-}
-let_go() {
-	echo >&8
-	wait "$PID"
-}
 
 # Two partitions as the kernel sees them: nothing is on the disk.
 addpart $disk 1 2048 16384
