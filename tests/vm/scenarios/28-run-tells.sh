@@ -7,6 +7,7 @@ start_daemon <<END
 match = pci:address=$EDU
 allow = user:alice
 allow = user:bob
+require-reset = no
 END
 asked() { # NAME USER: a run that waits in the queue, and then stays
 	in_background "$1" as_user "$2" vfioctl run --wait 60 --device "$EDU" -- sh -c "echo $1 has it; exec sleep 1000"

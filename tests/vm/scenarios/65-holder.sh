@@ -7,6 +7,7 @@ start_daemon <<END
 match = pci:address=$EDU
 allow = user:alice
 allow = user:bob
+require-reset = no
 END
 group=$(group_of "$EDU")
 has_holder() { vfioctl status "$EDU" --json | grep -F "\"holder\":{\"pid\":$1,\"uid\":1000," | grep -F '"holderEvidence":"open"'; }

@@ -15,6 +15,7 @@ match = pci:address=$NIC_1
 match = pci:address=$NIC_2
 allow = user:alice
 allow = user:bob
+require-reset = no
 END
 lease=$PROGRAMS/lib/lease
 too_many() { # USER LIMIT MAX ARGUMENT…
