@@ -6,6 +6,8 @@
  *   holding   a group that vfiod does something with: its plan, its job, its journal
  *   tenancy   a lease on its way: queue → prepare → take → grant → end
  *   settling  groups on their way back, and who waits for that
+ *   joining   devices that come to a group which is taken
+ *   appearing groups that rules have taken without a lease
  *   recovery  what an earlier daemon left in its journal
  *   inquiry   who has a group that lingers or is stuck
  *

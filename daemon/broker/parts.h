@@ -72,10 +72,10 @@ struct holding {
 	TAILQ_ENTRY(holding) of_broker;
 	struct broker *broker;
 	struct group *group; /* held */
+	struct plan *plan;   /* what the host had; NULL before the first take */
 	enum holding_state state;
-	struct plan *plan; /* what the host had; NULL before the first take */
-	bool taken;        /* the plan has been carried out (between leases, too) */
-	bool stay;         /* an administrator took it, or the rule says so */
+	bool taken; /* the plan has been carried out (between leases, too) */
+	bool stay;  /* an administrator took it, or the rule says so */
 	struct job *job;
 	int group_fd;              /* HOLDING_READY: open; else -1 */
 	struct tenancy *tenancy;   /* who waits for it, or has it; NULL */
@@ -86,9 +86,10 @@ struct holding {
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
 	ev_timer retry;
 	double retry_seconds;
+	/* joining.c's */
 	char **arrivals; /* syspaths of devices that came since the plan was made; NULL: none */
-	bool joins;      /* `job` joins some of them; `state` is as without it */
 	struct plan *extension; /* the plan with them, until the journal has it; else NULL */
+	bool joins;             /* `job` joins some of them; `state` is as without it */
 	bool is_spoiled;        /* one stays with the host: the group is not viable */
 	bool has_offered;       /* joining_leftovers() was true once */
 };

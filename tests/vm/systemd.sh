@@ -113,6 +113,25 @@ wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
 assert_contains "$(vfioctl status | xargs -d '\n')" "group $(group_of "$EDU"), left taken by an earlier vfiod: returned"
 step "killed, it starts again; what it left is shown, and goes back"
 
+cat >/etc/vfiod/vfiod.conf.d/boot.conf <<END
+[rule boot]
+match = pci:address=$NIC_1
+take = boot
+END
+rmmod e1000e
+echo 1 >"/sys/bus/pci/devices/$NIC_1/remove"
+echo 1 >/sys/bus/pci/rescan
+claimed() { [ "$(driver_of "$NIC_1") $(driver_of "$NIC_2")" = "vfio-pci e1000e" ]; }
+wait_until 20 claimed
+vfioctl reload
+taken() { vfioctl list | grep -q "^$(group_of "$NIC_1") *taken"; }
+wait_until 10 taken
+vfioctl return "$NIC_1"
+assert_eq "$(driver_of "$NIC_1")" e1000e
+rm /etc/vfiod/vfiod.conf.d/boot.conf
+vfioctl reload
+step "the installed udev rule has a device for vfiod before its driver is loaded"
+
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
 wait_until 10 pgrep -x sleep
 pkill -KILL -x sleep

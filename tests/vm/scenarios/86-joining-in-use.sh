@@ -91,11 +91,8 @@ assert_eq "$(state) $(driver_of "$NIC_B")" "host e1000"
 assert_contains "$(ip address show "$(interface_of "$guest")")" 10.99.0.1
 ip address flush dev "$(interface_of "$guest")"
 
-# As 85-joining does, and why.
 qmp '{"execute":"device_del","arguments":{"id":"guest"}}'
 wait_until 20 no_guest
-echo 1 >"/sys/bus/pci/devices/$BRIDGE/remove"
-echo 1 >/sys/bus/pci/rescan
-wait_until 20 is_unchanged
+renew_group
 wait_until 10 list_agrees
 assert_eq "$(find "$STATE_DIR/journal" -type f)" "" "the journal"

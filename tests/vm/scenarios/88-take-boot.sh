@@ -109,9 +109,6 @@ vfioctl return "$NIC_A"
 wait_until 10 is_on "$guest" "e1000 "
 rm "$rule"
 udevadm control --reload
-# As 85-joining does, and why.
 qmp '{"execute":"device_del","arguments":{"id":"guest"}}'
 wait_until 20 no_guest
-echo 1 >"/sys/bus/pci/devices/$BRIDGE/remove"
-echo 1 >/sys/bus/pci/rescan
-wait_until 20 is_unchanged
+renew_group
