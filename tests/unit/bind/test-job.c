@@ -463,7 +463,7 @@ static void test_late_inspection(void **state)
 	bench_init(&bench, ev_default_loop(0), 1);
 	bench.releases = true;
 	bench.kernel->hangs_at = AT_GUARD;
-	start(&bench, JOB_TAKE, 0.1);
+	start(&bench, JOB_TAKE, 1);
 	wait_for_news(&bench);
 	assert_int_equal(bench.n_late, 1);
 	assert_int_equal(bench.late_step, STEP_GUARD);
@@ -473,7 +473,7 @@ static void test_late_inspection(void **state)
 	/* And while the caller thinks it over, nobody is late. */
 	ev_timer pause;
 	bool is_over = false;
-	ev_timer_init(&pause, give_up, 0.3, 0);
+	ev_timer_init(&pause, give_up, 1.5, 0);
 	pause.data = &is_over;
 	ev_timer_start(bench.loop, &pause);
 	while (!is_over)
@@ -491,7 +491,7 @@ static void test_late_return(void **state)
 	bench_init(&bench, ev_default_loop(0), 1);
 	bench.releases = true;
 	bench.kernel->hangs_at = 1;
-	start(&bench, JOB_RETURN, 0.1);
+	start(&bench, JOB_RETURN, 1);
 	wait_for_news(&bench);
 	assert_int_equal(bench.n_late, 1);
 	assert_int_equal(bench.late_step, STEP_OPEN);
