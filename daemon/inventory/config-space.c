@@ -116,6 +116,7 @@ void pci_function_parse(
 	function->is_multifunction = false;
 	function->secondary_bus = 0;
 	/* The ids alone are all ones in every VF. */
+	function->is_cut = size < CONVENTIONAL_SIZE;
 	function->is_dead = size >= HEADER_SIZE && is_all_ones(bytes, HEADER_SIZE);
 	if (size < HEADER_SIZE || function->is_dead)
 		return;

@@ -157,6 +157,11 @@ static void unseen_write(FILE *out, const struct pci_function *function)
 	else if (function->error)
 		fprintf(out, "The config space of %s could not be read (%s).", function->name,
 			strerrordesc_np(function->error));
+	else if (function->is_cut)
+		fprintf(out,
+			"Of the config space of %s, vfiod is shown the beginning only: it needs "
+			"CAP_SYS_ADMIN.",
+			function->name);
 	else
 		fprintf(out, "The config space of %s does not tell what it is.", function->name);
 }

@@ -54,6 +54,7 @@ struct pci_function {
 	enum pci_kind kind;
 	bool is_multifunction; /* one of several, as far as the hardware says */
 	bool is_dead;          /* reads as all ones */
+	bool is_cut;           /* only its header was shown: CAP_SYS_ADMIN is wanting */
 	int error;             /* of reading it: 0 or -errno */
 	enum acs acs;
 	uint16_t acs_missing;  /* ACS_OFF: those of ACS_REQUIRED that could be on, and are not */

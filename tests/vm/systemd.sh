@@ -24,6 +24,8 @@ systemctl daemon-reload
 systemctl start vfiod.socket
 assert_eq "$(systemctl is-active vfiod.service || true)" inactive "service before the first client"
 as_user alice vfioctl status
+assert_contains "$(as_user alice vfioctl why "$NIC_A" --json)" '"isExplained":true'
+as_user alice vfioctl check
 assert_eq "$(systemctl is-active vfiod.service)" active "service after the first client"
 assert_eq "$(stat -c %a /run/vfiod/org.vfiod.Broker)" 666 "mode of the socket"
 [ /run/varlink/registry/org.vfiod.Broker -ef /run/vfiod/org.vfiod.Broker ] || fail "no link in the registry"

@@ -392,6 +392,17 @@ static void test_unexplained(void **state)
 	topology_free(topology);
 	free(reason);
 
+	/* As a daemon without CAP_SYS_ADMIN sees it. */
+	port.size = 64;
+	topology = topology_new(1, 1);
+	add(topology, 0, "0000:00:01.0", &port, "0000:01:00.0", &nic, NULL);
+	assert_false(topology_explains(topology));
+	reason = topology_reason(topology);
+	assert_non_null(strstr(reason, "Of the config space of 0000:00:01.0, vfiod is shown the "
+				       "beginning only: it needs CAP_SYS_ADMIN."));
+	topology_free(topology);
+	free(reason);
+
 	topology = topology_new(1, 0);
 	reason = topology_reason(topology);
 	assert_string_equal(reason, "The group has no devices any more.");
