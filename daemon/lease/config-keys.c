@@ -77,8 +77,7 @@ static int key_require_reset(struct parser *parser, const char *value)
 {
 	bool requires = true;
 	int r = parse_boolean(parser, value, &requires);
-	if (r == 0)
-	parser_rule(parser)->skips_reset = !requires;
+	parser_rule(parser)->skips_reset = r == 0 && !requires;
 	return r;
 }
 

@@ -84,5 +84,6 @@ wait_until 20 is_unchanged
 wait_until 10 list_agrees
 
 # And then as if nothing had been.
+renew_group
 as_user alice vfioctl run --device "$NIC_A" --device "$NIC_1" -- true
 assert_unchanged

@@ -47,3 +47,4 @@ wait "$run" || status=$?
 assert_eq "$status" 0
 wait_until 20 is_unchanged
 wait_until 10 list_agrees
+renew_group
