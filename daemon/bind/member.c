@@ -351,7 +351,10 @@ static int restore_override(
 int member_restore(const struct transaction *transaction, size_t index, struct member_fault *fault)
 {
 	const struct plan_member *member = &transaction->plan->members[index];
-	bool is_offered = transaction->returns && member->host_probes;
+	/* A rollback leaves a claim as it was found. Where no claim kept the host's drivers away,
+	 * the take did, and they are owed their turn. */
+	bool is_offered = member->host_probes &&
+			  (transaction->returns || (!transaction->joins && !*member->claim));
 
 	if (!member->known && !is_offered)
 		return 0;

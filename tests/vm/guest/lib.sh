@@ -41,7 +41,7 @@ wait_until() { # SECONDS COMMAND…
 	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		((SECONDS < end)) || fail "waited in vain for: $*"
+		((SECONDS < end)) || fail "waited in vain for: $* $("$@" 2>&1 | tail -n 5)"
 		sleep 0.1
 	done
 }
@@ -130,7 +130,7 @@ openers_of() { # DEVICE
 }
 
 # A value in the first line of JSON on stdin, by its path; nothing for null: json group devices 0 name
-json() { "$VM/guest/json" "$@"; }
+json() { "$PROGRAMS/lib/json" "$@"; }
 
 # The host uses a device: alice, who has a rule for it, gets it in neither way, and nothing is
 # written. USE is how the text begins. OF is the device of the group that is used, if another.
