@@ -3,6 +3,7 @@
 # group is wholly with the host, or wholly taken where the kernel could do without. The same
 # for a return: it is back, or is after another. The device has no driver of the host's: with e1000 or
 # e1000e the kernel itself does not survive (a use after free in a later probe of theirs, on 7.2).
+# It is the last one: the guest's overlay keeps what failed in a look-up (EINVAL from then on).
 
 export FAIL_NTH=$WORK/nth
 echo 0 >"$FAIL_NTH"
