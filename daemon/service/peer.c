@@ -33,7 +33,13 @@ static int peer_groups(int fd, struct subject *subject)
 static bool pidfd_has_ended(int pidfd)
 {
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
-	return poll(&poll_fd, 1, 0) != 0;
+	int n;
+
+	/* A child that ends just now (SIGCHLD) interrupts even a poll(2) that does not wait. */
+	do
+		n = poll(&poll_fd, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n != 0;
 }
 
 /*
