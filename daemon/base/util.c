@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/types.h>
@@ -156,4 +157,15 @@ int process_start_time(pid_t pid, unsigned long long *ticks)
 	errno = 0;
 	*ticks = strtoull(field + 1, &end, 10);
 	return errno || end == field + 1 ? -EBADMSG : 0;
+}
+
+short poll_now(int fd, short events)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+	int n;
+
+	do
+		n = poll(&poll_fd, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? POLLNVAL : poll_fd.revents;
 }

@@ -65,3 +65,10 @@ int file_write_atomic(const char *path, const void *data, size_t size);
 
 /* A process's start time in clock ticks since boot (proc(5), field 22): 0 or -errno. */
 int process_start_time(pid_t pid, unsigned long long *ticks);
+
+/*
+ * What poll(2) says of one descriptor now, besides POLLERR and the like: its events, 0 for none.
+ * A signal that arrives just then (a child has ended) is no event: poll(2) says EINTR for it, also
+ * where it is not to wait.
+ */
+short poll_now(int fd, short events);

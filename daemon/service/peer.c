@@ -32,14 +32,7 @@ static int peer_groups(int fd, struct subject *subject)
 
 static bool pidfd_has_ended(int pidfd)
 {
-	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
-	int n;
-
-	/* A child that ends just now (SIGCHLD) interrupts even a poll(2) that does not wait. */
-	do
-		n = poll(&poll_fd, 1, 0);
-	while (n < 0 && errno == EINTR);
-	return n != 0;
+	return poll_now(pidfd, POLLIN) != 0;
 }
 
 /*

@@ -173,8 +173,7 @@ static void on_writable(struct ev_loop *loop, ev_io *io, int revents)
 /* Both ways, and not only its own: what it was sent is lost (net/unix/af_unix.c, unix_poll). */
 static bool peer_has_closed(const struct session *session)
 {
-	struct pollfd poll_fd = { .fd = transport_fd(session->transport) };
-	return poll(&poll_fd, 1, 0) != 0;
+	return poll_now(transport_fd(session->transport), 0) != 0;
 }
 
 /* What came before the end is answered, where there is still somebody to read it. */
