@@ -140,6 +140,80 @@ void vfiod_lease_on_event(struct vfiod_lease *lease, vfiod_event_fn on_event, vo
 int vfiod_get_fd(const struct vfiod *vfiod);
 int vfiod_dispatch(struct vfiod *vfiod, int timeout_ms);
 
+/*
+ * As vfiod_acquire(), with mode brokered: no descriptors come back, the groups are attached to
+ * spaces. vfiod_lease_group_fd() is -EBADF. The handle is free for other calls afterwards: the
+ * lease lives with the connection, without a stream (no events).
+ */
+int vfiod_acquire_brokered(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, struct vfiod_lease **lease);
+
+/*
+ * A space: an I/O address space that vfiod keeps. It lives with the connection of the handle that
+ * made it, or, with a pidfd (of your own user; it stays yours), as long as that process; -1: none.
+ * All calls block, and none may be made while the handle is a lease's stream (-EBUSY).
+ * max_groups_per_container: 0 for as many as the kernel accepts.
+ *
+ * Beside those above: -EINVAL (Misaligned, UnmapSplitsMapping), -EEXIST (MappingOverlaps), -ERANGE
+ * (IovaOutOfRange), -EDQUOT (LimitExceeded), -EBUSY (MemoryMapped, ReservedRegionConflict), -ENOENT
+ * (NoSuchMemory, NotAttached), -EOWNERDEAD (SpaceEnded), -ENOKEY (NoSuchSpace), -EPERM
+ * (MemoryUnsuitable), -ESTALE (MemoryChanged).
+ */
+struct vfiod_space;
+int vfiod_space_create(struct vfiod *vfiod, int pidfd, unsigned max_groups_per_container,
+	struct vfiod_space **space);
+/* A space by its token, which somebody else of your user made, on whatever connection. -ENOKEY. */
+int vfiod_space_open(struct vfiod *vfiod, const char *token, struct vfiod_space **space);
+/* Ends the space: 0, or 1 when devices of it are still open. It is freed, whatever the result. */
+int vfiod_space_destroy(struct vfiod *vfiod, struct vfiod_space *space);
+/* Frees the object alone. NULL-safe. vfiod_close() does so, too. */
+void vfiod_space_free(struct vfiod_space *space);
+const char *vfiod_space_name(const struct vfiod_space *space);
+const char *vfiod_space_token(const struct vfiod_space *space);
+
+/* fd stays yours. 0 with *memory, its number in the space. */
+int vfiod_space_add_memory(
+	struct vfiod *vfiod, struct vfiod_space *space, int fd, uint32_t *memory);
+int vfiod_space_remove_memory(struct vfiod *vfiod, struct vfiod_space *space, uint32_t memory);
+
+/* A group of a lease that was acquired with mode brokered. 0 or more: the container's number. */
+int vfiod_space_attach(
+	struct vfiod *vfiod, struct vfiod_space *space, const char *lease_token, int group);
+int vfiod_space_detach(struct vfiod *vfiod, struct vfiod_space *space, int group);
+/* The device's descriptor, close-on-exec, yours. */
+int vfiod_space_get_device(
+	struct vfiod *vfiod, struct vfiod_space *space, int group, const char *device);
+
+enum vfiod_map_flags {
+	VFIOD_MAP_READ = 1 << 0,  /* the device may read */
+	VFIOD_MAP_WRITE = 1 << 1, /* the device may write */
+};
+/* Offset and length in bytes. new_owed (may be NULL): what the account owes for it that it did not.
+ */
+int vfiod_space_map(struct vfiod *vfiod, struct vfiod_space *space, uint32_t memory,
+	uint64_t offset, uint64_t iova, uint64_t length, int flags, uint64_t *new_owed);
+/* Whole mappings. 0 or more: how many there were. unmapped (may be NULL): bytes. */
+int vfiod_space_unmap(struct vfiod *vfiod, struct vfiod_space *space, uint64_t iova,
+	uint64_t length, uint64_t *unmapped);
+
+struct vfiod_iova_range {
+	uint64_t first, last; /* inclusive */
+};
+struct vfiod_space_info {
+	uint64_t page_sizes; /* a bit each */
+	uint64_t mapped_bytes, owed_bytes, kernel_bill_bytes;
+	unsigned n_mappings, n_containers;
+	int64_t mappings_left; /* -1: the kernel does not say */
+	bool is_coherent;
+	size_t n_ranges;
+};
+/*
+ * ranges: room for max_ranges, or NULL; info->n_ranges says how many there are, which may be more.
+ * For everything else there is vfiod_call() of org.vfiod.Space.Describe.
+ */
+int vfiod_space_describe(struct vfiod *vfiod, struct vfiod_space *space,
+	struct vfiod_space_info *info, struct vfiod_iova_range *ranges, size_t max_ranges);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -56,6 +57,73 @@ static void describe_step(
 		*refusal->device ? refusal->device : "the group", bind_step_name(refusal->step),
 		strerror(refusal->errnum), *refusal->text ? "; " : "", refusal->text,
 		refusal->rolled_back ? "; all is as before" : "");
+}
+
+static const char *range_text(const struct iova_range *range, char text[48])
+{
+	snprintf(text, 48, "0x%" PRIx64 "-0x%" PRIx64, range->first, range->last);
+	return text;
+}
+
+static void describe_memory(const struct refusal *refusal, char *buffer, size_t size)
+{
+	char first[48], second[48];
+	range_text(&refusal->ranges[0], first);
+	range_text(&refusal->ranges[1], second);
+
+	switch (refusal->kind) {
+	case REFUSAL_NO_SUCH_SPACE:
+		snprintf(buffer, size, "no space has this token, or it is not yours");
+		return;
+	case REFUSAL_SPACE_ENDED:
+		snprintf(buffer, size, "the space is over: %s", refusal->text);
+		return;
+	case REFUSAL_NO_SUCH_MEMORY:
+		snprintf(buffer, size, "the space has no memory %" PRIu64, refusal->number);
+		return;
+	case REFUSAL_MEMORY_MAPPED:
+		snprintf(buffer, size, "memory %" PRIu64 " is still mapped, %ld times",
+			refusal->number, refusal->max);
+		return;
+	case REFUSAL_MEMORY_CHANGED:
+		snprintf(buffer, size, "the memory of mapping %s has changed: %s", first,
+			refusal->text);
+		return;
+	case REFUSAL_MAPPING_OVERLAPS:
+		snprintf(buffer, size, "there is a mapping at %s", first);
+		return;
+	case REFUSAL_UNMAP_SPLITS:
+		snprintf(buffer, size,
+			"that would split the mapping %s; nothing was unmapped, unmap the whole of "
+			"it",
+			first);
+		return;
+	case REFUSAL_IOVA_OUT_OF_RANGE:
+		snprintf(buffer, size, "not all of it can be mapped here; %s can, of %zu %s",
+			refusal->n_ranges > 0 ? first : "nothing", refusal->n_ranges,
+			refusal->n_ranges == 1 ? "range" : "ranges");
+		return;
+	case REFUSAL_MISALIGNED:
+		snprintf(
+			buffer, size, "not a multiple of the page size, %" PRIu64, refusal->number);
+		return;
+	case REFUSAL_RESERVED_REGION:
+		snprintf(buffer, size, "mapping %s is where group %d has the reserved region %s",
+			second, refusal->group, first);
+		return;
+	case REFUSAL_NOT_ATTACHED:
+		snprintf(buffer, size, "group %d is not attached to this space", refusal->group);
+		return;
+	case REFUSAL_LIMIT_EXCEEDED:
+		snprintf(buffer, size,
+			"%s of %s is %" PRIu64 " bytes, %" PRIu64 " of which are used; %" PRIu64
+			" more were asked for",
+			refusal->limit, refusal->account, refusal->limit_bytes,
+			refusal->state_bytes, refusal->requested_bytes);
+		return;
+	default:
+		snprintf(buffer, size, "refused (%d)", (int)refusal->kind);
+	}
 }
 
 void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
@@ -116,8 +184,10 @@ void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
 	case REFUSAL_NOT_SUPPORTED:
 	case REFUSAL_INTERRUPTED:
 	case REFUSAL_CONFIGURATION:
+	case REFUSAL_MEMORY_UNSUITABLE:
 		snprintf(buffer, size, "%s", refusal->text);
 		return;
+	default:
+		describe_memory(refusal, buffer, size);
 	}
-	snprintf(buffer, size, "refused (%d)", (int)refusal->kind);
 }

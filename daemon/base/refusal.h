@@ -42,6 +42,20 @@ enum refusal_kind {
 	REFUSAL_TOO_MANY,       /* text: which limit, max */
 	REFUSAL_INTERRUPTED,    /* text: the daemon is going down */
 	REFUSAL_CONFIGURATION,  /* text: file:line: what is wrong and what is allowed */
+	/* org.vfiod.Space */
+	REFUSAL_NO_SUCH_SPACE,     /* (nothing) */
+	REFUSAL_SPACE_ENDED,       /* text: why */
+	REFUSAL_NO_SUCH_MEMORY,    /* number */
+	REFUSAL_MEMORY_MAPPED,     /* number, max: how many mappings it has */
+	REFUSAL_MEMORY_UNSUITABLE, /* text: why */
+	REFUSAL_MEMORY_CHANGED,    /* ranges[0]: the mapping; text: what changed, what to do */
+	REFUSAL_MAPPING_OVERLAPS,  /* ranges[0]: the mapping that is there */
+	REFUSAL_UNMAP_SPLITS,      /* ranges[0]: the mapping that would be split */
+	REFUSAL_IOVA_OUT_OF_RANGE, /* ranges: what can be mapped */
+	REFUSAL_MISALIGNED,        /* number: the page size */
+	REFUSAL_RESERVED_REGION,   /* group, ranges[0]: the region, ranges[1]: the mapping */
+	REFUSAL_NOT_ATTACHED,      /* group */
+	REFUSAL_LIMIT_EXCEEDED,    /* account, limit; limit_, state_ and requested_bytes */
 	/* org.varlink.service */
 	REFUSAL_INVALID_PARAMETER, /* text: the parameter's name */
 	REFUSAL_PERMISSION_DENIED, /* (nothing) */
@@ -65,6 +79,11 @@ enum bind_step {
 };
 const char *bind_step_name(enum bind_step step); /* "override"; static */
 
+#define REFUSAL_RANGES 8
+struct iova_range {
+	uint64_t first, last; /* inclusive */
+};
+
 struct refusal {
 	enum refusal_kind kind;
 	int group; /* -1: none */
@@ -74,7 +93,12 @@ struct refusal {
 	bool rolled_back;
 	pid_t owner_pid; /* 0: nobody, or unknown */
 	uid_t owner_uid;
-	long max;                     /* REFUSAL_TOO_MANY */
+	long max; /* REFUSAL_TOO_MANY */
+	uint64_t number;
+	struct iova_range ranges[REFUSAL_RANGES]; /* if there are more, the first */
+	size_t n_ranges;
+	char account[256], limit[32]; /* "uid:1000", "owed-limit" */
+	uint64_t limit_bytes, state_bytes, requested_bytes;
 	char text[REFUSAL_TEXT_SIZE]; /* complete, printable ASCII; cut if it does not fit */
 };
 

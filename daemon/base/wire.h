@@ -1,0 +1,224 @@
+/*
+ * What goes between the daemon and a keeper (vfiod-keeper), the process that is a brokered space.
+ *
+ * A SOCK_SEQPACKET pair: one message is one struct below, beginning with its header, at most
+ * WIRE_MAX bytes. The daemon asks; each request has one answer: first any number of WIRE_RUNS,
+ * where it says so, then one WIRE_DONE. One request at a time. Both sides check type and length of
+ * what they get before they look at it, and close the socket when it is wrong; the keeper ends when
+ * its socket closes. Numbers are the host's own, as both are of one build (WIRE_VERSION).
+ *
+ * The same program does the other work with a client's memory in other roles, each a process
+ * with the same start and the same isolation:
+ *
+ *   keeper    holds one space
+ *   populate  fills the holes of a file before it is pinned; the first to die where there is no
+ *             memory left for them
+ *   punch     makes holes again of what a populate filled
+ *   book      reads the book of a keeper that is no more
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define WIRE_VERSION 1
+#define WIRE_MAX 32768
+#define WIRE_FDS_MAX 2
+
+/* Consecutive frames: first << RUN_BITS | (n - 1). Longer ones are several. */
+typedef uint64_t frame_run;
+#define RUN_BITS 20
+#define RUN_FRAMES_MAX (UINT64_C(1) << RUN_BITS)
+static inline frame_run run_make(uint64_t first, uint64_t n)
+{
+	return first << RUN_BITS | (n - 1);
+}
+static inline uint64_t run_first(frame_run run)
+{
+	return run >> RUN_BITS;
+}
+static inline uint64_t run_length(frame_run run)
+{
+	return (run & (RUN_FRAMES_MAX - 1)) + 1;
+}
+
+enum wire_type {
+	/* From the keeper, unasked, when it is isolated: struct wire_hello. Nothing is sent to it
+	 * before. */
+	WIRE_HELLO = 1,
+
+	/*
+	 * role keeper, book. First of all. Descriptor: the book, a memfd of the daemon's in which
+	 * the keeper writes down the runs of its mappings. Charged to the keeper's cgroup, and it
+	 * outlives the keeper.
+	 */
+	WIRE_START,
+
+	/* role keeper. `memory`, `mapping`, `group` are numbers that the daemon gives. */
+	WIRE_ADD_MEMORY,    /* memory. Descriptor. DONE: size, page_bytes, flags (WIRE_WRITE) */
+	WIRE_REMOVE_MEMORY, /* memory, which nothing maps */
+	WIRE_GIVE_MEMORY,   /* memory. DONE with its descriptor */
+	/*
+	 * A mapping, not made yet: mapping, memory, offset, iova, length, flags. Its frames are
+	 * read, as with READ.
+	 */
+	WIRE_PREPARE,
+	/*
+	 * mapping, which is in no container. Its frames are read anew, into the book: RUNS of all
+	 * of them, DONE with book_offset and n_runs. Or, without RUNS, result WIRE_HOLES: n_pages
+	 * of the file are not there; populate, and READ again.
+	 */
+	WIRE_READ,
+	/*
+	 * mapping. Made in every container, its frames read again and compared with the book's;
+	 * what fails is undone. DONE: 0; -errno with `container`; WIRE_CHANGED: READ again.
+	 */
+	WIRE_MAP,
+	/*
+	 * mapping. Unmade in every container, and forgotten, its part of the book only when RUNS
+	 * have been sent: RUNS of it. Cannot fail.
+	 */
+	WIRE_UNMAP,
+	/*
+	 * group. Descriptor: its open /dev/vfio/N. Tried in each container that has fewer than
+	 * max_groups. DONE: 0 with `container`, or WIRE_NEEDS_CONTAINER: all said EINVAL, or there
+	 * is none. Then ATTACH_NEW or DETACH follows; meanwhile the keeper has the descriptor.
+	 * Otherwise -errno, and it is closed.
+	 */
+	WIRE_ATTACH,
+	/*
+	 * group, which NEEDS_CONTAINER. Descriptor: a new /dev/vfio/vfio. All mappings are made in
+	 * it and compared with the book. DONE: 0 with `container`; or -errno or WIRE_CHANGED, with
+	 * `mapping` if one is to blame: the container is closed, the group NEEDS_CONTAINER as
+	 * before.
+	 */
+	WIRE_ATTACH_NEW,
+	/*
+	 * group. Out of its container, its descriptor closed; a container that has none left is
+	 * closed, and its pins go. DONE: 0, n_groups left in the container; -EBUSY: a device of it
+	 * is open, and nothing has changed. flags WIRE_FORCE: then the descriptor is closed all the
+	 * same: the kernel detaches the group when the last device is closed, and GROUP_GONE
+	 * follows.
+	 */
+	WIRE_DETACH,
+	WIRE_GROUP_GONE, /* group, which was detached by force, is out of its container now */
+	WIRE_INFO,       /* DONE, followed by struct wire_info of `container` */
+	WIRE_GET_DEVICE, /* group, name. DONE with the descriptor of the device; not kept */
+	/* mapping. Frames are read and compared. DONE: n_pages that differ from the book */
+	WIRE_AUDIT,
+
+	/* role keeper, book. book_offset, n_runs. RUNS */
+	WIRE_BOOK,
+
+	/*
+	 * role populate. Descriptors: a memory, and a book for its holes; offset, length. DONE
+	 * twice: WIRE_HOLES with n_runs, the holes that it has written down as wire_hole; and 0 or
+	 * -errno when they are filled.
+	 */
+	WIRE_POPULATE,
+	/* role punch. Descriptors: the same; n_runs. DONE */
+	WIRE_PUNCH,
+
+	/* To the daemon. */
+	WIRE_RUNS,
+	WIRE_DONE,
+	WIRE_TYPE_MAX_,
+};
+
+enum wire_flag {
+	WIRE_READ_ALLOWED = 1 << 0,  /* the device may read: VFIO_DMA_MAP_FLAG_READ */
+	WIRE_WRITE_ALLOWED = 1 << 1, /* the device may write */
+	WIRE_FORCE = 1 << 2,
+};
+
+/* Results besides 0 and -errno. */
+enum wire_result {
+	WIRE_HOLES = 1,
+	WIRE_CHANGED,
+	WIRE_NEEDS_CONTAINER,
+	WIRE_UNSUITABLE, /* ADD_MEMORY, PREPARE: see text */
+};
+
+struct wire_header {
+	uint32_t type;
+	uint32_t length; /* of the whole message */
+};
+
+struct wire_hello {
+	struct wire_header header;
+	uint32_t version;
+	uint32_t page_bytes;
+};
+
+#define WIRE_NAME_SIZE 64
+#define WIRE_TEXT_SIZE 128
+
+/* All requests; what a type does not use is 0. */
+struct wire_request {
+	struct wire_header header;
+	uint32_t memory, mapping, group, flags;
+	uint32_t container, max_groups;
+	uint64_t offset, iova, length; /* bytes */
+	uint64_t book_offset, n_runs;
+	char name[WIRE_NAME_SIZE]; /* terminated */
+};
+
+struct wire_done {
+	struct wire_header header;
+	int32_t result;
+	uint32_t flags;
+	uint32_t mapping, container, n_groups;
+	uint32_t page_bytes; /* of a memory: 4096, or a huge page's */
+	uint64_t size;       /* bytes */
+	uint64_t n_pages;    /* of the base page size, as everywhere */
+	uint64_t book_offset, n_runs;
+	char text[WIRE_TEXT_SIZE]; /* terminated; what failed, for a person */
+};
+
+#define WIRE_RUNS_MAX ((WIRE_MAX - 2 * sizeof(uint64_t)) / sizeof(frame_run))
+struct wire_runs {
+	struct wire_header header;
+	uint64_t book_offset; /* of the first of them: they are in the book before they are sent */
+	frame_run runs[WIRE_RUNS_MAX]; /* as many as `length` says */
+};
+
+#define WIRE_RANGES_MAX 256
+struct wire_range {
+	uint64_t first, last;
+};
+/* What a container can do; behind the DONE of a WIRE_INFO. */
+struct wire_info {
+	struct wire_header header; /* type WIRE_INFO */
+	uint64_t page_sizes;       /* a bit each, as VFIO_IOMMU_GET_INFO has them */
+	uint32_t mappings_left;    /* UINT32_MAX: the kernel does not say */
+	uint32_t is_coherent;      /* VFIO_DMA_CC_IOMMU */
+	uint32_t has_any_iova;     /* no list: any IOVA is valid (mdevs only) */
+	uint32_t n_ranges;
+	struct wire_range ranges[WIRE_RANGES_MAX];
+};
+
+struct wire_hole {
+	uint64_t offset, length; /* bytes */
+};
+
+/*
+ * One message with its descriptors, which stay the caller's: 0 or -errno. flags: MSG_DONTWAIT or 0.
+ * The header's length has been set.
+ */
+int wire_send(int socket, const void *message, const int *fds, size_t n_fds, int flags);
+/*
+ * One message: its length, 0 at the end of the connection, or -errno; -EBADMSG: it is not one of
+ * the above by type and length, or has more than WIRE_FDS_MAX descriptors (all are closed then).
+ * fds[]: room for WIRE_FDS_MAX, close-on-exec, the caller's.
+ */
+union wire_message {
+	struct wire_header header;
+	struct wire_hello hello;
+	struct wire_request request;
+	struct wire_done done;
+	struct wire_runs runs;
+	struct wire_info info;
+	char bytes[WIRE_MAX];
+};
+ssize_t wire_receive(int socket, union wire_message *message, int *fds, size_t *n_fds, int flags);

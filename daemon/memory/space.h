@@ -1,0 +1,160 @@
+/*
+ * A space: an I/O address space as its client sees it, backed by one or several containers. The
+ * process that holds it all is its keeper (daemon/keeper/, base/wire.h); this is the daemon's side:
+ * what is mapped where, who pays for it, and the queue of what is still to be done. One operation
+ * runs at a time, each of them all or none.
+ *
+ * What is charged (ledger.h): a mapping costs nothing before a container pins it, that is, before
+ * the first group is attached. Then each mapping has one set of frames, the same in all containers
+ * (where they have come to differ, as the client has punched a hole, an attach is refused), and the
+ * kernel's bill for it grows with each container.
+ *
+ * A keeper's death ends its bill but not its pins, for as long as a device or group descriptor
+ * lives: such a space is `orphaned`, keeps its charges, and refunds them from the keeper's book
+ * when the last of its groups could be opened again (space_group_gone()).
+ *
+ * All functions run on the loop and return at once. Memory: the daemon has counts only.
+ */
+#pragma once
+
+#include "daemon/base/refusal.h"
+#include "daemon/lease/subject.h"
+#include "daemon/memory/ledger.h"
+
+#include <ev.h>
+#include <stdbool.h>
+
+enum space_state {
+	SPACE_STARTING, /* its keeper is not there yet: operations wait */
+	SPACE_LIVE,
+	SPACE_ENDING,   /* destroyed; the keeper gives its descriptors up */
+	SPACE_ORPHANED, /* the keeper has gone, and pins may live on */
+	SPACE_ENDED,    /* nothing is charged and nothing pinned: only its name is left */
+};
+
+struct space;
+
+/* What the space asks of the one who made it, and tells him. Never from within a call of his. */
+struct space_hooks {
+	/* The limits of the account that pays, as the rules say them now. */
+	void (*limits)(struct space *space, struct limits *limits, void *userdata);
+	/* The state has changed; text: why (never NULL). ENDED comes last, then it may be freed. */
+	void (*changed)(struct space *space, const char *text, void *userdata);
+	/* A group's descriptor is with the kernel alone now: this process cannot say when it is
+	 * free. Or it is free at once (still_open false). */
+	void (*let_go)(struct space *space, int group, bool still_open, void *userdata);
+};
+
+struct space_settings {
+	const char *keeper_path; /* the program */
+	double keeper_seconds;   /* for a request; large ones have more, by their length */
+	unsigned max_memories, max_mappings, max_containers;
+	unsigned max_groups_per_container; /* 0: no limit */
+};
+
+/*
+ * Forks its keeper, which goes into the cgroup of subject->pid. 0 or -errno. `name` is "S1". The
+ * ledger outlives it. Operations can be asked for at once.
+ */
+int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
+	const struct subject *subject, const struct space_settings *settings,
+	const struct space_hooks *hooks, void *userdata, struct space **space);
+/* Kills the keeper; charges are dropped without a refund where it is not ENDED: at the end of the
+ * daemon. NULL-safe. */
+struct space *space_free(struct space *space);
+
+const char *space_name(const struct space *space);
+enum space_state space_state(const struct space *space);
+const struct subject *space_subject(const struct space *space);
+pid_t space_keeper_pid(const struct space *space);            /* 0: none (any more) */
+const struct account *space_payer(const struct space *space); /* NULL: nothing is attached */
+const struct account *space_account(const struct space *space);
+
+/*
+ * What an operation says when it is over: result 0, REFUSED or -errno; the fields that its call
+ * names. Pointers and descriptors are the space's: duplicate what you keep.
+ */
+struct space_answer {
+	int result;
+	const struct refusal *refusal;
+	uint32_t memory;         /* add_memory */
+	uint64_t length_bytes;   /* add_memory: its size; unmap: what was unmapped */
+	uint32_t page_bytes;     /* add_memory */
+	bool is_writable;        /* add_memory */
+	uint64_t new_owed_bytes; /* map: what the account owes for it that it did not owe before */
+	unsigned n_mappings;     /* unmap */
+	unsigned container;      /* attach: its number */
+	int device_fd;           /* get_device; -1 otherwise */
+	uint64_t n_pages_different; /* audit: of those that are charged */
+	uint64_t locked_bytes;      /* audit: VmLck of the keeper */
+};
+typedef void (*space_done)(struct space *space, const struct space_answer *answer, void *userdata);
+
+/*
+ * The operations. Each: 0, and done() comes later, exactly once; or REFUSED or -errno at once, and
+ * it never comes. What can be seen to be wrong is refused before anything is asked of the keeper,
+ * in the order of the queue. Descriptors are taken over, also on failure.
+ */
+int space_add_memory(struct space *space, int memory_fd, space_done done, void *userdata,
+	struct refusal *refusal);
+int space_remove_memory(struct space *space, uint32_t memory, space_done done, void *userdata,
+	struct refusal *refusal);
+struct space_map {
+	uint32_t memory;
+	uint64_t offset, iova, length; /* bytes */
+	bool read, write;
+};
+int space_map(struct space *space, const struct space_map *map, space_done done, void *userdata,
+	struct refusal *refusal);
+/* Whole mappings only, any number of them; none is success. */
+int space_unmap(struct space *space, uint64_t iova, uint64_t length, space_done done,
+	void *userdata, struct refusal *refusal);
+
+/* A group on its way into the space. */
+struct space_group {
+	int number;
+	const struct iova_range *reserved; /* its reserved regions; copied */
+	size_t n_reserved;
+	const char *account; /* that pays; has to be the one that pays already, if there is one */
+};
+/* Would an attach be refused that needs no kernel to say so? 0 or REFUSED. */
+int space_may_attach(struct space *space, const struct space_group *group, struct refusal *refusal);
+int space_attach(struct space *space, const struct space_group *group, int group_fd,
+	space_done done, void *userdata, struct refusal *refusal);
+/*
+ * -EBUSY → REFUSED (GROUP_BUSY): a device of it is open. `force`: its lease has ended; it never
+ * fails, and hooks->let_go says how it went. done may be NULL then.
+ */
+int space_detach(struct space *space, int group, bool force, space_done done, void *userdata,
+	struct refusal *refusal);
+/* A group that was let go while a device of it was open could be opened: nothing of it is left. */
+void space_group_gone(struct space *space, int group);
+int space_get_device(struct space *space, int group, const char *device, space_done done,
+	void *userdata, struct refusal *refusal);
+/* Has the keeper read all frames again. */
+int space_audit(struct space *space, space_done done, void *userdata, struct refusal *refusal);
+/* Detaches everything and ends the keeper: hooks->changed says when. Operations that wait are
+ * REFUSED (INTERRUPTED). Once is enough. */
+void space_destroy(struct space *space, const char *why);
+/* Who asked is no more: the operation goes on, done() is not called; its descriptor is closed. */
+void space_forget(struct space *space, void *userdata);
+
+/* What it looks like; pointers are the space's, until the next turn of the loop. */
+struct space_container {
+	unsigned number;
+	const int *groups; /* those that were let go while a device was open included */
+	size_t n_groups;
+};
+struct space_description {
+	uint64_t page_sizes; /* a bit each, that all containers have; 0: no container yet */
+	const struct iova_range *ranges;
+	size_t n_ranges;
+	bool is_coherent;       /* all are */
+	uint32_t mappings_left; /* the least of all; UINT32_MAX: nobody says */
+	const struct space_container *containers;
+	size_t n_containers;
+	unsigned n_memories, n_mappings;
+	uint64_t mapped_bytes;
+};
+void space_describe(const struct space *space, struct space_description *description);
+bool space_has_group(const struct space *space, int group);
