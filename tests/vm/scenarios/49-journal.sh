@@ -37,7 +37,8 @@ lingers() { [ "$(owner "$NIC_A")" = lingering ]; }
 wait_until 10 lingers
 assert_eq "$(state "$NIC_A") $(state "$NIC_1")" "taken taken"
 assert_eq "$(openers_of "$NIC_A")" "$client"
-assert_contains "$(vfioctl status --json | json problems 0 text)" "(pid $client, uid 1000)"
+is_named() { vfioctl status --json | json problems 0 text | grep -qF "(pid $client, uid 1000)"; }
+wait_until 10 is_named
 has_outcome "$group" "taken by an earlier vfiod: pending"
 has_outcome "$other" "taken by an earlier vfiod: taken"
 assert_no_writes
