@@ -160,7 +160,8 @@ struct wire_request {
 	uint32_t memory, mapping, group, flags;
 	uint32_t container, max_groups;
 	uint64_t offset, iova, length; /* bytes */
-	uint64_t book_offset, n_runs;
+	uint64_t book_offset;          /* bytes: the run with index i is at 8 * i */
+	uint64_t n_runs;
 	char name[WIRE_NAME_SIZE]; /* terminated */
 };
 
