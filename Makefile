@@ -153,9 +153,12 @@ unit_helpers = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(sort $(wil
 define unit_rules
 $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call unit_helpers,$(1)) $(call libs_below,$(1))
 	$$(call say,LD)
-	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
+	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) $$(UNIT_WRAPPED) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
 endef
 $(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call unit_rules,$(r))))
+
+# Memory that is short: tests/unit/memory/failing.c.
+$(BUILD)/tests/unit/memory/test-%: UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 
 $(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,service)
 	$(call say,LD)

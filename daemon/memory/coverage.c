@@ -135,6 +135,22 @@ static uint64_t regions_missing(const struct block *block, uint64_t first, uint6
 	return missing;
 }
 
+static bool regions_have(const struct block *block, uint64_t first, uint64_t end)
+{
+	if (!block->regions)
+		return false;
+	for (uint64_t next; first < end; first = next) {
+		const struct region *region = &block->regions[first / REGION_FRAMES];
+		next = part_end(first, end, REGION_FRAMES);
+		unsigned offset = first % REGION_FRAMES;
+		if (next - first == REGION_FRAMES
+				? region->count == 0
+				: !region_has(region, offset, offset + (unsigned)(next - first)))
+			return false;
+	}
+	return true;
+}
+
 /* --- blocks --------------------------------------------------------------------------------- */
 
 uint64_t coverage_remove(struct coverage *coverage, uint64_t first, uint64_t n)
@@ -203,6 +219,24 @@ uint64_t coverage_missing(const struct coverage *coverage, uint64_t first, uint6
 				   : regions_missing(block, offset, offset + next - first);
 	}
 	return missing;
+}
+
+bool coverage_has(const struct coverage *coverage, uint64_t first, uint64_t n)
+{
+	uint64_t end;
+
+	if (n == 0 || __builtin_add_overflow(first, n, &end) || end > coverage->n_frames)
+		return false;
+	for (uint64_t next; first < end; first = next) {
+		const struct block *block = &coverage->blocks[first / BLOCK_FRAMES];
+		uint64_t offset = first % BLOCK_FRAMES;
+		next = part_end(first, end, BLOCK_FRAMES);
+		if (next - first == BLOCK_FRAMES
+				? block->count == 0
+				: !regions_have(block, offset, offset + next - first))
+			return false;
+	}
+	return true;
 }
 
 uint64_t coverage_total(const struct coverage *coverage)

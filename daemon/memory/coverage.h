@@ -18,11 +18,10 @@
  *                         else 512 chunks, 16 bytes each
  *   chunk (512 frames)    such a list, up to 100; else an array of 512 counts, of a byte or, if
  *                         one does not fit, of four
- *
- * For the ledger, which is still to come: nothing links it yet.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,9 +38,17 @@ struct coverage *coverage_free(struct coverage *coverage); /* NULL-safe, returns
 int coverage_add(struct coverage *coverage, uint64_t first, uint64_t n, uint64_t *n_new);
 /*
  * Removes an interval that was added just so (with its beginning and its length), and not removed
- * since: how many frames of it are not covered any more. Cannot fail.
+ * since: how many frames of it are not covered any more. Cannot fail. Given anything else that
+ * coverage_has() does not know, it would count wrongly from then on: who is told by others what to
+ * remove asks first.
  */
 uint64_t coverage_remove(struct coverage *coverage, uint64_t first, uint64_t n);
+/*
+ * Are there, at the level of each of its pieces, intervals left that could be this one? True for
+ * each that was added; false, also beyond n_frames, for one whose remove() would take away what
+ * nobody has added.
+ */
+bool coverage_has(const struct coverage *coverage, uint64_t first, uint64_t n);
 
 /* How many frames of the interval are not covered: what an add would find new. */
 uint64_t coverage_missing(const struct coverage *coverage, uint64_t first, uint64_t n);

@@ -35,6 +35,7 @@ struct account {
 	struct coverage *coverage;
 	uint64_t kernel_bill;
 	size_t n_references;
+	bool is_space;
 };
 TAILQ_HEAD(account_list, account);
 
@@ -65,6 +66,8 @@ uint64_t account_saved(const struct account *account);
 struct charge {
 	struct account *payer, *space; /* held; NULL: empty */
 	uint64_t n_runs, n_pages;      /* that are covered */
+	/* How many of them were nobody's before: what a limit has been used for. */
+	uint64_t new_to_payer, new_to_host;
 	uint64_t kernel_bill;
 	uint64_t digest; /* of the runs, in whatever order */
 };
@@ -73,7 +76,8 @@ struct charge {
 void charge_open(struct charge *charge, struct account *payer, struct account *space);
 /*
  * Covers these runs, all or none: 0; REFUSED (LIMIT_EXCEEDED), by the payer's limit or the host's;
- * -ERANGE, -ENOMEM, -EOVERFLOW. `requested`: pages that the client wants in all, for the refusal.
+ * -ERANGE, -ENOMEM, -EOVERFLOW. For the refusal, `requested`: pages that the client wants in all;
+ * what it says to be used already is without this charge.
  */
 int charge_cover(struct charge *charge, const frame_run *runs, size_t n_runs,
 	const struct limits *limits, uint64_t requested, struct refusal *refusal);
@@ -83,9 +87,10 @@ int charge_bill(struct charge *charge, uint64_t pages, const struct limits *limi
 void charge_unbill(struct charge *charge, uint64_t pages);
 /*
  * Takes runs back that were covered, each of them once, in any order and in pieces of any number.
- * 0; or -EBADMSG with nothing changed in this call: there are more of them than were covered, or
- * the last of them leave a digest that says that they were others. The ledger cannot be trusted
- * then.
+ * 0; or -EBADMSG: they cannot be those that were covered. Nothing has changed in this call then if
+ * there are too many of them, or the last of them leave a digest that says that they were others;
+ * where one of them is not in the space at all, those before it have been taken back. Other spaces
+ * are not touched: what is refunded was in this one. What is left of it stays charged.
  */
 int charge_uncover(struct charge *charge, const frame_run *runs, size_t n_runs);
 /* Nothing is covered and nothing billed: lets its accounts go, and is empty. Asserted. */

@@ -190,6 +190,30 @@ unsigned region_missing(const struct region *region, unsigned first, unsigned en
 	return missing;
 }
 
+static bool chunks_have(const struct region *region, unsigned first, unsigned end)
+{
+	for (unsigned next; first < end; first = next) {
+		const struct chunk *chunk = &region->chunks[first / CHUNK_FRAMES];
+		next = part_end(first, end);
+		unsigned offset = first % CHUNK_FRAMES;
+		if (next - first == CHUNK_FRAMES
+				? chunk->count == 0
+				: chunk_missing(chunk, offset, offset + next - first) > 0)
+			return false;
+	}
+	return true;
+}
+
+bool region_has(const struct region *region, unsigned first, unsigned end)
+{
+	if (region->is_chunked)
+		return chunks_have(region, first, end);
+	/* A chunk that is covered whole is never listed, not even one that was added in parts. */
+	unsigned chunk = (first + CHUNK_FRAMES - 1) / CHUNK_FRAMES;
+	return (chunk + 1) * CHUNK_FRAMES > end &&
+	       list_missing(region->list, region->covered, first, end) == 0;
+}
+
 size_t region_memory(const struct region *region)
 {
 	size_t size = 0;

@@ -31,5 +31,8 @@ unsigned region_remove(struct region *region, unsigned first, unsigned end);
 /* How many frames others do not cover; it may be the whole. */
 unsigned region_missing(const struct region *region, unsigned first, unsigned end);
 
+/* Has something been added that a remove of this, which is not the whole, would take away? */
+bool region_has(const struct region *region, unsigned first, unsigned end);
+
 void region_clear(struct region *region);
 size_t region_memory(const struct region *region); /* besides itself */
