@@ -14,8 +14,11 @@ struct bounds {
 	unsigned transactions_per_user; /* acquires and releases at work at a time; more wait */
 	unsigned memory_per_user_bytes; /* of all its connections: what arrived, what is to be sent
 					 */
+	/* Spaces; those that are orphaned count, too. */
+	unsigned spaces_per_user, memories_per_space, mappings_per_space;
 	/* One connection. */
 	unsigned message_bytes, output_bytes, calls, depth, values, descriptors, selectors;
 	unsigned message_timeout_seconds; /* for a message that has begun to arrive whole */
 	unsigned output_timeout_seconds;  /* without a byte of the output being read */
+	unsigned keeper_timeout_seconds;  /* for a keeper's answer; to large requests, more */
 };

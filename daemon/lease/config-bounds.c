@@ -20,6 +20,9 @@ static const struct bound_key {
 	{ "max-transactions-per-user", BOUND(transactions_per_user), 4, 1, 1024 },
 	{ "max-memory-per-user", BOUND(memory_per_user_bytes), 16U << 20, 64U << 10, 1U << 30,
 		true },
+	{ "max-spaces-per-user", BOUND(spaces_per_user), 16, 1, 1024 },
+	{ "max-memories-per-space", BOUND(memories_per_space), 64, 1, 1024 },
+	{ "max-mappings-per-space", BOUND(mappings_per_space), 65535, 1, 1048576 },
 	{ "max-message", BOUND(message_bytes), 64U << 10, 4U << 10, 64U << 20, true },
 	{ "max-output", BOUND(output_bytes), 4U << 20, 64U << 10, 1U << 30, true },
 	{ "max-calls", BOUND(calls), 16, 1, 1024 },
@@ -29,6 +32,7 @@ static const struct bound_key {
 	{ "max-selectors", BOUND(selectors), 64, 1, 64 },
 	{ "message-timeout", BOUND(message_timeout_seconds), 30, 1, 3600 },
 	{ "output-timeout", BOUND(output_timeout_seconds), 60, 1, 3600 },
+	{ "keeper-timeout", BOUND(keeper_timeout_seconds), 60, 1, 3600 },
 #undef BOUND
 };
 

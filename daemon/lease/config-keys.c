@@ -5,8 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define NAME_REGEX "[a-z0-9_.-]+"
-#define NAME_ALLOWED "letters, digits, '_', '.' and '-'"
+#define KNOWN_SECTIONS "[daemon], [rule NAME], [account NAME]"
 
 struct key {
 	const char *name;
@@ -83,8 +82,31 @@ static int key_require_reset(struct parser *parser, const char *value)
 
 static int key_account(struct parser *parser, const char *value)
 {
+	/* It is what refusals call the one account that all pinned pages count in. */
+	if (strcmp(value, "host") == 0)
+		return parser_fail_value(parser, value, "any other name: this one is the host's");
 	return parse_text(parser, value, NAME_REGEX, "uid, lease, unit, or a name of " NAME_ALLOWED,
 		&parser_rule(parser)->account);
+}
+
+static int key_rule_owed_limit(struct parser *parser, const char *value)
+{
+	return parse_limit(parser, value, &parser_rule(parser)->limits.owed);
+}
+
+static int key_rule_kernel_bill_limit(struct parser *parser, const char *value)
+{
+	return parse_limit(parser, value, &parser_rule(parser)->limits.kernel_bill);
+}
+
+static int key_account_owed_limit(struct parser *parser, const char *value)
+{
+	return parse_limit(parser, value, &parser_account(parser)->limits.owed);
+}
+
+static int key_account_kernel_bill_limit(struct parser *parser, const char *value)
+{
+	return parse_limit(parser, value, &parser_account(parser)->limits.kernel_bill);
 }
 
 /* The name becomes a directory below /sys/bus/BUS/drivers: no dot, so neither "." nor "..". */
@@ -120,6 +142,11 @@ static const struct key daemon_keys[] = {
 	{ "max-selectors", false, parse_bound },
 	{ "message-timeout", false, parse_bound },
 	{ "output-timeout", false, parse_bound },
+	{ "max-spaces-per-user", false, parse_bound },
+	{ "max-memories-per-space", false, parse_bound },
+	{ "max-mappings-per-space", false, parse_bound },
+	{ "keeper-timeout", false, parse_bound },
+	{ "host-limit", false, parse_host_limit },
 };
 
 static const struct key rule_keys[] = {
@@ -132,6 +159,13 @@ static const struct key rule_keys[] = {
 	{ "account", false, key_account },
 	{ "driver", false, key_driver },
 	{ "take", false, key_take },
+	{ "owed-limit", false, key_rule_owed_limit },
+	{ "kernel-bill-limit", false, key_rule_kernel_bill_limit },
+};
+
+static const struct key account_keys[] = {
+	{ "owed-limit", false, key_account_owed_limit },
+	{ "kernel-bill-limit", false, key_account_kernel_bill_limit },
 };
 
 struct section {
@@ -141,6 +175,7 @@ struct section {
 };
 static const struct section daemon_section = { "daemon", daemon_keys, ARRAY_SIZE(daemon_keys) };
 static const struct section rule_section = { "rule", rule_keys, ARRAY_SIZE(rule_keys) };
+static const struct section account_section = { "account", account_keys, ARRAY_SIZE(account_keys) };
 
 struct rule *parser_rule(struct parser *parser)
 {
@@ -183,6 +218,7 @@ static int begin_rule(struct parser *parser, const char *name)
 	if (!rule)
 		return -ENOMEM;
 	rule->line = parser->line;
+	rule->limits = BYTE_LIMITS_NONE;
 	rule->name = strdup(name);
 	rule->file = strdup(parser->file);
 	if (!rule->name || !rule->file)
@@ -234,6 +270,8 @@ static int check_take(struct parser *parser, struct rule *rule)
 
 static int end_section(struct parser *parser)
 {
+	if (parser->section == &account_section)
+		return parser_end_account(parser);
 	if (parser->section != &rule_section)
 		return 0;
 	struct rule *rule = parser_rule(parser);
@@ -261,7 +299,11 @@ int parser_section(struct parser *parser, const char *name)
 		return begin_daemon(parser);
 	if (strcmp(name, "rule") == 0 || strncmp(name, "rule ", 5) == 0)
 		return begin_rule(parser, name + strlen("rule") + (name[4] == ' '));
-	return parser_fail(parser, "unknown section [%s]; known: [daemon], [rule NAME]", name);
+	if (strcmp(name, "account") == 0 || strncmp(name, "account ", 8) == 0) {
+		parser->section = &account_section;
+		return parser_begin_account(parser, name + strlen("account") + (name[7] == ' '));
+	}
+	return parser_fail(parser, "unknown section [%s]; known: " KNOWN_SECTIONS, name);
 }
 
 static int unknown_key(struct parser *parser, const char *name)
@@ -272,9 +314,11 @@ static int unknown_key(struct parser *parser, const char *name)
 	for (size_t i = 0; i < section->n_keys && length < sizeof(known); i++)
 		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s",
 			i > 0 ? ", " : "", section->keys[i].name);
-	bool is_rule = section == &rule_section;
+	const char *its_name = section == &rule_section      ? parser_rule(parser)->name
+			       : section == &account_section ? parser_account(parser)->name
+							     : "";
 	return parser_fail(parser, "unknown key '%s' in [%s%s%s]; known: %s", name, section->name,
-		is_rule ? " " : "", is_rule ? parser_rule(parser)->name : "", known);
+		*its_name ? " " : "", its_name, known);
 }
 
 int parser_key(struct parser *parser, const char *name, const char *value)
@@ -282,7 +326,7 @@ int parser_key(struct parser *parser, const char *name, const char *value)
 	const struct section *section = parser->section;
 	if (!section)
 		return parser_fail(parser,
-			"'%s' stands before the first section; known: [daemon], [rule NAME]", name);
+			"'%s' stands before the first section; known: " KNOWN_SECTIONS, name);
 	for (size_t i = 0; i < section->n_keys; i++) {
 		const struct key *key = &section->keys[i];
 		if (strcmp(key->name, name) != 0)

@@ -56,7 +56,8 @@ static int check_section(struct parser *parser, const char *line)
 	size_t length = strcspn(line + 1, "]");
 	const char *end = line + 1 + length;
 	if (*end != ']')
-		return parser_fail(parser, "the section has no ]; allowed: [daemon], [rule NAME]");
+		return parser_fail(parser, "the section has no ]; allowed: [daemon], [rule NAME], "
+					   "[account NAME]");
 	if (end[1 + strspn(end + 1, BLANKS)] != '\0')
 		return parser_fail(parser,
 			"text after ]; a section has its line for itself, and a comment, too");

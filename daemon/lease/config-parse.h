@@ -4,6 +4,7 @@
  *   config.c        which files, in which order, and who may have written them
  *   config-lines.c  a file → sections and keys, through libinih
  *   config-keys.c   the tables of sections and keys
+ *   config-limits.c [account], and the limits of what may be pinned
  *   config-value.c  simple values: numbers, sizes, users
  *   config-match.c  the grammar of `match =`
  *
@@ -14,6 +15,9 @@
 #include "daemon/lease/config.h"
 
 #include <stdio.h>
+
+#define NAME_REGEX "[a-z0-9_.-]+"
+#define NAME_ALLOWED "letters, digits, '_', '.' and '-'"
 
 struct section;
 
@@ -51,6 +55,15 @@ int parser_key(struct parser *parser, const char *name, const char *value);
 /* The rule whose section is being read. */
 struct rule *parser_rule(struct parser *parser);
 
+/* [account NAME] begins: a new one, its file and line filled in. */
+int parser_begin_account(struct parser *parser, const char *name);
+/* The one whose section is being read. */
+struct account_section *parser_account(struct parser *parser);
+/* At its end: it limits something. */
+int parser_end_account(struct parser *parser);
+/* When all files are read: is there a rule that each of them could be for? */
+int parser_check_accounts(struct parser *parser);
+
 /* Values. `*to` is set on success only. */
 int parse_boolean(struct parser *parser, const char *value, bool *to);
 int parse_number(
@@ -62,6 +75,12 @@ int parse_text(struct parser *parser, const char *value, const char *regex, cons
 /* Appends to the list; `with_units`: unit:… is allowed, too. */
 int parse_subject(
 	struct parser *parser, const char *value, bool with_units, struct allow **list, size_t *n);
+/* Decimal digits, and a suffix K, M, G, T or none. 0; or -EINVAL, or -ERANGE beyond 64 bits. */
+int size_from_text(const char *text, uint64_t *bytes);
+/* Bytes that may be pinned: a size, or `none`. */
+int parse_limit(struct parser *parser, const char *value, uint64_t *bytes);
+/* The same, or a percentage of the host's memory. */
+int parse_host_limit(struct parser *parser, const char *value);
 /* A bound of [daemon]: which one, parser->key says (config-bounds.c). */
 int parse_bound(struct parser *parser, const char *value);
 void bounds_default(struct bounds *bounds);

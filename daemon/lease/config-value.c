@@ -64,9 +64,9 @@ int parse_boolean(struct parser *parser, const char *value, bool *to)
 /* Digits only: no sign, no blank, no 0x. -1: something else, or beyond 64 bits. */
 static int digits(const char *text, char **end, unsigned long long *number)
 {
+	errno = 0;
 	if (*text < '0' || *text > '9')
 		return -1;
-	errno = 0;
 	*number = strtoull(text, end, 10);
 	return errno ? -1 : 0;
 }
@@ -84,28 +84,34 @@ int parse_number(struct parser *parser, const char *value, unsigned min, unsigne
 	return 0;
 }
 
-static int size_shift(const char *suffix)
+int size_from_text(const char *text, uint64_t *bytes)
 {
-	if (!*suffix)
-		return 0;
-	const char *found = suffix[1] ? NULL : strchr("KMG", *suffix);
-	return found ? 10 * (int)(found - "KMG" + 1) : -1;
+	static const char suffixes[] = "KMGT";
+	char *end;
+	unsigned long long number;
+	if (digits(text, &end, &number) < 0)
+		return errno == ERANGE ? -ERANGE : -EINVAL;
+	const char *suffix = *end && !end[1] ? strchr(suffixes, *end) : NULL;
+	if (*end && !suffix)
+		return -EINVAL;
+	unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+	if (number > UINT64_MAX >> shift)
+		return -ERANGE;
+	*bytes = (uint64_t)number << shift;
+	return 0;
 }
 
 int parse_size(struct parser *parser, const char *value, unsigned min, unsigned max, unsigned *to)
 {
-	char *end;
-	unsigned long long number;
-	int shift = digits(value, &end, &number) < 0 ? -1 : size_shift(end);
-	/* Compared before the shift, which then cannot overflow. */
-	if (shift < 0 || number > (max >> shift) || number << shift < min) {
+	uint64_t bytes;
+	if (size_from_text(value, &bytes) < 0 || bytes > max || bytes < min) {
 		char allowed[64];
 		snprintf(allowed, sizeof(allowed),
 			"bytes from %uK to %uM, with or without a suffix K, M, G", min >> 10,
 			max >> 20);
 		return parser_fail_value(parser, value, allowed);
 	}
-	*to = (unsigned)(number << shift);
+	*to = (unsigned)bytes;
 	return 0;
 }
 

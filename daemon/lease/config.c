@@ -16,6 +16,7 @@ static struct config *config_new(void)
 	struct config *config = calloc(1, sizeof(*config));
 	if (config) {
 		config->take_timeout_seconds = 30;
+		config->host_limit_percent = 80;
 		bounds_default(&config->bounds);
 	}
 	return config;
@@ -56,6 +57,11 @@ struct config *config_free(struct config *config)
 	for (size_t i = 0; i < config->n_rules; i++)
 		rule_clear(&config->rules[i]);
 	free(config->rules);
+	for (size_t i = 0; i < config->n_accounts; i++) {
+		free(config->accounts[i].name);
+		free(config->accounts[i].file);
+	}
+	free(config->accounts);
 	allows_free(config->admins, config->n_admins);
 	free(config);
 	return NULL;
@@ -190,6 +196,8 @@ int config_read_names(const char *path, const struct config_names *names, struct
 	if (!parser.config)
 		return -ENOMEM;
 	int r = path ? read_all(&parser, path) : 0;
+	if (r == 0)
+		r = parser_check_accounts(&parser);
 	free(parser.daemon_file);
 	if (r != 0) {
 		config_free(parser.config);

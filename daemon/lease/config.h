@@ -8,6 +8,7 @@
 #include "daemon/base/refusal.h"
 #include "daemon/lease/bounds.h"
 
+#include <stdint.h>
 #include <stdio.h>
 
 enum match_kind {
@@ -54,6 +55,24 @@ enum take_when {
 	TAKE_BOOT,   /* before a driver of the host does: by a udev rule */
 };
 
+/*
+ * What an account may have pinned, bytes: the distinct pages that it owes, and what the kernel
+ * bills for them, a page once for each container.
+ */
+#define BYTES_UNLIMITED UINT64_MAX
+struct byte_limits {
+	uint64_t owed, kernel_bill;
+};
+#define BYTE_LIMITS_NONE ((struct byte_limits){ BYTES_UNLIMITED, BYTES_UNLIMITED })
+
+/* [account NAME]: of one account, or of each of a kind ("uid", "unit", "lease"). */
+struct account_section {
+	char *name; /* "alice", "uid", "uid:1000", "unit:dpdk.service" */
+	char *file; /* where it stands, for messages */
+	unsigned line;
+	struct byte_limits limits;
+};
+
 struct rule {
 	char *name;
 	char *file; /* where it stands, for messages */
@@ -69,6 +88,7 @@ struct rule {
 	bool force;          /* past the guard */
 	bool skips_reset;    /* require-reset = no: also what was not reset since another had it */
 	enum take_when take; /* other than TAKE_LEASE: `stay`, too */
+	struct byte_limits limits; /* of whichever account pays */
 };
 
 struct config {
@@ -76,8 +96,13 @@ struct config {
 	size_t n_rules;
 	struct allow *admins; /* besides uid 0 */
 	size_t n_admins;
+	struct account_section *accounts; /* in file order; each one could be some account's */
+	size_t n_accounts;
 	unsigned take_timeout_seconds;
 	struct bounds bounds;
+	/* What all accounts together may have pinned; config_host_limit() reckons with both. */
+	unsigned host_limit_percent; /* of the host's memory; 0: in bytes */
+	uint64_t host_limit_bytes;   /* may be BYTES_UNLIMITED */
 };
 
 /*
@@ -103,3 +128,6 @@ struct config_names {
 int config_read_names(const char *path, const struct config_names *names, struct config **config,
 	struct refusal *refusal);
 struct config *config_free(struct config *config);
+
+/* Of a host with so much memory (MemTotal): bytes, or BYTES_UNLIMITED. */
+uint64_t config_host_limit(const struct config *config, uint64_t memory_bytes);

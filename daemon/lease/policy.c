@@ -184,6 +184,46 @@ static bool any_rule_stays(const struct config *config, const struct subject *su
 	return false;
 }
 
+/* "uid:1000" by its own name, and by that of its kind. */
+static bool section_fits(const struct account_section *section, const char *account)
+{
+	size_t length = strlen(section->name);
+	return strcmp(section->name, account) == 0 ||
+	       (strncmp(section->name, account, length) == 0 && account[length] == ':');
+}
+
+static void limits_narrow(struct byte_limits *limits, const struct byte_limits *by)
+{
+	if (by->owed < limits->owed)
+		limits->owed = by->owed;
+	if (by->kernel_bill < limits->kernel_bill)
+		limits->kernel_bill = by->kernel_bill;
+}
+
+static bool rule_covers_any(const struct rule *rule, const struct group *group,
+	bool (*needs_rule)(const struct device *))
+{
+	const struct device *member;
+	TAILQ_FOREACH (member, &group->devices, of_group)
+		if (needs_rule(member) && rule_covers(rule, member))
+			return true;
+	return false;
+}
+
+void policy_limits(const struct config *config, const struct subject *subject,
+	const struct group *group, bool (*needs_rule)(const struct device *), const char *account,
+	struct byte_limits *limits)
+{
+	for (size_t i = 0; i < config->n_accounts; i++)
+		if (section_fits(&config->accounts[i], account))
+			limits_narrow(limits, &config->accounts[i].limits);
+	for (size_t i = 0; group && i < config->n_rules; i++) {
+		const struct rule *rule = &config->rules[i];
+		if (rule_allows(rule, subject) && rule_covers_any(rule, group, needs_rule))
+			limits_narrow(limits, &rule->limits);
+	}
+}
+
 static void describe_device(const struct device *device, char *buffer, size_t size)
 {
 	if (device->is_pci)

@@ -33,6 +33,16 @@ int policy_check(const struct config *config, const struct subject *subject,
 	const struct group *group, bool (*needs_rule)(const struct device *),
 	struct verdict *verdict, struct refusal *refusal);
 
+/*
+ * What the account that pays for a group may have pinned: *limits become smaller where an [account]
+ * section for `account` ("uid:1000", "alice") says so, or a rule that covers a member of the group
+ * which needs one, for this subject. Begin with BYTE_LIMITS_NONE; for several groups, call it for
+ * each. group NULL: the account's alone, and subject may be NULL.
+ */
+void policy_limits(const struct config *config, const struct subject *subject,
+	const struct group *group, bool (*needs_rule)(const struct device *), const char *account,
+	struct byte_limits *limits);
+
 /* How early the rules want this device to be taken: the earliest of those that cover it. */
 enum take_when policy_take(const struct config *config, const struct device *device);
 /*

@@ -137,6 +137,30 @@ static void check_rule(const struct rule *rule)
 			rule->driver);
 }
 
+/* No limit is wider than that of any section or rule that holds. */
+static void check_limits(const struct config *config, const struct subject *subject)
+{
+	static const char *const names[] = { "uid:1000", "uid:65534", "unit:dpdk.service",
+		"lease:L1", "a" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct byte_limits own = BYTE_LIMITS_NONE, all = BYTE_LIMITS_NONE;
+
+		policy_limits(config, NULL, NULL, NULL, names[i], &own);
+		policy_limits(config, subject, &group, needs_rule, names[i], &all);
+		must(all.owed <= own.owed && all.kernel_bill <= own.kernel_bill, "%s", names[i]);
+		for (size_t j = 0; j < N_DEVICES; j++) {
+			const struct rule *rule = policy_rule_for(config, subject, &devices[j]);
+
+			if (rule && needs_rule(&devices[j]))
+				must(all.owed <= rule->limits.owed &&
+						all.kernel_bill <= rule->limits.kernel_bill,
+					"%s, rule %s", names[i], rule->name);
+		}
+	}
+	must(config_host_limit(config, 100) <= 100 || config->host_limit_percent == 0, "host");
+}
+
 /* What policy grants is what its rules say of each device, and the other way round. */
 static void check_policy(const struct config *config, const struct subject *subject)
 {
@@ -183,6 +207,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_rule(&config->rules[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(subjects); i++)
 		check_policy(config, &subjects[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(subjects); i++)
+		check_limits(config, &subjects[i]);
 	config_free(config);
 	return 0;
 }

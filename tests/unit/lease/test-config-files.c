@@ -98,7 +98,8 @@ static void test_drop_ins(void **state)
 	/* An error is in the file where it stands, and a section does not reach into the next. */
 	bench_write(bench, "vfiod.conf.d/a.conf", "\nforce = yes\n", 13);
 	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf.d/a.conf", 2,
-		"'force' stands before the first section; known: [daemon], [rule NAME]");
+		"'force' stands before the first section; known: [daemon], [rule NAME], "
+		"[account NAME]");
 	/* So does that of a rule at its end. */
 	bench_write(bench, "vfiod.conf.d/a.conf", "\n[rule x]\n", 10);
 	bench_assert_refusal(

@@ -99,6 +99,9 @@ static void assert_defaults(const struct config *config)
 		.monitors_per_user = 16,
 		.transactions_per_user = 4,
 		.memory_per_user_bytes = 16777216,
+		.spaces_per_user = 16,
+		.memories_per_space = 64,
+		.mappings_per_space = 65535,
 		.message_bytes = 65536,
 		.output_bytes = 4194304,
 		.calls = 16,
@@ -108,7 +111,10 @@ static void assert_defaults(const struct config *config)
 		.selectors = 64,
 		.message_timeout_seconds = 30,
 		.output_timeout_seconds = 60,
+		.keeper_timeout_seconds = 60,
 	};
+	assert_int_equal(config->n_accounts, 0);
+	assert_int_equal(config->host_limit_percent, 80);
 	assert_memory_equal(&config->bounds, &defaults, sizeof(defaults));
 }
 
@@ -126,8 +132,8 @@ static void test_defaults(void **state)
 
 static void test_sections(void **state)
 {
-	bench_refuses(state, "[account alice]\n", 1,
-		"unknown section [account alice]; known: [daemon], [rule NAME]");
+	bench_refuses(state, "[group alice]\n", 1,
+		"unknown section [group alice]; known: [daemon], [rule NAME], [account NAME]");
 	bench_refuses(state, "[]\n", 1, "unknown section []");
 	bench_refuses(state, "[Daemon]\n", 1, "unknown section [Daemon]");
 	bench_refuses(state, "[daemon x]\n", 1, "unknown section [daemon x]");
@@ -151,21 +157,25 @@ static void test_unknown_keys(void **state)
 {
 	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
-		"force, require-reset, account, driver, take");
+		"force, require-reset, account, driver, take, owed-limit, kernel-bill-limit");
+	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
+		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
 		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
 		"max-message, max-output, max-calls, max-depth, max-values, max-descriptors, "
 		"max-selectors, "
-		"message-timeout, output-timeout");
+		"message-timeout, output-timeout, max-spaces-per-user, max-memories-per-space, "
+		"max-mappings-per-space, keeper-timeout, host-limit");
 	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
 }
 
 static void test_repeated_keys(void **state)
 {
 	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
-		"require-reset = yes", "account = uid", "driver = vfio-pci", "take = lease" };
+		"require-reset = yes", "account = uid", "driver = vfio-pci", "take = lease",
+		"owed-limit = none", "kernel-bill-limit = 1G" };
 	char text[160], part[80];
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
@@ -174,7 +184,7 @@ static void test_repeated_keys(void **state)
 		bench_refuses(state, text, 5, part);
 	}
 	static const char *const bounds[] = { "take-timeout = 30", "max-connections = 512",
-		"max-message = 1M", "max-calls = 16", "max-output = 4M" };
+		"max-message = 1M", "max-calls = 16", "max-output = 4M", "host-limit = 1G" };
 	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++) {
 		snprintf(text, sizeof(text), "[daemon]\n%s\n%s\n", bounds[i], bounds[i]);
 		bench_refuses(state, text, 3, "is set twice in this section");
@@ -238,6 +248,15 @@ static void test_bounds(void **state)
 		{ "message-timeout", offsetof(struct config, bounds.message_timeout_seconds),
 			{ "1", "3600" }, { 1, 3600 }, { "0", "3601" }, "a number from 1 to 3600" },
 		{ "output-timeout", offsetof(struct config, bounds.output_timeout_seconds),
+			{ "1", "3600" }, { 1, 3600 }, { "0", "3601" }, "a number from 1 to 3600" },
+		{ "max-spaces-per-user", offsetof(struct config, bounds.spaces_per_user),
+			{ "1", "1024" }, { 1, 1024 }, { "0", "1025" }, "a number from 1 to 1024" },
+		{ "max-memories-per-space", offsetof(struct config, bounds.memories_per_space),
+			{ "1", "1024" }, { 1, 1024 }, { "0", "1025" }, "a number from 1 to 1024" },
+		{ "max-mappings-per-space", offsetof(struct config, bounds.mappings_per_space),
+			{ "1", "1048576" }, { 1, 1048576 }, { "0", "1048577" },
+			"a number from 1 to 1048576" },
+		{ "keeper-timeout", offsetof(struct config, bounds.keeper_timeout_seconds),
 			{ "1", "3600" }, { 1, 3600 }, { "0", "3601" }, "a number from 1 to 3600" },
 		{ "max-output", offsetof(struct config, bounds.output_bytes),
 			{ "65536", "64K", "1G", "1024M" }, { 65536, 65536, 1073741824, 1073741824 },
@@ -445,7 +464,9 @@ static void test_shipped_file(void **state)
 	bench_write(bench, "vfiod.conf", text, length);
 	if (bench_read(bench) != 0)
 		fail_msg("'%s'", bench->refusal.text);
-	static const char *const keys[] = { "admin", "take-timeout", "max-connections",
+	static const char *const keys[] = { "host-limit", "max-spaces-per-user",
+		"max-memories-per-space", "max-mappings-per-space", "keeper-timeout", "owed-limit",
+		"kernel-bill-limit", "admin", "take-timeout", "max-connections",
 		"max-connections-per-user", "max-leases-per-user", "max-waiting-per-user",
 		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
 		"max-message", "max-output", "max-calls", "max-depth", "max-values",
@@ -465,11 +486,14 @@ static void test_shipped_file(void **state)
 	struct config *defaults;
 	assert_int_equal(config_read(NULL, &defaults, &bench->refusal), 0);
 	assert_memory_equal(&all->bounds, &defaults->bounds, sizeof(all->bounds));
+	assert_int_equal(all->host_limit_percent, defaults->host_limit_percent);
 	config_free(defaults);
 	assert_int_equal(all->n_rules, 1);
 	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force ||
 		     all->rules[0].skips_reset);
 	assert_int_equal(all->rules[0].take, TAKE_LEASE);
+	assert_true(all->rules[0].limits.owed == BYTES_UNLIMITED);
+	assert_true(all->rules[0].limits.kernel_bill == BYTES_UNLIMITED);
 }
 
 static void test_example_of_the_design(void **state)
@@ -478,10 +502,15 @@ static void test_example_of_the_design(void **state)
 		"[rule alice-gpu]\nmatch = pci:id=10de:2704\n# its companions too\n"
 		"allow = user:alice\naccount = alice\n"
 		"whole-group = yes\n# by a udev rule, before the host driver\ntake = boot\n"
+		"[account alice]\nowed-limit = 24G\n"
 		"[rule dpdk]\nmatch = pci:pf=0000:3b:00.0,vf=0-63\n# and stay taken\ntake = "
 		"appear\n"
-		"allow = group:dpdk\n# each lease pays for itself\naccount = lease\n");
+		"allow = group:dpdk\n# each lease pays for itself\naccount = lease\n"
+		"kernel-bill-limit = 2G\n");
 	assert_int_equal(config->n_rules, 2);
+	assert_int_equal(config->n_accounts, 1);
+	assert_true(config->accounts[0].limits.owed == UINT64_C(24) << 30);
+	assert_true(config->rules[1].limits.kernel_bill == UINT64_C(2) << 30);
 	assert_string_equal(config->rules[1].account, "lease");
 	assert_int_equal(config->rules[1].matches[0].terms[0].last, 63);
 	assert_true(config->rules[1].stay);
