@@ -60,7 +60,7 @@ help:
 # --- tests/vm: a real kernel in QEMU --------------------------------------------
 # Programs for scenarios need nothing but libc: no pkg-config, so that they build without
 # the packages of `setup-check`. Those in lib/ are clients, and have libvfiod as well.
-VM_SHARED := tests/vm/programs/program.c tests/vm/programs/edu.c
+VM_SHARED := $(patsubst %,tests/vm/programs/%.c,program edu edu-device)
 VM_KILL := tests/vm/programs/tracer.c tests/vm/programs/group-state.c
 VM_SRC := $(filter-out $(VM_SHARED) $(VM_KILL),$(sort $(wildcard tests/vm/programs/*.c tests/vm/programs/lib/*.c)))
 VM_BIN := $(VM_SRC:%.c=$(BUILD)/%)
@@ -73,6 +73,11 @@ $(BUILD)/tests/vm/programs/kill-points: $(VM_KILL:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
+# Those in space/ are one program, a client of spaces.
+VM_SPACE := $(BUILD)/tests/vm/programs/space-client
+$(VM_SPACE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/vm/programs/space/*.c)) $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client)) -pthread
+
 # Those in preload/ are libraries.
 VM_PRELOAD := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/vm/programs/preload/*.c))
 $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-build
@@ -80,7 +85,7 @@ $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-b
 	$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
 
 .PHONY: vm-programs check-vm shell
-vm-programs: $(VM_BIN) $(VM_PRELOAD)
+vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without.
 check-vm: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)

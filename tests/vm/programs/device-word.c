@@ -40,15 +40,15 @@ int main(int argc, char *argv[])
 	if (argc < 4 || argc > 5)
 		errx(EXIT_USAGE, "usage: device-word GROUP_FD DEVICE OFFSET [VALUE]");
 	edu_open(&opened, (int)program_number(argv[1], INT_MAX), argv[2]);
-	memory_enable(opened.device);
-	off_t at = region_offset(opened.device, VFIO_PCI_BAR0_REGION_INDEX) +
+	memory_enable(opened.device.fd);
+	off_t at = region_offset(opened.device.fd, VFIO_PCI_BAR0_REGION_INDEX) +
 		   (off_t)program_number(argv[3], INT_MAX);
 	if (argc == 5) {
 		word = (uint32_t)program_number(argv[4], UINT32_MAX);
-		if (pwrite(opened.device, &word, sizeof(word), at) != sizeof(word))
+		if (pwrite(opened.device.fd, &word, sizeof(word), at) != sizeof(word))
 			err(EXIT_SYSTEM, "writing %s of %s", argv[3], argv[2]);
 	}
-	if (pread(opened.device, &word, sizeof(word), at) != sizeof(word))
+	if (pread(opened.device.fd, &word, sizeof(word), at) != sizeof(word))
 		err(EXIT_SYSTEM, "reading %s of %s", argv[3], argv[2]);
 	printf("0x%x\n", word);
 	edu_close(&opened);

@@ -5,17 +5,13 @@
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/vm/programs/edu-device.h"
 
-/* The device puts out 28 bits of an address. */
-#define EDU_LAST_ADDRESS ((1UL << 28) - 1)
 #define EDU_IOVA 0x4000000 /* if there is no reason for another */
 
 struct edu {
-	int container, group, device;
-	volatile uint8_t *registers; /* BAR 0 */
-	size_t n_registers_bytes;
+	int container, group;
+	struct edu_device device;
 	uint8_t *memory; /* two pages: what is sent, and where it comes back */
 	size_t n_memory_bytes;
 	uint64_t iova; /* of the memory */

@@ -8,6 +8,8 @@
  *
  * Prints "sent N" when all calls are out, and a line "flush" for each FLUSH that came from then on.
  * SIGTERM: the server ends, and with it whatever hung.
+ *
+ * sticky-fds DIRECTORY: the server alone, for somebody else to send DIRECTORY/file.
  */
 #include "tests/vm/programs/program.h"
 
@@ -223,19 +225,21 @@ _Noreturn static void client(const char *socket, const char *directory, uid_t ui
 
 int main(int argc, char *argv[])
 {
-	if (argc != 4)
-		errx(EXIT_USAGE, "usage: sticky-fds SOCKET DIRECTORY UID");
-	int fuse = mount_fuse(argv[2]);
+	if (argc != 2 && argc != 4)
+		errx(EXIT_USAGE, "usage: sticky-fds [SOCKET] DIRECTORY [UID]");
+	const char *directory = argv[argc == 4 ? 2 : 1];
+	int fuse = mount_fuse(directory);
 	pid_t served = fork();
 	if (served == 0)
 		server(fuse);
 	close(fuse);
-	pid_t asks = fork();
+	pid_t asks = argc == 4 ? fork() : -1;
 	if (asks == 0)
-		client(argv[1], argv[2], (uid_t)program_number(argv[3], 65535));
+		client(argv[1], directory, (uid_t)program_number(argv[3], 65535));
 	program_hold("holding");
 	kill(served, SIGKILL);
-	kill(asks, SIGKILL);
-	umount2(argv[2], MNT_DETACH);
+	if (asks > 0)
+		kill(asks, SIGKILL);
+	umount2(directory, MNT_DETACH);
 	return 0;
 }
