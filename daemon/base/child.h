@@ -21,3 +21,12 @@ pid_t child_fork(void);
  * has to end, it may have descriptors of clients open.
  */
 int child_isolate(const char *name, int fd);
+
+/*
+ * Closes descriptors that may be the last of a client's memory, or of a device that has it pinned:
+ * freeing a TiB takes minutes, so a child makes the last close(2), by ending. They are taken over;
+ * negative ones are none. Without a child (none can be forked) they stay open, and the log says so:
+ * better lost than a daemon that hangs.
+ */
+void fds_bury(const int *fds, size_t n_fds);
+void fd_bury(int fd);

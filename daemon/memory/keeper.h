@@ -3,16 +3,18 @@
  * moved, asked, and buried. It has one request at a time, with a deadline; one that is late is
  * killed.
  *
- *   keeper_new() → forked, exec'ed, in its cgroup, isolated → ready() → keeper_ask() → runs()*,
- *   done() → … → keeper_free(), which closes its socket: then it ends by itself; or gone().
+ *   keeper_new() → forked, in its cgroup, exec'ed, isolated → ready() → keeper_ask() → runs()*,
+ *   done() → … → keeper_end() → gone() → keeper_free(); or gone() at any time.
  *
- * It is forked in the daemon's cgroup, and moved by its pid before it has any memory of the
- * client's: clone3 into a cgroup can kill or freeze the child before exec.
+ * It is forked in the daemon's cgroup, and goes into its client's by itself, before it has any
+ * memory of the client's: with clone3 into a cgroup, a frozen one would stop it while it has all
+ * descriptors of the daemon open. And not on the loop, as the kernel can make who moves wait.
  */
 #pragma once
 
 #include "daemon/base/wire.h"
 #include "daemon/lease/subject.h"
+#include "daemon/memory/cgroup.h"
 
 #include <ev.h>
 
@@ -24,6 +26,20 @@ enum keeper_role {
 	KEEPER_PUNCH,
 	KEEPER_BOOK, /* stays in the daemon's cgroup */
 };
+
+/* What is not this process's alone to say. One table, so that a test can be the host. */
+struct keeper_ops {
+	/* Forks what execs `path`, in the cgroup of `client` (NULL: in this one): its pid or
+	 * -errno. The socket stays the caller's. */
+	pid_t (*spawn)(
+		const char *path, enum keeper_role role, const struct subject *client, int socket);
+	int (*limit_locked)(pid_t pid, uint64_t bytes);
+	int64_t (*locked)(pid_t pid);
+	int (*open_container)(void); /* a new /dev/vfio/vfio, or -errno */
+	/* Blocks: in an errand. */
+	int (*headroom)(const struct subject *client, struct cgroup_headroom *headroom);
+};
+extern const struct keeper_ops keeper_ops;
 
 struct keeper_listener {
 	/* It is isolated and where it belongs: the first request can go. */
@@ -48,14 +64,16 @@ struct keeper_listener {
  * `client`: whose cgroup it goes into, if it is still the same process. book: sent with WIRE_START
  * before ready() (roles keeper and book; stays the caller's), else -1. 0 or -errno.
  */
-int keeper_new(struct ev_loop *loop, const char *path, enum keeper_role role,
-	const struct subject *client, int book, const struct keeper_listener *listener,
-	void *userdata, struct keeper **keeper);
-/* Hears nothing more. A process that has not ended yet does so when its socket closes. NULL-safe.
- */
+int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
+	enum keeper_role role, const struct subject *client, int book,
+	const struct keeper_listener *listener, void *userdata, struct keeper **keeper);
+/* Hears nothing more; what works still is killed, what does not ends by itself. NULL-safe. */
 struct keeper *keeper_free(struct keeper *keeper);
-/* SIGKILL; gone() follows. */
-void keeper_kill(struct keeper *keeper);
+/* Closes its socket, upon which it ends by itself, or is killed if it takes its time. gone()
+ * follows. */
+void keeper_end(struct keeper *keeper);
+/* SIGKILL, and why; gone() follows. */
+void keeper_kill(struct keeper *keeper, const char *why);
 
 /*
  * Asks; only when nothing is under way. fds stay the caller's. 0 or -errno: it is dying then,

@@ -1,0 +1,354 @@
+#include "daemon/memory/keeper.h"
+
+#include "daemon/base/child.h"
+#include "daemon/base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* To be exec'ed and isolated; in a frozen cgroup that takes for ever. */
+static const double START_SECONDS = 30;
+/* To end when there is nothing left to do. */
+static const double END_SECONDS = 10;
+/* One that SIGKILL does not end within this is in the kernel, and not waited for. */
+static const double KILL_SECONDS = 5;
+
+enum keeper_state {
+	KEEPER_STARTING,  /* no hello yet */
+	KEEPER_BEGINNING, /* WIRE_START has no answer yet */
+	KEEPER_IDLE,
+	KEEPER_ASKED,
+	KEEPER_ENDING, /* its socket is closed */
+	KEEPER_DYING,  /* SIGKILL is on its way */
+	KEEPER_GONE,
+};
+
+struct keeper {
+	struct ev_loop *loop;
+	const struct keeper_ops *ops;
+	enum keeper_role role;
+	struct keeper_listener listener;
+	void *userdata;
+	pid_t pid;
+	int socket, pidfd, book;
+	ev_io readable;
+	ev_child ended;
+	ev_timer deadline;
+	enum keeper_state state;
+	uint32_t asked; /* the type */
+	bool has_done;  /* `done` waits for its info */
+	struct wire_done done;
+	char why[128]; /* it was killed; empty: not by us */
+};
+
+static void deadline_set(struct keeper *keeper, double seconds)
+{
+	ev_timer_stop(keeper->loop, &keeper->deadline);
+	/* Since now, not since the loop last looked at the clock. */
+	ev_now_update(keeper->loop);
+	ev_timer_set(&keeper->deadline, seconds, 0);
+	ev_timer_start(keeper->loop, &keeper->deadline);
+}
+
+static void signal_kill(const struct keeper *keeper)
+{
+	/* Does nothing to one that has ended. */
+	if (keeper->pidfd >= 0)
+		pidfd_send_signal(keeper->pidfd, SIGKILL, NULL, 0);
+}
+
+void keeper_kill(struct keeper *keeper, const char *why)
+{
+	if (keeper->state >= KEEPER_DYING)
+		return;
+	keeper->state = KEEPER_DYING;
+	snprintf(keeper->why, sizeof(keeper->why), "%s", why);
+	ev_io_stop(keeper->loop, &keeper->readable);
+	signal_kill(keeper);
+	deadline_set(keeper, KILL_SECONDS);
+}
+
+void keeper_end(struct keeper *keeper)
+{
+	if (keeper->state >= KEEPER_ENDING)
+		return;
+	keeper->state = KEEPER_ENDING;
+	ev_io_stop(keeper->loop, &keeper->readable);
+	shutdown(keeper->socket, SHUT_RDWR);
+	deadline_set(keeper, END_SECONDS);
+}
+
+static void tell_gone(struct keeper *keeper, int status)
+{
+	char text[256];
+
+	if (*keeper->why)
+		snprintf(text, sizeof(text), "its keeper was killed: %s", keeper->why);
+	else if (status >= 0 && WIFSIGNALED(status))
+		snprintf(
+			text, sizeof(text), "its keeper was killed by signal %d", WTERMSIG(status));
+	else if (status >= 0)
+		snprintf(text, sizeof(text), "its keeper has ended with status %d",
+			WEXITSTATUS(status));
+	else
+		snprintf(text, sizeof(text), "its keeper does not end");
+	keeper->state = KEEPER_GONE;
+	ev_io_stop(keeper->loop, &keeper->readable);
+	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_timer_stop(keeper->loop, &keeper->deadline);
+	keeper->listener.gone(keeper, status, text, keeper->userdata);
+}
+
+static void on_ended(struct ev_loop *loop, ev_child *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	tell_gone(watcher->data, watcher->rstatus);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct keeper *keeper = timer->data;
+
+	if (keeper->state == KEEPER_DYING)
+		tell_gone(keeper, -1);
+	else
+		keeper_kill(keeper, keeper->state == KEEPER_STARTING ? "it did not start in time"
+				    : keeper->state == KEEPER_ENDING ? "it did not end in time"
+								     : "it did not answer in time");
+}
+
+static void on_hello(struct keeper *keeper, const struct wire_hello *hello)
+{
+	struct wire_request start = { .header.type = WIRE_START };
+
+	if (keeper->state != KEEPER_STARTING || hello->version != WIRE_VERSION ||
+		hello->page_bytes != (uint32_t)sysconf(_SC_PAGESIZE)) {
+		keeper_kill(keeper, "it is of another version than vfiod");
+		return;
+	}
+	ev_timer_stop(keeper->loop, &keeper->deadline);
+	keeper->state = KEEPER_IDLE;
+	if (keeper->book < 0) {
+		keeper->listener.ready(keeper, keeper->userdata);
+		return;
+	}
+	if (keeper_ask(keeper, &start, &keeper->book, 1, START_SECONDS) == 0)
+		keeper->state = KEEPER_BEGINNING;
+	close(steal_fd(&keeper->book));
+}
+
+/* The last call: the listener may free the keeper. */
+static void answer(
+	struct keeper *keeper, const struct wire_done *done, const struct wire_info *info, int fd)
+{
+	/* The holes are known, and filled next. */
+	if (keeper->asked == WIRE_POPULATE && done->result == WIRE_HOLES) {
+		keeper->listener.done(keeper, done, NULL, fd, keeper->userdata);
+		return;
+	}
+	ev_timer_stop(keeper->loop, &keeper->deadline);
+	bool is_start = keeper->state == KEEPER_BEGINNING;
+	keeper->state = KEEPER_IDLE;
+	if (is_start)
+		keeper->listener.ready(keeper, keeper->userdata);
+	else
+		keeper->listener.done(keeper, done, info, fd, keeper->userdata);
+}
+
+static void on_done(struct keeper *keeper, const struct wire_done *done, int *fd)
+{
+	if (keeper->state == KEEPER_BEGINNING && done->result != 0) {
+		keeper_kill(keeper, "it cannot begin");
+		return;
+	}
+	if (keeper->asked == WIRE_INFO && done->result == 0 && !keeper->has_done) {
+		keeper->done = *done;
+		keeper->has_done = true;
+		return;
+	}
+	answer(keeper, done, NULL, steal_fd(fd));
+}
+
+/* May it say this now? */
+static bool is_expected(const struct keeper *keeper, uint32_t type, size_t n_fds)
+{
+	if (n_fds > (type == WIRE_DONE && keeper->state == KEEPER_ASKED))
+		return false;
+	switch (type) {
+	case WIRE_HELLO:
+		return keeper->state == KEEPER_STARTING;
+	case WIRE_RUNS:
+		return keeper->state == KEEPER_ASKED &&
+		       (keeper->asked == WIRE_PREPARE || keeper->asked == WIRE_READ ||
+			       keeper->asked == WIRE_UNMAP || keeper->asked == WIRE_BOOK);
+	case WIRE_DONE:
+		return (keeper->state == KEEPER_ASKED && !keeper->has_done) ||
+		       keeper->state == KEEPER_BEGINNING;
+	case WIRE_INFO:
+		return keeper->state == KEEPER_ASKED && keeper->has_done;
+	default:
+		return false;
+	}
+}
+
+/* One message a call: a long stream of runs does not keep others waiting. */
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct keeper *keeper = watcher->data;
+	union wire_message message;
+	int fds[WIRE_FDS_MAX] = { -1, -1 };
+	size_t n_fds;
+
+	ssize_t n = wire_receive(keeper->socket, &message, fds, &n_fds, MSG_DONTWAIT);
+	if (n == -EAGAIN)
+		return;
+	if (n == 0) {
+		/* It has ended, or is about to: how, its exit status will tell. */
+		keeper_end(keeper);
+		return;
+	}
+	uint32_t type = n < 0 ? 0 : message.header.type;
+	if (n < 0 || !is_expected(keeper, type, n_fds) ||
+		(type == WIRE_INFO && (size_t)n != sizeof(message.info))) {
+		if (n > 0)
+			fds_bury(fds, n_fds);
+		keeper_kill(keeper, "it does not speak the protocol");
+		return;
+	}
+	if (type == WIRE_HELLO) {
+		on_hello(keeper, &message.hello);
+	} else if (type == WIRE_RUNS) {
+		keeper->listener.runs(keeper, &message.runs,
+			((size_t)n - offsetof(struct wire_runs, runs)) / sizeof(frame_run),
+			keeper->userdata);
+	} else if (type == WIRE_INFO) {
+		struct wire_done done = keeper->done;
+		keeper->has_done = false;
+		answer(keeper, &done, &message.info, -1);
+	} else {
+		on_done(keeper, &message.done, &fds[0]);
+	}
+}
+
+int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
+	enum keeper_role role, const struct subject *client, int book,
+	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
+{
+	int pair[2];
+
+	*keeper = NULL;
+	struct keeper *made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	*made = (struct keeper){
+		.loop = loop,
+		.ops = ops,
+		.role = role,
+		.listener = *listener,
+		.userdata = userdata,
+		.socket = -1,
+		.pidfd = -1,
+		.book = -1,
+	};
+	ev_init(&made->readable, on_readable);
+	ev_init(&made->ended, on_ended);
+	ev_init(&made->deadline, on_deadline);
+	made->readable.data = made->ended.data = made->deadline.data = made;
+
+	int r = 0;
+	if (book >= 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0)
+		r = -errno;
+	if (r == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		r = -errno;
+	if (r < 0) {
+		keeper_free(made);
+		return r;
+	}
+	made->socket = pair[0];
+	r = ops->spawn(path, role, role == KEEPER_BOOK ? NULL : client, pair[1]);
+	close(pair[1]);
+	/* Not reaped before we are back in the loop: the pid is still this child's. */
+	if (r > 0) {
+		made->pid = r;
+		made->pidfd = pidfd_open(made->pid, 0);
+		r = made->pidfd < 0 ? -errno : 0;
+		if (r < 0)
+			kill(made->pid, SIGKILL);
+	}
+	if (r < 0) {
+		keeper_free(made);
+		return r;
+	}
+	ev_io_set(&made->readable, made->socket, EV_READ);
+	ev_io_start(loop, &made->readable);
+	ev_child_set(&made->ended, made->pid, 0);
+	ev_child_start(loop, &made->ended);
+	deadline_set(made, START_SECONDS);
+	*keeper = made;
+	return 0;
+}
+
+struct keeper *keeper_free(struct keeper *keeper)
+{
+	if (!keeper)
+		return NULL;
+	ev_io_stop(keeper->loop, &keeper->readable);
+	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_timer_stop(keeper->loop, &keeper->deadline);
+	if (keeper->state != KEEPER_IDLE && keeper->state != KEEPER_GONE)
+		signal_kill(keeper);
+	/* What it has sent may be queued, a device's last descriptor with it. */
+	if (keeper->state == KEEPER_IDLE)
+		close(keeper->socket);
+	else
+		fd_bury(keeper->socket);
+	if (keeper->pidfd >= 0)
+		close(keeper->pidfd);
+	if (keeper->book >= 0)
+		close(keeper->book);
+	free(keeper);
+	return NULL;
+}
+
+int keeper_ask(struct keeper *keeper, struct wire_request *request, const int *fds, size_t n_fds,
+	double seconds)
+{
+	if (keeper->state > KEEPER_ASKED)
+		return -EPIPE;
+	assert(keeper->state == KEEPER_IDLE);
+	request->header.length = sizeof(*request);
+	int r = wire_send(keeper->socket, request, fds, n_fds, MSG_DONTWAIT);
+	if (r < 0) {
+		keeper_kill(keeper, "it cannot be spoken to");
+		return r;
+	}
+	keeper->state = KEEPER_ASKED;
+	keeper->asked = request->header.type;
+	deadline_set(keeper, seconds);
+	return 0;
+}
+
+pid_t keeper_pid(const struct keeper *keeper)
+{
+	return keeper->pid;
+}
+
+int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
+{
+	return keeper->state < KEEPER_GONE ? keeper->ops->limit_locked(keeper->pid, bytes) : -ESRCH;
+}
+
+int64_t keeper_locked(const struct keeper *keeper)
+{
+	return keeper->state < KEEPER_GONE ? keeper->ops->locked(keeper->pid) : -ESRCH;
+}
