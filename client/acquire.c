@@ -11,15 +11,6 @@
 /* After Release has answered, the stream's last reply is on its way, or something is wrong. */
 #define STREAM_END_MS 10000
 
-/* Adds what it takes over; a value of NULL is memory that was wanting. */
-static bool object_add(struct json_object *object, const char *key, struct json_object *value)
-{
-	if (value && json_object_object_add(object, key, value) == 0)
-		return true;
-	json_object_put(value);
-	return false;
-}
-
 /* {"device": …}, or {"group": 7} for "group:7". NULL and *error. */
 static struct json_object *selector_new(const char *name, int *error)
 {
@@ -77,6 +68,7 @@ struct wish {
 	unsigned wait_seconds;
 	int pidfd;      /* of the process that it follows; -1: none */
 	bool is_stream; /* the handle becomes the lease's stream */
+	bool is_brokered;
 	vfiod_queued_fn on_queued;
 	void *userdata;
 };
@@ -102,6 +94,8 @@ static int acquire_send(
 	added = object_add(parameters, "waitSeconds", json_object_new_int64(wish->wait_seconds));
 	if (added && has_holder)
 		added = object_add(parameters, "holderFileDescriptor", json_object_new_int(0));
+	if (added && wish->is_brokered)
+		added = object_add(parameters, "mode", json_object_new_string("brokered"));
 	if (!added) {
 		json_object_put(parameters);
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
@@ -112,10 +106,12 @@ static int acquire_send(
 
 /* The reply that grants; a lease that we cannot take ends with the connection or the holder. */
 static int grant_take(struct vfiod *vfiod, const struct varlink_reply *reply,
-	struct message *message, bool is_stream, struct vfiod_lease **lease)
+	struct message *message, const struct wish *wish, struct vfiod_lease **lease)
 {
-	int r = reply->continues == is_stream ? lease_from_grant(reply->parameters, message, lease)
-					      : -EPROTO;
+	int r = -EPROTO;
+
+	if (reply->continues == wish->is_stream)
+		r = lease_from_grant(reply->parameters, message, wish->is_brokered, lease);
 
 	if (r < 0) {
 		vfiod->is_unusable = true;
@@ -124,7 +120,7 @@ static int grant_take(struct vfiod *vfiod, const struct varlink_reply *reply,
 				     : "vfiod granted a lease that makes no sense");
 	}
 	LIST_INSERT_HEAD(&vfiod->leases, *lease, link);
-	if (is_stream)
+	if (wish->is_stream)
 		vfiod->stream = *lease;
 	return 0;
 }
@@ -155,7 +151,7 @@ static int acquire_reply(struct vfiod *vfiod, const struct wish *wish, struct vf
 	if (reply.error) {
 		r = vfiod_fail_reply(vfiod, &reply);
 	} else if (event && strcmp(event, "granted") == 0) {
-		r = grant_take(vfiod, &reply, &message, wish->is_stream, lease);
+		r = grant_take(vfiod, &reply, &message, wish, lease);
 		r = r < 0 ? r : 1;
 	} else if (event && strcmp(event, "ended") == 0) {
 		const char *reason = field_string(reply.parameters, "reason");
@@ -199,6 +195,14 @@ int vfiod_acquire(struct vfiod *vfiod, const char *const devices[], size_t n_dev
 	return acquire(vfiod, devices, n_devices, &wish, lease);
 }
 
+int vfiod_acquire_brokered(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, struct vfiod_lease **lease)
+{
+	const struct wish wish = { .wait_seconds = wait_seconds, .pidfd = -1, .is_brokered = true };
+
+	return acquire(vfiod, devices, n_devices, &wish, lease);
+}
+
 static int acquire_for(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
 	const struct wish *wish, struct vfiod_lease **lease)
 {
@@ -235,25 +239,20 @@ int vfiod_acquire_watching(struct vfiod *vfiod, const char *const devices[], siz
 /* Calls Release on a handle that is free: 0, 1 when a group lingers, -errno. */
 static int release_call(struct vfiod *vfiod, const char *token)
 {
-	const struct deadline forever = deadline_in(-1);
-	struct json_object *parameters = json_object_new_object(), *lingering;
-	struct message message = { 0 };
-	struct varlink_reply reply = { 0 };
+	struct json_object *parameters = json_object_new_object(), *reply, *lingering;
+	struct message message;
 	int r;
 
 	if (!object_add(parameters, "token", json_object_new_string(token))) {
 		json_object_put(parameters);
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
 	}
-	r = vfiod_send(vfiod, "org.vfiod.Broker.Release", parameters, false, NULL, 0, &forever);
-	if (r == 0)
-		r = vfiod_receive(vfiod, &message, &reply, &forever);
+	r = vfiod_exchange(
+		vfiod, "org.vfiod.Broker.Release", parameters, NULL, 0, &message, &reply);
 	if (r < 0)
 		return r;
-	if (reply.error)
-		r = vfiod_fail_reply(vfiod, &reply);
-	else if (json_object_object_get_ex(reply.parameters, "lingering", &lingering) &&
-		 json_object_is_type(lingering, json_type_array))
+	if (json_object_object_get_ex(reply, "lingering", &lingering) &&
+		json_object_is_type(lingering, json_type_array))
 		r = json_object_array_length(lingering) > 0;
 	message_clear(&message);
 	return r;

@@ -72,6 +72,38 @@ static int replies_read(
 	return 0;
 }
 
+int vfiod_exchange(struct vfiod *vfiod, const char *method, struct json_object *parameters,
+	const int *fds, size_t n_fds, struct message *message, struct json_object **reply_out)
+{
+	const struct deadline forever = deadline_in(-1);
+	struct varlink_reply reply;
+	int r = vfiod_send(vfiod, method, parameters, false, fds, n_fds, &forever);
+
+	*message = (struct message){ 0 };
+	if (r == 0)
+		r = vfiod_receive(vfiod, message, &reply, &forever);
+	if (r < 0)
+		return r;
+	if (reply.continues) {
+		vfiod->is_unusable = true;
+		r = vfiod_fail(vfiod, -EPROTO, "vfiod answered a call with a stream");
+	} else if (reply.error) {
+		r = vfiod_fail_reply(vfiod, &reply);
+	}
+	if (r < 0)
+		message_clear(message);
+	*reply_out = reply.parameters;
+	return r;
+}
+
+bool object_add(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (object && value && json_object_object_add(object, key, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
+
 int vfiod_call(struct vfiod *vfiod, const char *method, const char *parameters, bool more,
 	const int *fds, size_t n_fds, int timeout_ms, vfiod_reply_fn on_reply, void *userdata)
 {

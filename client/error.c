@@ -1,4 +1,4 @@
-#include "client/error.h"
+#include "client/error-words.h"
 #include "client/handle.h"
 
 #include <errno.h>
@@ -6,14 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A sentence that grows; what does not fit is cut, and the end is always a NUL. */
-struct sentence {
-	char *buffer;
-	size_t size, length;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(
-	struct sentence *sentence, const char *format, ...)
+void say(struct sentence *sentence, const char *format, ...)
 {
 	va_list arguments;
 	int n;
@@ -48,15 +41,14 @@ int64_t field_int(struct json_object *object, const char *key, int64_t otherwise
 	return json_object_get_int64(value);
 }
 
-/* For sentences: a field that is missing must not make them unreadable. */
-static const char *word(struct json_object *parameters, const char *key, const char *otherwise)
+const char *word(struct json_object *parameters, const char *key, const char *otherwise)
 {
 	const char *value = field_string(parameters, key);
 
 	return value && *value ? value : otherwise;
 }
 
-static void say_group(struct sentence *s, struct json_object *p)
+void say_group(struct sentence *s, struct json_object *p)
 {
 	int64_t group = field_int(p, "group", -1);
 
@@ -145,7 +137,7 @@ static void say_step(struct sentence *s, struct json_object *p)
 		say(s, " (%s)", description);
 }
 
-static void say_reason(struct sentence *s, struct json_object *p)
+void say_reason(struct sentence *s, struct json_object *p)
 {
 	const char *reason = field_string(p, "reason");
 
@@ -282,11 +274,7 @@ static void say_system(struct sentence *s, struct json_object *p)
 #define BROKER "org.vfiod.Broker."
 #define SERVICE "org.varlink.service."
 
-static const struct known_error {
-	const char *name;
-	int error;
-	void (*say)(struct sentence *sentence, struct json_object *parameters);
-} known_errors[] = {
+static const struct known_error known_errors[] = {
 	{ BROKER "NoSuchGroup", -ENODEV, say_no_such_group },
 	{ BROKER "NoSuchDevice", -ENODEV, say_no_such_device },
 	{ BROKER "GroupBusy", -EBUSY, say_group_busy },
@@ -317,7 +305,7 @@ static const struct known_error *known_error_find(const char *name)
 	for (size_t i = 0; i < sizeof known_errors / sizeof *known_errors; i++)
 		if (strcmp(known_errors[i].name, name) == 0)
 			return &known_errors[i];
-	return NULL;
+	return space_error_find(name);
 }
 
 int error_number(const char *name)

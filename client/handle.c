@@ -88,6 +88,7 @@ int vfiod_open(const char *socket, struct vfiod **vfiod_out)
 	if (!vfiod)
 		return -ENOMEM;
 	LIST_INIT(&vfiod->leases);
+	LIST_INIT(&vfiod->spaces);
 	vfiod->socket = strdup(socket);
 	r = vfiod->socket ? socket_connect(socket, &fd) : -ENOMEM;
 	if (r == 0)
@@ -104,9 +105,12 @@ int vfiod_open(const char *socket, struct vfiod **vfiod_out)
 void vfiod_close(struct vfiod *vfiod)
 {
 	struct vfiod_lease *lease;
+	struct vfiod_space *space;
 
 	if (!vfiod)
 		return;
+	while ((space = LIST_FIRST(&vfiod->spaces)))
+		vfiod_space_free(space);
 	while ((lease = LIST_FIRST(&vfiod->leases)))
 		lease_free(lease);
 	transport_free(vfiod->transport);

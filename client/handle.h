@@ -31,10 +31,16 @@ struct vfiod_lease {
 	bool is_ended; /* the daemon said so: there is nothing to release */
 };
 
+struct vfiod_space {
+	LIST_ENTRY(vfiod_space) link; /* in vfiod->spaces */
+	char *name, *token;
+};
+
 struct vfiod {
 	struct transport *transport;
 	char *socket; /* vfiod_release() of a stream's lease needs a second connection */
 	LIST_HEAD(lease_list, vfiod_lease) leases;
+	LIST_HEAD(space_list, vfiod_space) spaces;
 	struct vfiod_lease *stream; /* whose stream this connection is; in leases, too */
 	bool is_busy;               /* a call is running: it was called from its callback */
 	bool is_unusable;           /* replies and calls can no longer be matched */
@@ -72,6 +78,16 @@ int vfiod_receive_now(struct vfiod *vfiod, struct message *message, struct varli
 int vfiod_receive(struct vfiod *vfiod, struct message *message, struct varlink_reply *reply,
 	const struct deadline *deadline);
 
+/*
+ * A call with one answer, on a handle that vfiod_begin() let through: 0, its parameters in *reply,
+ * which borrows `message` (message_clear()); or -errno, and nothing to clear. `parameters` are
+ * taken over.
+ */
+int vfiod_exchange(struct vfiod *vfiod, const char *method, struct json_object *parameters,
+	const int *fds, size_t n_fds, struct message *message, struct json_object **reply);
+/* Adds what it takes over; a value of NULL is memory that was wanting: false. */
+bool object_add(struct json_object *object, const char *key, struct json_object *value);
+
 /* --- error.c ------------------------------------------------------------------- */
 
 /* Sets what vfiod_strerror() says, control characters replaced, and returns `error`. */
@@ -85,9 +101,9 @@ void vfiod_error_clear(struct vfiod *vfiod);
 
 /*
  * Makes a lease of a reply that grants it, taking the descriptors; it is in no list yet.
- * -EPROTO, -ENOMEM.
+ * is_brokered: there are none. -EPROTO, -ENOMEM.
  */
-int lease_from_grant(
-	struct json_object *parameters, struct message *message, struct vfiod_lease **lease);
+int lease_from_grant(struct json_object *parameters, struct message *message, bool is_brokered,
+	struct vfiod_lease **lease);
 /* NULL-safe; takes it out of the list that it is in. */
 struct vfiod_lease *lease_free(struct vfiod_lease *lease);

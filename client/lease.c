@@ -53,22 +53,24 @@ static int devices_read(struct json_object *array, struct granted_group *group)
 	return 0;
 }
 
-static int group_read(
-	struct json_object *object, struct message *message, struct granted_group *group)
+static int group_read(struct json_object *object, struct message *message, bool is_brokered,
+	struct granted_group *group)
 {
 	int64_t number = field_int(object, "number", -1);
 
 	if (number < 0 || number > INT_MAX)
 		return -EPROTO;
 	group->number = (int)number;
-	group->fd = message_take_fd(message, field_int(object, "groupFileDescriptor", -1));
-	if (group->fd < 0)
-		return -EPROTO;
+	if (!is_brokered) {
+		group->fd = message_take_fd(message, field_int(object, "groupFileDescriptor", -1));
+		if (group->fd < 0)
+			return -EPROTO;
+	}
 	return devices_read(json_object_object_get(object, "devices"), group);
 }
 
-static int groups_read(
-	struct json_object *array, struct message *message, struct vfiod_lease *lease)
+static int groups_read(struct json_object *array, struct message *message, bool is_brokered,
+	struct vfiod_lease *lease)
 {
 	size_t n;
 
@@ -83,7 +85,8 @@ static int groups_read(
 
 		lease->groups[i].fd = -1;
 		lease->n_groups++;
-		r = group_read(json_object_array_get_idx(array, i), message, &lease->groups[i]);
+		r = group_read(json_object_array_get_idx(array, i), message, is_brokered,
+			&lease->groups[i]);
 		if (r < 0)
 			return r;
 	}
@@ -91,8 +94,8 @@ static int groups_read(
 }
 
 /* The lease as the reply says, apart from the list that it is in. */
-static int grant_read(
-	struct json_object *parameters, struct message *message, struct vfiod_lease *lease)
+static int grant_read(struct json_object *parameters, struct message *message, bool is_brokered,
+	struct vfiod_lease *lease)
 {
 	const char *name = field_string(parameters, "lease");
 	const char *token = field_string(parameters, "token");
@@ -103,11 +106,12 @@ static int grant_read(
 	lease->token = strdup(token);
 	if (!lease->name || !lease->token)
 		return -ENOMEM;
-	return groups_read(json_object_object_get(parameters, "groups"), message, lease);
+	return groups_read(
+		json_object_object_get(parameters, "groups"), message, is_brokered, lease);
 }
 
-int lease_from_grant(
-	struct json_object *parameters, struct message *message, struct vfiod_lease **lease_out)
+int lease_from_grant(struct json_object *parameters, struct message *message, bool is_brokered,
+	struct vfiod_lease **lease_out)
 {
 	struct lease_list nowhere = LIST_HEAD_INITIALIZER(nowhere);
 	struct vfiod_lease *lease = calloc(1, sizeof *lease);
@@ -117,7 +121,7 @@ int lease_from_grant(
 	if (!lease)
 		return -ENOMEM;
 	LIST_INSERT_HEAD(&nowhere, lease, link);
-	r = grant_read(parameters, message, lease);
+	r = grant_read(parameters, message, is_brokered, lease);
 	if (r < 0) {
 		lease_free(lease);
 		return r;

@@ -21,6 +21,7 @@
 
 #define B "org.vfiod.Broker."
 #define V "org.varlink.service."
+#define S "org.vfiod.Space."
 #define DESCRIBE B "Describe"
 
 /* Every error of org.vfiod(7) that a client can be told: errno and sentence. */
@@ -100,6 +101,63 @@ static const struct {
 		-EREMOTEIO,
 		"the configuration was not read, the rules are as before: vfiod.conf:3: unknown "
 		"key" },
+	{ S "NoSuchSpace", "{}", -ENOKEY, "there is no such space, or it is not yours" },
+	{ S "SpaceEnded", "{\"reason\":\"its keeper was killed\"}", -EOWNERDEAD,
+		"the space has ended: its keeper was killed" },
+	{ S "NoSuchMemory", "{\"memory\":3}", -ENOENT, "the space has no memory 3" },
+	{ S "MemoryMapped", "{\"memory\":3,\"mappings\":1}", -EBUSY,
+		"memory 3 still has 1 mapping: unmap it first" },
+	{ S "MemoryMapped", "{\"memory\":0,\"mappings\":2}", -EBUSY,
+		"memory 0 still has 2 mappings: unmap them first" },
+	{ S "MemoryUnsuitable", "{\"reason\":\"it is no memfd\"}", -EPERM,
+		"this memory cannot be given to devices: it is no memfd" },
+	{ S "MemoryChanged",
+		"{\"first\":\"0x0\",\"last\":\"0xfff\",\"reason\":\"a hole was punched\"}", -ESTALE,
+		"the memory of the mapping 0x0-0xfff has changed: a hole was punched" },
+	{ S "MappingOverlaps", "{\"first\":\"0x1000\",\"last\":\"0x1fff\"}", -EEXIST,
+		"there is a mapping already, 0x1000-0x1fff" },
+	{ S "UnmapSplitsMapping", "{\"first\":\"0x1000\",\"last\":\"0x2fff\"}", -EINVAL,
+		"that would split the mapping 0x1000-0x2fff; nothing was unmapped" },
+	{ S "IovaOutOfRange",
+		"{\"ranges\":[{\"first\":\"0x0\",\"last\":\"0xfedfffff\"},{\"first\":"
+		"\"0xfef00000\",\"last\":\"0xffffffffffff\"}]}",
+		-ERANGE,
+		"not all of it can be mapped here; what can is 0x0-0xfedfffff, "
+		"0xfef00000-0xffffffffffff" },
+	{ S "IovaOutOfRange", "{\"ranges\":[]}", -ERANGE, "not all of it can be mapped here" },
+	{ S "Misaligned", "{\"pageBytes\":4096}", -EINVAL,
+		"addresses, offsets and lengths have to be multiples of 4096 bytes here" },
+	{ S "ReservedRegionConflict",
+		"{\"group\":7,\"reserved\":{\"first\":\"0xfee00000\",\"last\":\"0xfeefffff\"},"
+		"\"mapping\":{\"first\":\"0xfe000000\",\"last\":\"0xffffffff\"}}",
+		-EBUSY,
+		"group 7 was not attached: the mapping 0xfe000000-0xffffffff lies where it has "
+		"the reserved region 0xfee00000-0xfeefffff" },
+	{ S "NotAttached", "{\"group\":7}", -ENOENT, "group 7 is not attached to this space" },
+	{ S "LimitExceeded",
+		"{\"account\":\"alice\",\"limit\":\"owed-limit\",\"limitBytes\":25769803776,"
+		"\"stateBytes\":17179869184,\"requestedBytes\":17179869184}",
+		-EDQUOT,
+		"the owed-limit of account alice is 24.0 GiB: it owes 16.0 GiB, and 16.0 GiB was "
+		"asked for; nothing was pinned" },
+	{ S "LimitExceeded",
+		"{\"account\":\"uid:1000\",\"limit\":\"kernel-bill-limit\",\"limitBytes\":67108864,"
+		"\"stateBytes\":0,\"requestedBytes\":67112960}",
+		-EDQUOT,
+		"the kernel-bill-limit of account uid:1000 is 64.0 MiB: the kernel bills it 0 B, "
+		"and 64.0 MiB was asked for; nothing was pinned" },
+	{ S "LimitExceeded",
+		"{\"account\":\"host\",\"limit\":\"host-limit\",\"limitBytes\":4096,"
+		"\"stateBytes\":1,\"requestedBytes\":1023}",
+		-EDQUOT,
+		"the host-limit of this host is 4.0 KiB: all accounts together owe 1 B, and 1023 B "
+		"was asked for; nothing was pinned" },
+	{ S "LimitExceeded",
+		"{\"account\":\"/user.slice\",\"limit\":\"memory.max\",\"limitBytes\":16777216,"
+		"\"stateBytes\":12582912,\"requestedBytes\":33554432}",
+		-EDQUOT,
+		"the memory.max of control group /user.slice is 16.0 MiB: it has 12.0 MiB, and "
+		"32.0 MiB was asked for; nothing was pinned" },
 	{ V "InvalidParameter", "{\"parameter\":\"selectors[0].group\"}", -EINVAL,
 		"vfiod does not accept the parameter selectors[0].group" },
 	{ V "PermissionDenied", "{}", -EACCES, "permission denied: this is for administrators" },
