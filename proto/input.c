@@ -11,7 +11,9 @@
 
 void input_clear(struct input *input)
 {
-	close_all_fds(input->fds, input->n_fds);
+	close_fds_fn close_fds = input->close_fds ? input->close_fds : close_all_fds;
+
+	close_fds(input->fds, input->n_fds);
 	free(input->bytes);
 	input->bytes = NULL;
 	input->length = input->capacity = input->n_fds = 0;

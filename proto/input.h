@@ -22,6 +22,7 @@ struct input {
 	size_t length, capacity;
 	int fds[TRANSPORT_MAX_FDS]; /* owned */
 	size_t n_fds;
+	close_fds_fn close_fds; /* NULL: close(2) */
 };
 
 /* Forgets the message, buffer and all: an idle connection keeps no large one. Closes the fds. */

@@ -22,15 +22,16 @@ struct output_message {
 	char text[];
 };
 
-static void output_message_free(struct output_message *message)
+static void output_message_free(struct output *output, struct output_message *message)
 {
-	close_all_fds(message->fds, message->n_fds);
+	output->close_fds(message->fds, message->n_fds);
 	free(message->fds);
 	free(message);
 }
 
-void output_init(struct output *output)
+void output_init(struct output *output, close_fds_fn close_fds)
 {
+	output->close_fds = close_fds;
 	STAILQ_INIT(&output->messages);
 	output->n_bytes = output->n_messages = 0;
 }
@@ -46,7 +47,7 @@ void output_clear(struct output *output)
 
 	while ((message = STAILQ_FIRST(&output->messages))) {
 		STAILQ_REMOVE_HEAD(&output->messages, link);
-		output_message_free(message);
+		output_message_free(output, message);
 	}
 	output->n_bytes = output->n_messages = 0;
 }
@@ -110,7 +111,7 @@ int output_add(struct output *output, const char *text, size_t length, size_t ma
 	output->n_messages++;
 	return 0;
 refuse:
-	close_all_fds(fds, n_fds);
+	output->close_fds(fds, n_fds);
 	return r;
 }
 
@@ -144,7 +145,7 @@ static ssize_t output_message_send(const struct output_message *message, int soc
 /* A part is sent: the descriptors went with it, if it was the first. */
 static void output_sent(struct output *output, struct output_message *message, size_t n)
 {
-	close_all_fds(message->fds, message->n_fds);
+	output->close_fds(message->fds, message->n_fds);
 	message->n_fds = 0;
 	message->n_sent += n;
 	output->n_bytes -= n;
@@ -152,7 +153,7 @@ static void output_sent(struct output *output, struct output_message *message, s
 		return;
 	STAILQ_REMOVE_HEAD(&output->messages, link);
 	output->n_messages--;
-	output_message_free(message);
+	output_message_free(output, message);
 }
 
 int output_send(struct output *output, int socket)

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "proto/transport.h"
+
 #include <stddef.h>
 #include <sys/queue.h>
 
@@ -12,9 +14,10 @@ struct output {
 	STAILQ_HEAD(output_queue, output_message) messages;
 	size_t n_bytes; /* not yet sent, NULs counted */
 	size_t n_messages;
+	close_fds_fn close_fds;
 };
 
-void output_init(struct output *output);
+void output_init(struct output *output, close_fds_fn close_fds);
 void output_clear(struct output *output); /* closes what was not sent */
 size_t output_memory_bytes(const struct output *output);
 

@@ -50,7 +50,10 @@ int transport_new(int fd, const struct transport_limits *limits, struct transpor
 	}
 	new->fd = fd;
 	new->limits = *limits;
-	output_init(&new->output);
+	if (!limits->close_fds)
+		new->limits.close_fds = close_all_fds;
+	new->input.close_fds = new->limits.close_fds;
+	output_init(&new->output, new->limits.close_fds);
 	*transport = new;
 	return 0;
 fail:
@@ -91,7 +94,9 @@ void close_all_fds(const int *fds, size_t n_fds)
 
 void message_close_fds(struct message *message)
 {
-	close_all_fds(message->fds, message->n_fds);
+	close_fds_fn close_fds = message->close_fds ? message->close_fds : close_all_fds;
+
+	close_fds(message->fds, message->n_fds);
 	message->n_fds = 0;
 }
 
@@ -138,7 +143,8 @@ static int transport_finish_input(struct transport *transport, struct message *m
 	if (input->n_fds > 0)
 		memcpy(message->fds, input->fds, input->n_fds * sizeof(*message->fds));
 	message->n_fds = input->n_fds;
-	*input = (struct input){ .bytes = NULL };
+	message->close_fds = input->close_fds;
+	*input = (struct input){ .close_fds = message->close_fds };
 	return 1;
 }
 
@@ -209,7 +215,7 @@ int transport_add_input(
 	int r = input_add(&transport->input, bytes, length, fds, n_fds);
 
 	if (r < 0)
-		close_all_fds(fds, n_fds);
+		transport->limits.close_fds(fds, n_fds);
 	return r;
 }
 
@@ -221,7 +227,7 @@ int transport_send(
 		json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
 
 	if (!text) {
-		close_all_fds(fds, n_fds);
+		transport->limits.close_fds(fds, n_fds);
 		return -ENOMEM;
 	}
 	return output_add(

@@ -16,6 +16,10 @@
 
 #define TRANSPORT_MAX_FDS 253 /* SCM_MAX_FD of the kernel */
 
+/* Closes those that are not negative. */
+typedef void (*close_fds_fn)(const int *fds, size_t n_fds);
+void close_all_fds(const int *fds, size_t n_fds); /* by close(2) */
+
 struct transport_limits {
 	size_t max_message_bytes; /* a message that arrives, its NUL not counted */
 	size_t max_output_bytes;  /* queued and not yet sent */
@@ -23,6 +27,8 @@ struct transport_limits {
 	size_t max_fds;           /* with one message that arrives */
 	/* Descriptors are left in the socket (proto/input.h says why). The service does so. */
 	bool leaves_fds;
+	/* How those are closed that came and that nobody took, or were sent. NULL: close(2). */
+	close_fds_fn close_fds;
 };
 extern const struct transport_limits transport_default_limits; /* 1 MiB, 4 MiB, 32, 16 */
 
@@ -45,6 +51,7 @@ struct message {
 	struct json_object *json; /* an object; owned. NULL before message_read() */
 	int fds[TRANSPORT_MAX_FDS];
 	size_t n_fds;
+	close_fds_fn close_fds; /* the transport's; NULL: close(2) */
 };
 /* The text's JSON: 0, or as transport_receive() fails. The text stays. */
 int message_read(struct message *message, size_t max_depth, size_t max_values);
@@ -95,5 +102,3 @@ int transport_send(
 int transport_flush(struct transport *transport);
 size_t transport_output_bytes(const struct transport *transport);
 size_t transport_memory_bytes(const struct transport *transport); /* buffers of both directions */
-
-void close_all_fds(const int *fds, size_t n_fds); /* but those that are negative */

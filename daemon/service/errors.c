@@ -70,7 +70,7 @@ static const char *take_errors(const struct refusal *refusal, struct json_object
 			refusal->owner_pid > 0 ? json_object_new_int(refusal->owner_pid) : NULL);
 		return ERROR("Stuck");
 	default:
-		return NULL;
+		return space_error(refusal, json);
 	}
 }
 

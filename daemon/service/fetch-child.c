@@ -7,6 +7,7 @@
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
 #include "daemon/service/fetch-wire.h"
+#include "daemon/service/parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -53,19 +54,7 @@ int fetch_receive_fd(int socket)
 	return fd;
 }
 
-/* By its name alone, which no file of a client's can have: no file is asked anything. */
-static bool is_pidfd(int fd)
-{
-	char path[64], name[32];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(path, name, sizeof(name) - 1);
-	if (n < 0)
-		return false;
-	name[n] = '\0';
-	return strcmp(name, "anon_inode:[pidfd]") == 0 || strncmp(name, "pidfd:[", 7) == 0;
-}
-
-static void send_fetched(const struct fetched *fetched, const int *pidfds, size_t n_pidfds)
+static void send_fetched(const struct fetched *fetched, const int *passing, size_t n_passing)
 {
 	union {
 		struct cmsghdr header;
@@ -77,14 +66,14 @@ static void send_fetched(const struct fetched *fetched, const int *pidfds, size_
 	};
 	struct msghdr header = { .msg_iov = &vector, .msg_iovlen = 1 };
 
-	if (n_pidfds > 0) {
+	if (n_passing > 0) {
 		memset(&control, 0, sizeof(control));
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(n_pidfds * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), pidfds, n_pidfds * sizeof(int));
+		control.header.cmsg_len = CMSG_LEN(n_passing * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), passing, n_passing * sizeof(int));
 		header.msg_control = &control;
-		header.msg_controllen = CMSG_SPACE(n_pidfds * sizeof(int));
+		header.msg_controllen = CMSG_SPACE(n_passing * sizeof(int));
 	}
 	/* The daemon has gone: then nobody wants to know. */
 	(void)sendmsg(CHILD_FD, &header, MSG_NOSIGNAL);
@@ -94,8 +83,8 @@ static void fetch(int connection, const struct input *before, size_t max_bytes)
 {
 	static struct fetched fetched;
 	struct input input = *before;
-	int pidfds[TRANSPORT_MAX_FDS];
-	size_t n_pidfds = 0;
+	int passing[TRANSPORT_MAX_FDS];
+	size_t n_passing = 0;
 
 	input.n_fds = 0;
 	fetched.result = input_receive_part(&input, connection, max_bytes);
@@ -104,20 +93,24 @@ static void fetch(int connection, const struct input *before, size_t max_bytes)
 		memcpy(fetched.bytes, input.bytes + before->length, fetched.n_bytes);
 		fetched.n_fds = (uint32_t)input.n_fds;
 		for (size_t i = 0; i < input.n_fds; i++) {
-			fetched.is_pidfd[i] = is_pidfd(input.fds[i]);
-			if (fetched.is_pidfd[i])
-				pidfds[n_pidfds++] = input.fds[i];
+			fetched.passes[i] = fd_is_pidfd(input.fds[i]) || fd_is_memory(input.fds[i]);
+			if (fetched.passes[i])
+				passing[n_passing++] = input.fds[i];
 		}
 	}
-	send_fetched(&fetched, pidfds, n_pidfds);
+	send_fetched(&fetched, passing, n_passing);
 }
 
 void fetch_child(const struct input *before, size_t max_bytes, int channel)
 {
 	if (child_isolate("vfiod-fetch", channel) < 0)
 		_exit(1);
+	char byte;
 	int connection = fetch_receive_fd(CHILD_FD);
 	if (connection >= 0 && before)
 		fetch(connection, before, max_bytes);
+	else
+		/* Ours has to be the last reference: the daemon says when its own has gone. */
+		(void)recv(CHILD_FD, &byte, sizeof(byte), 0);
 	_exit(0);
 }

@@ -5,11 +5,12 @@
 
 #include <stdint.h>
 
-/* One record from the child: a part of a message, with those of its descriptors that are pidfds. */
+/* One record from the child: a part of a message, with those of its descriptors that pass. */
 struct fetched {
 	int32_t result; /* of input_receive_part() */
 	uint32_t n_bytes, n_fds;
-	bool is_pidfd[TRANSPORT_MAX_FDS]; /* the others are closed; nothing takes any other kind */
+	/* pidfds and memory; the others are closed, as nothing takes any other kind */
+	bool passes[TRANSPORT_MAX_FDS];
 	char bytes[INPUT_PART_MAX];
 };
 

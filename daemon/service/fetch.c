@@ -39,6 +39,8 @@ bool burial_is_possible(const struct user *user)
 	return user->n_fetches < USER_CHILDREN && user->service->n_fetches < ALL_CHILDREN;
 }
 
+static int fetch_receive(struct fetch *fetch);
+
 struct fetch *fetch_free(struct fetch *fetch)
 {
 	struct service *service = fetch->user->service;
@@ -48,6 +50,10 @@ struct fetch *fetch_free(struct fetch *fetch)
 	ev_timer_stop(service->loop, &fetch->deadline);
 	if (fetch->session)
 		fetch->session->fetch = NULL;
+	fetch->session = NULL;
+	/* What is still queued in it would be closed with it, by us. */
+	while (fetch->channel >= 0 && fetch_receive(fetch) == 1)
+		;
 	if (fetch->channel >= 0)
 		close(fetch->channel);
 	if (fetch->pidfd >= 0)
@@ -73,18 +79,18 @@ static void fetch_tell(struct fetch *fetch, int result)
 	session_fetched(session, result);
 }
 
-/* 1, or -errno. The descriptors are the transport's, or closed: they are pidfds. */
+/* 1, or -errno. The descriptors are the transport's, or closed. */
 static int fetch_add(
-	struct fetch *fetch, const struct fetched *fetched, const int *pidfds, size_t n)
+	struct fetch *fetch, const struct fetched *fetched, const int *passing, size_t n)
 {
 	int fds[TRANSPORT_MAX_FDS];
 	size_t next = 0;
 
 	for (size_t i = 0; i < fetched->n_fds; i++)
-		fds[i] = fetched->is_pidfd[i] && next < n ? pidfds[next++] : -1;
-	close_all_fds(pidfds + next, n - next);
+		fds[i] = fetched->passes[i] && next < n ? passing[next++] : -1;
+	close_client_fds(passing + next, n - next);
 	if (!fetch->session) {
-		close_all_fds(fds, fetched->n_fds);
+		close_client_fds(fds, fetched->n_fds);
 		return 1;
 	}
 	int r = transport_add_input(
@@ -106,8 +112,8 @@ static int fetch_receive(struct fetch *fetch)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	int pidfds[TRANSPORT_MAX_FDS];
-	size_t n_pidfds = 0;
+	int passing[TRANSPORT_MAX_FDS];
+	size_t n_passing = 0;
 
 	ssize_t n = recvmsg(fetch->channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -116,15 +122,15 @@ static int fetch_receive(struct fetch *fetch)
 		return -ECHILD;
 	const struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
 	if (rights && rights->cmsg_type == SCM_RIGHTS) {
-		n_pidfds = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(pidfds, CMSG_DATA(rights), n_pidfds * sizeof(int));
+		n_passing = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(passing, CMSG_DATA(rights), n_passing * sizeof(int));
 	}
 	int r = fetched.result;
 	if (header.msg_flags & MSG_CTRUNC)
 		r = -EMFILE;
 	if (r == 1)
-		return fetch_add(fetch, &fetched, pidfds, n_pidfds);
-	close_all_fds(pidfds, n_pidfds);
+		return fetch_add(fetch, &fetched, passing, n_passing);
+	close_client_fds(passing, n_passing);
 	return r;
 }
 
@@ -255,9 +261,12 @@ int burial_start(struct user *user, int connection)
 {
 	struct fetch *fetch;
 	int r = fetch_new(user, NULL, 0, connection, &fetch);
-	if (r == 0)
-		close(connection); /* not the last reference: the child has one on its way */
-	return r;
+	if (r < 0)
+		return r;
+	/* Not the last reference: the child keeps one until it hears that this has gone. */
+	close(connection);
+	shutdown(fetch->channel, SHUT_WR);
+	return 0;
 }
 
 /* What they hold is left to the kernel: the daemon ends. */

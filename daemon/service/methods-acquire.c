@@ -212,7 +212,8 @@ static int take_holder(
 	*pidfd = -1;
 	if (!index)
 		return 0;
-	_cleanup_close_ int fd = message_take_fd(&call->message, json_object_get_int64(index));
+	/* It may be memory, and then a child has to close it. */
+	_cleanup_client_fd_ int fd = message_take_fd(&call->message, json_object_get_int64(index));
 	if (fd < 0 || pidfd_identify(fd, &pid, &uid) < 0)
 		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "holderFileDescriptor");
 	if (uid != call->session->subject.uid && !policy_is_admin(config, &call->session->subject))

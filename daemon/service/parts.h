@@ -105,6 +105,23 @@ int burial_start(struct user *user, int connection);
 struct fetch *fetch_free(struct fetch *fetch);
 void fetches_stop(struct service *service);
 
+/* --- descriptors (descriptors.c) ---------------------------------------------------------------
+ */
+
+/* By what the kernel says of them alone: no file is asked anything. */
+bool fd_is_pidfd(int fd);
+bool fd_is_memory(int fd); /* of tmpfs or hugetlbfs, memfds among them */
+/*
+ * At most TRANSPORT_MAX_FDS, that came from clients or go to them. The last close of memory, or of
+ * a device that has memory pinned, takes as long as freeing it does: a child does it.
+ */
+void close_client_fds(const int *fds, size_t n_fds);
+static inline void cleanup_client_fd(const int *fd)
+{
+	close_client_fds(fd, 1);
+}
+#define _cleanup_client_fd_ __attribute__((cleanup(cleanup_client_fd)))
+
 /* Closes a client's connection, never by ourselves if descriptors are queued in it. */
 void dismiss(struct user *user, int connection);
 /* When a child has ended: those that had to wait for it. */
@@ -222,6 +239,8 @@ void call_continue_later(struct call *call);
 
 /* The error's full name and its parameters; NULL parameters: no memory. */
 const char *refusal_to_varlink(const struct refusal *refusal, struct json_object **parameters);
+/* Those of org.vfiod.Space; NULL: it is none. */
+const char *space_error(const struct refusal *refusal, struct json_object *parameters);
 
 /* JSON of what the broker knows. NULL: no memory. */
 struct json_object *describe_group(
@@ -247,6 +266,11 @@ int select_groups(
 
 /* JSON in few words. Values that are NULL become null. */
 struct json_object *json_text(const char *text);
+/* As org.vfiod.Space has them: "0x1000", {first, last}, and sizes, which fit an int64. */
+struct json_object *json_iova(uint64_t iova);
+struct json_object *json_range(const struct iova_range *range);
+struct json_object *json_ranges(const struct iova_range *ranges, size_t n_ranges);
+struct json_object *json_bytes(uint64_t bytes);
 int json_put(struct json_object *object, const char *key, struct json_object *value);
 /* NULL where the key is absent or null. */
 struct json_object *json_field(struct json_object *object, const char *key);

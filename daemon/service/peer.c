@@ -121,17 +121,10 @@ int pidfd_identify(int fd, pid_t *pid, uid_t *uid)
 	char path[64], text[1024];
 	struct stat st;
 
-	/* "anon_inode:[pidfd]", "pidfd:[12345]" since 6.9: no client can make such a link. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(path, text, sizeof(text) - 1);
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	if (strcmp(text, "anon_inode:[pidfd]") != 0 && strncmp(text, "pidfd:[", 7) != 0)
+	if (!fd_is_pidfd(fd))
 		return -EBADF;
-
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	n = file_read(path, text, sizeof(text));
+	ssize_t n = file_read(path, text, sizeof(text));
 	if (n < 0)
 		return (int)n;
 	/* proc(5): "Pid:\t-1" once it has been reaped. */

@@ -33,7 +33,7 @@ static bool call_send(struct call *call, struct json_object *reply, const int *f
 	if (wants) {
 		r = transport_send(session->transport, reply, fds, n_fds);
 	} else {
-		close_all_fds(fds, n_fds);
+		close_client_fds(fds, n_fds);
 	}
 	json_object_put(reply);
 	if (r < 0)

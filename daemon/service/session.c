@@ -353,6 +353,7 @@ int session_new(struct user *user, int fd, struct subject *subject)
 		.max_depth = bounds->depth,
 		.max_fds = bounds->descriptors,
 		.leaves_fds = true,
+		.close_fds = close_client_fds,
 	};
 	struct session *session = calloc(1, sizeof(*session));
 

@@ -7,6 +7,7 @@ much memory as after the first. Sanitizers keep freed memory back, so there only
 
 import array
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import select
 import signal
 import socket
 import struct
+import tempfile
 import unittest
 
 from vfiod_host import BUILD, DEVICES, RULE, WRAPPER, Daemon, Host, wait_until
@@ -354,6 +356,35 @@ class Attacks:
                 self.assert_serves()
             self.assert_serves()
 
+    def attack_memory(self):
+        """The last close of a TiB frees it, which takes minutes: never the daemon's."""
+        kinds = {
+            "not what was wanted": lambda client, fds: client.send(acquire(0), fds=fds),
+            "unasked for": lambda client, fds: client.send(INFO, fds=fds),
+            "in no message": lambda client, fds: client.send(b"nonsense\0", fds=fds),
+            "on the wrong byte": lambda client, fds: (client.send(b"{"), client.send(b"}\0", fds=fds)),
+            "too many": lambda client, fds: client.send(INFO, fds=fds * (MAX_DESCRIPTORS + 1)),
+            "and gone": lambda client, fds: (client.send(acquire(0), fds=fds),
+                                             client.socket.shutdown(socket.SHUT_RDWR)),
+        }
+        kept = {
+            "in half a message": lambda client, fds: client.send(b"{", fds=fds),
+            "of a call that waits": lambda client, fds: (client.send(MONITOR),
+                                                         client.send(acquire(0), fds=fds)),
+        }
+        for kind, send in {**kinds, **kept}.items():
+            with self.subTest(kind), self.daemon.connect() as client, Closers() as closers:
+                # From now on only the daemon's socket has it.
+                self.daemon.process.send_signal(signal.SIGSTOP)
+                in_child(lambda: send(client, [closers.fd]))
+                os.close(closers.fd)
+                self.daemon.process.send_signal(signal.SIGCONT)
+                if kind in kept:
+                    wait_until("the daemon has it", lambda: self.daemon.has_open(closers.name))
+                    client.socket.close()
+                self.assertNotIn(self.daemon.process.pid, closers.wait())
+                self.assert_serves()
+
     def attack_over_the_bound_with_descriptors(self):
         """Turned away at the door, with something in the hand that does not close."""
         with contextlib.ExitStack() as stack, socket.socket() as listener:
@@ -368,6 +399,39 @@ class Attacks:
                     INFO, fds=[lingering_socket(listener.getsockname())]))
                 self.daemon.process.send_signal(signal.SIGCONT)
                 self.assert_serves()
+
+
+class Closers:
+    """A file of tmpfs, and who makes the last close(2) of each of its open files (fanotify(7))."""
+
+    def __enter__(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.fanotify_mark.argtypes = [
+            ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p]
+        self.fd, self.name = tempfile.mkstemp(dir="/dev/shm", prefix="vfiod-test-")
+        # Root's alone: where we are not, nobody is told.
+        self.watch = libc.fanotify_init(0x1, os.O_RDONLY | os.O_CLOEXEC)
+        if self.watch >= 0:
+            libc.fanotify_mark(self.watch, 0x1, 0x8 | 0x10, -100, self.name.encode())
+        os.unlink(self.name)
+        return self
+
+    def wait(self):
+        """Their pids."""
+        if self.watch < 0:
+            return []
+        poll = select.poll()
+        poll.register(self.watch, select.POLLIN)
+        wait_until("the file is closed", lambda: poll.poll(0))
+        pids, events = [], os.read(self.watch, 4096)
+        for event in struct.iter_unpack("IBBHQii", events):
+            os.close(event[5])
+            pids.append(event[6])
+        return pids
+
+    def __exit__(self, *_):
+        if self.watch >= 0:
+            os.close(self.watch)
 
 
 def rights(fd):

@@ -217,6 +217,15 @@ class Daemon:
     def n_fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def has_open(self, name):
+        """A file of this name, deleted or not."""
+        directory = f"/proc/{self.process.pid}/fd"
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"{directory}/{fd}").startswith(name):
+                    return True
+        return False
+
     def wait_idle(self):
         """As many descriptors as in the beginning: closed connections were noticed."""
         wait_until(f"its descriptors are {self.idle_fds} again",
