@@ -13,6 +13,7 @@ libdir     ?= $(prefix)/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
 includedir ?= $(prefix)/include
 datadir    ?= $(prefix)/share
 mandir     ?= $(datadir)/man
+libexecdir ?= $(prefix)/libexec
 systemdlibdir ?= $(prefix)/lib
 
 VERSION := 0.1.0
@@ -50,7 +51,8 @@ LDFLAGS ?=
 # work on a machine that does not have it yet.
 PKGS_daemon := json-c libudev libsystemd libkmod inih
 PKGS_client := json-c
-PKGS_test   := $(PKGS_daemon) cmocka
+PKGS_keeper := libseccomp
+PKGS_test   := $(PKGS_daemon) $(PKGS_keeper) cmocka
 PKGS_mock   := $(PKGS_test) umockdev-1.0
 pkg_cflags = $(shell pkg-config --cflags $(1))
 pkg_libs   = $(shell pkg-config --libs $(1))
@@ -70,7 +72,7 @@ BELOW_vfioctl   := vfioctl client proto
 DAEMON_ROOMS := base inventory bind lease memory broker service
 
 dir_of  = $(if $(filter proto client,$(1)),$(1),$(if $(filter vfioctl,$(1)),client/vfioctl,daemon/$(1)))
-src_of  = $(filter-out client/vfioctl/main.c,$(sort $(wildcard $(call dir_of,$(1))/*.c)))
+src_of  = $(filter-out client/vfioctl/main.c daemon/keeper/main.c,$(sort $(wildcard $(call dir_of,$(1))/*.c)))
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 lib_of  = $(BUILD)/room-$(1).a
 libs_below = $(foreach r,$(BELOW_$(1)),$(call lib_of,$(r)))
@@ -78,7 +80,7 @@ libs_below = $(foreach r,$(BELOW_$(1)),$(call lib_of,$(r)))
 INTERFACES := $(wildcard proto/*.varlink)
 GEN_IFACES := $(BUILD)/gen/interfaces.inc
 
-PROGRAMS := $(BUILD)/vfiod $(BUILD)/vfioctl
+PROGRAMS := $(BUILD)/vfiod $(BUILD)/vfiod-keeper $(BUILD)/vfioctl
 LIBVFIOD := $(BUILD)/libvfiod.so.$(SOVERSION)
 
 all: $(PROGRAMS) $(LIBVFIOD) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
@@ -86,7 +88,7 @@ all: $(PROGRAMS) $(LIBVFIOD) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
 $(BUILD)/%.o: %.c | setup-build
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_daemon)) -c $< -o $@
+	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_daemon) $(PKGS_keeper)) -c $< -o $@
 
 $(BUILD)/tests/%.o: tests/%.c | setup-build
 	@mkdir -p $(@D)
@@ -107,11 +109,15 @@ $(call lib_of,$(1)): $(call objs_of,$(1))
 	@mkdir -p $$(@D)
 	$$(Q)$(AR) rcs $$@.$$$$$$$$ $$^ && mv $$@.$$$$$$$$ $$@
 endef
-$(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call room_rules,$(r))))
+$(foreach r,$(DAEMON_ROOMS) keeper proto client vfioctl,$(eval $(call room_rules,$(r))))
 
 $(BUILD)/vfiod: $(BUILD)/daemon/main.o $(call libs_below,service)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev
+
+$(BUILD)/vfiod-keeper: $(BUILD)/daemon/keeper/main.o $(call libs_below,keeper)
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_keeper))
 
 $(BUILD)/vfioctl: $(BUILD)/client/vfioctl/main.o $(call libs_below,vfioctl)
 	$(call say,LD)
@@ -155,7 +161,7 @@ $(BUILD)/tests/unit/$(1)/test-%: $(BUILD)/tests/unit/$(1)/test-%.o $(call unit_h
 	$$(call say,LD)
 	$$(Q)$$(CC) $$(VARIANT_LDFLAGS) $$(LDFLAGS) $$(UNIT_WRAPPED) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(call pkg_libs,$$(PKGS_test)) -lev
 endef
-$(foreach r,$(DAEMON_ROOMS) proto client vfioctl,$(eval $(call unit_rules,$(r))))
+$(foreach r,$(DAEMON_ROOMS) keeper proto client vfioctl,$(eval $(call unit_rules,$(r))))
 
 # Memory that is short: tests/unit/memory/failing.c.
 $(BUILD)/tests/unit/memory/test-%: UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
@@ -198,7 +204,7 @@ MAN5 := $(wildcard man/*.5)
 MAN8 := $(wildcard man/*.8)
 
 # Every file of an installation but the configuration: `uninstall` removes the same list.
-INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl \
+INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper \
 	$(libdir)/libvfiod.so.$(VERSION) $(libdir)/libvfiod.so.$(SOVERSION) $(libdir)/libvfiod.so \
 	$(libdir)/libvfiod.a $(libdir)/pkgconfig/libvfiod.pc $(includedir)/vfiod.h \
 	$(patsubst proto/%,$(datadir)/vfiod/%,$(INTERFACES)) \
@@ -234,6 +240,7 @@ $(BUILD)/libvfiod.pc: client/libvfiod.pc.in $(PATHS) Makefile
 # vfiod.conf is the administrator's: never overwritten.
 install: all $(BUILD)/vfiod.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm755 $(BUILD)/vfiod $(DESTDIR)$(sbindir)/vfiod
+	$(INSTALL) -Dm755 $(BUILD)/vfiod-keeper $(DESTDIR)$(libexecdir)/vfiod-keeper
 	$(INSTALL) -Dm755 $(BUILD)/vfioctl $(DESTDIR)$(bindir)/vfioctl
 	$(INSTALL) -Dm755 $(LIBVFIOD) $(DESTDIR)$(libdir)/libvfiod.so.$(VERSION)
 	ln -sf libvfiod.so.$(VERSION) $(DESTDIR)$(libdir)/libvfiod.so.$(SOVERSION)

@@ -45,7 +45,7 @@ static inline uint64_t run_length(frame_run run)
 
 enum wire_type {
 	/* From the keeper, unasked, when it is isolated: struct wire_hello. Nothing is sent to it
-	 * before. */
+	 * before. It may lock nothing then: RLIMIT_MEMLOCK is 0, soft and hard. */
 	WIRE_HELLO = 1,
 
 	/*
@@ -56,18 +56,19 @@ enum wire_type {
 	WIRE_START,
 
 	/* role keeper. `memory`, `mapping`, `group` are numbers that the daemon gives. */
-	WIRE_ADD_MEMORY,    /* memory. Descriptor. DONE: size, page_bytes, flags (WIRE_WRITE) */
+	WIRE_ADD_MEMORY,    /* memory. Descriptor. DONE: size, page_bytes, flags: what it permits */
 	WIRE_REMOVE_MEMORY, /* memory, which nothing maps */
 	WIRE_GIVE_MEMORY,   /* memory. DONE with its descriptor */
 	/*
 	 * A mapping, not made yet: mapping, memory, offset, iova, length, flags. Its frames are
-	 * read, as with READ.
+	 * read, as with READ. With WIRE_HOLES it is there; with any other failure it is forgotten.
 	 */
 	WIRE_PREPARE,
 	/*
 	 * mapping, which is in no container. Its frames are read anew, into the book: RUNS of all
 	 * of them, DONE with book_offset and n_runs. Or, without RUNS, result WIRE_HOLES: n_pages
-	 * of the file are not there; populate, and READ again.
+	 * of the file are not there; populate, and READ again. WIRE_CHANGED: pages come and go.
+	 * -errno, WIRE_UNSUITABLE, WIRE_CHANGED: without RUNS too, and the book has nothing of it.
 	 */
 	WIRE_READ,
 	/*
@@ -84,7 +85,8 @@ enum wire_type {
 	 * group. Descriptor: its open /dev/vfio/N. Tried in each container that has fewer than
 	 * max_groups. DONE: 0 with `container`, or WIRE_NEEDS_CONTAINER: all said EINVAL, or there
 	 * is none. Then ATTACH_NEW or DETACH follows; meanwhile the keeper has the descriptor.
-	 * Otherwise -errno, and it is closed.
+	 * Otherwise -errno, or as with ATTACH_NEW WIRE_CHANGED and `mapping` (where there were only
+	 * mdevs nothing was pinned before), and it is closed.
 	 */
 	WIRE_ATTACH,
 	/*
@@ -96,13 +98,14 @@ enum wire_type {
 	WIRE_ATTACH_NEW,
 	/*
 	 * group. Out of its container, its descriptor closed; a container that has none left is
-	 * closed, and its pins go. DONE: 0, n_groups left in the container; -EBUSY: a device of it
-	 * is open, and nothing has changed. flags WIRE_FORCE: then the descriptor is closed all the
-	 * same: the kernel detaches the group when the last device is closed, and GROUP_GONE
-	 * follows.
+	 * closed, and its pins go. DONE: 0, `container`, n_groups left in it; -EBUSY: a device of
+	 * it is open, and nothing has changed. flags WIRE_FORCE: -EBUSY as well, but the descriptor
+	 * is closed: the kernel detaches the group when the last device is closed, and GROUP_GONE
+	 * follows. A container with none but such groups gets no new group.
 	 */
 	WIRE_DETACH,
-	WIRE_GROUP_GONE, /* group, which was detached by force, is out of its container now */
+	/* group, which was detached by force, is out of its container now. DONE: as DETACH */
+	WIRE_GROUP_GONE,
 	WIRE_INFO,       /* DONE, followed by struct wire_info of `container` */
 	WIRE_GET_DEVICE, /* group, name. DONE with the descriptor of the device; not kept */
 	/* mapping. Frames are read and compared. DONE: n_pages that differ from the book */
@@ -137,7 +140,7 @@ enum wire_result {
 	WIRE_HOLES = 1,
 	WIRE_CHANGED,
 	WIRE_NEEDS_CONTAINER,
-	WIRE_UNSUITABLE, /* ADD_MEMORY, PREPARE: see text */
+	WIRE_UNSUITABLE, /* ADD_MEMORY, PREPARE, READ: see text */
 };
 
 struct wire_header {

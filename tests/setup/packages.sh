@@ -5,7 +5,7 @@
 set -eu
 
 BUILD="gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libev-dev libudev-dev
-	libkmod-dev libinih-dev uthash-dev"
+	libkmod-dev libinih-dev libseccomp-dev uthash-dev"
 CHECK="libcmocka-dev umockdev libumockdev-dev libglib2.0-dev clang clang-tidy clang-format
 	libclang-rt-14-dev cppcheck valgrind mandoc shellcheck systemd python3 zsh fish"
 VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs dmsetup apt

@@ -1,0 +1,58 @@
+#include "daemon/keeper/holes.h"
+
+#include <errno.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* The position of the descriptor is the client's, too: where it was it is left. */
+static off_t seek_and_return(int fd, off_t offset, int whence)
+{
+	off_t before = lseek(fd, 0, SEEK_CUR);
+	off_t found = lseek(fd, offset, whence);
+	int error = errno;
+
+	if (before >= 0)
+		lseek(fd, before, SEEK_SET);
+	errno = error;
+	return found;
+}
+
+int64_t file_size(int fd)
+{
+	off_t size = seek_and_return(fd, 0, SEEK_END);
+	return size < 0 ? -errno : size;
+}
+
+static int walk(int fd, off_t position, off_t end, holes_take take, void *userdata)
+{
+	while (position < end) {
+		off_t data = lseek(fd, position, SEEK_DATA);
+		if (data < 0 && errno != ENXIO)
+			return -errno;
+		if (data < 0 || data > end)
+			data = end; /* no data up to the end */
+		if (data > position) {
+			int r = take(userdata, (uint64_t)position, (uint64_t)(data - position));
+			if (r != 0)
+				return r;
+		}
+		if (data == end)
+			return 0;
+		position = lseek(fd, data, SEEK_HOLE);
+		if (position < 0)
+			/* ENXIO: it has been truncated meanwhile. What is left is no hole: to fill
+			 * it will fail. */
+			return errno == ENXIO ? 0 : -errno;
+	}
+	return 0;
+}
+
+int holes_walk(int fd, uint64_t offset, uint64_t length, holes_take take, void *userdata)
+{
+	off_t before = lseek(fd, 0, SEEK_CUR);
+	int r = walk(fd, (off_t)offset, (off_t)(offset + length), take, userdata);
+
+	if (before >= 0)
+		lseek(fd, before, SEEK_SET);
+	return r;
+}
