@@ -15,7 +15,7 @@ function __vfioctl_operands
             continue
         end
         switch $token
-            case --socket --timeout --unit --reason --device --group --wait
+            case --socket --timeout --unit --reason --device --group --wait --by
                 set skip 1
             case '-*'
             case '*'
@@ -55,6 +55,8 @@ complete -c vfioctl -n __vfioctl_has_none -a take -d 'Take groups from the drive
 complete -c vfioctl -n __vfioctl_has_none -a return -d 'Give groups back to the drivers of the host'
 complete -c vfioctl -n __vfioctl_has_none -a leases -d 'Show who has which groups, and who waits'
 complete -c vfioctl -n __vfioctl_has_none -a revoke -d 'Ask the holder of a lease to give it back'
+complete -c vfioctl -n __vfioctl_has_none -a ledger -d 'Show what is pinned, and who owes it'
+complete -c vfioctl -n __vfioctl_has_none -a audit -d 'Compare the ledger with the kernel'
 complete -c vfioctl -n __vfioctl_has_none -a monitor -d 'Print what happens'
 complete -c vfioctl -n __vfioctl_has_none -a run -d 'Run a program that has groups while it lives'
 complete -c vfioctl -n __vfioctl_has_none -a reload -d 'Have the daemon read its configuration again'
@@ -65,6 +67,7 @@ complete -c vfioctl -n '__vfioctl_is -1 take return revoke run' -l dry-run -d 'S
 complete -c vfioctl -n '__vfioctl_is -1 can' -l unit -x -d 'As if from this systemd unit'
 complete -c vfioctl -n '__vfioctl_is -1 revoke' -l end -d 'End the lease now'
 complete -c vfioctl -n '__vfioctl_is -1 revoke' -l reason -x -d 'What the holder is told'
+complete -c vfioctl -n '__vfioctl_is -1 ledger' -l by -x -a 'account space lease' -d 'A table of these'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l device -x -a '(__vfioctl_names devices)' -d 'Its group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l group -x -a '(__vfioctl_names groups)' -d 'This group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l wait -x -d 'In the queue, so many seconds'
@@ -76,4 +79,4 @@ complete -c vfioctl -n '__vfioctl_is 1 can' -a '(__vfioctl_names devices groups)
 complete -c vfioctl -n '__vfioctl_is 0 revoke' -a '(__vfioctl_names leases)'
 complete -c vfioctl -n '__vfioctl_is 0 run' -a '(__fish_complete_command)'
 complete -c vfioctl -n '__vfioctl_is_program' -F
-complete -c vfioctl -n '__vfioctl_is 0 help' -a 'list status why check can take return leases revoke monitor run reload'
+complete -c vfioctl -n '__vfioctl_is 0 help' -a 'list status why check can take return leases revoke ledger audit monitor run reload'

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/size.h"
 #include "client/vfioctl/vfioctl.h"
 
 /* The length of the UTF-8 character at `text` that is fit to print, 0 if there is none. */
@@ -71,6 +72,24 @@ void format_duration(int64_t seconds, char *buffer, size_t size)
 		snprintf(buffer, size, "%lld min", (long long)(seconds / minute));
 	else
 		snprintf(buffer, size, "%lld s", (long long)seconds);
+}
+
+void format_amount(int64_t bytes, int64_t limit, char *buffer, size_t size)
+{
+	char amount[SIZE_TEXT], most[SIZE_TEXT];
+	char *unit, *its_unit;
+
+	size_describe(bytes > 0 ? (uint64_t)bytes : 0, amount, sizeof amount);
+	if (limit < 0) {
+		snprintf(buffer, size, "%s", amount);
+		return;
+	}
+	size_describe((uint64_t)limit, most, sizeof most);
+	unit = strchr(amount, ' ');
+	its_unit = strchr(most, ' ');
+	if (strcmp(unit, its_unit) == 0 || bytes == 0)
+		*unit = '\0';
+	snprintf(buffer, size, "%s of %s", amount, most);
 }
 
 void format_user(uid_t uid, char *buffer, size_t size)

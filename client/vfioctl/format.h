@@ -14,6 +14,8 @@
 void format_printable(const char *text, char *buffer, size_t size);
 /* "40 s", "4 min", "5 h", "1 day", "3 days": the largest unit that is not zero. */
 void format_duration(int64_t seconds, char *buffer, size_t size);
+/* "16.0 of 24.0 GiB", "32.0 MiB of 24.0 GiB"; limit below 0: none, "16.0 GiB". */
+void format_amount(int64_t bytes, int64_t limit, char *buffer, size_t size);
 /* "alice", or "1001" if nobody has this uid. */
 void format_user(uid_t uid, char *buffer, size_t size);
 /* "alice qemu/4711" of a Holder; empty for NULL. */

@@ -13,6 +13,8 @@ const struct command *const commands[] = {
 	&command_return,
 	&command_leases,
 	&command_revoke,
+	&command_ledger,
+	&command_audit,
 	&command_monitor,
 	&command_run,
 	&command_reload,

@@ -1,28 +1,65 @@
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/table.h"
 #include "client/vfioctl/vfioctl.h"
 
-static const char *lease_state(struct json_object *lease)
+/* Where it is brokered: " in S4", " in S4,S5", or " in no space"; of other leases nothing. */
+static void lease_spaces(
+	struct json_object *lease, struct json_object *ledger, char *buffer, size_t size)
 {
-	if (!get_bool(lease, "isGranted"))
-		return "waiting";
-	return get_bool(lease, "isReleaseRequested") ? "asked back" : "granted";
+	const char *name = get_string(lease, "lease");
+	size_t n, n_spaces;
+	struct json_object *brokered = get_array(ledger, "leases", &n), *entry = NULL, *spaces;
+
+	buffer[0] = '\0';
+	for (size_t i = 0; i < n && !entry; i++) {
+		struct json_object *other = json_object_array_get_idx(brokered, i);
+		const char *its_name = get_string(other, "lease");
+
+		if (name && its_name && strcmp(name, its_name) == 0)
+			entry = other;
+	}
+	if (!entry)
+		return;
+	spaces = get_array(entry, "spaces", &n_spaces);
+	snprintf(buffer, size, n_spaces ? " in" : " in no space");
+	for (size_t i = 0; i < n_spaces; i++) {
+		size_t used = strlen(buffer);
+		const char *space = json_object_get_string(json_object_array_get_idx(spaces, i));
+
+		snprintf(buffer + used, size - used, "%c%s", i ? ',' : ' ', space ? space : "?");
+	}
 }
 
-static int lease_row(struct table *table, struct json_object *lease)
+static void lease_state(
+	struct json_object *lease, struct json_object *ledger, char *buffer, size_t size)
 {
-	char groups[256], owner[160], age[32];
+	char spaces[96];
+
+	lease_spaces(lease, ledger, spaces, sizeof spaces);
+	snprintf(buffer, size, "%s%s",
+		!get_bool(lease, "isGranted")           ? "waiting"
+		: get_bool(lease, "isReleaseRequested") ? "asked back"
+							: "granted",
+		get_bool(lease, "isGranted") ? spaces : "");
+}
+
+static int lease_row(struct table *table, struct json_object *lease, struct json_object *ledger)
+{
+	char groups[256], owner[160], age[32], state[128];
 	const char *cells[] = {
 		get_string(lease, "lease"),
 		groups,
 		owner,
 		get_string(lease, "account"),
 		age,
-		lease_state(lease),
+		state,
 	};
+
+	lease_state(lease, ledger, state, sizeof state);
 
 	format_numbers(get_object(lease, "groups"), groups, sizeof groups);
 	format_holder(get_object(lease, "holder"), owner, sizeof owner);
@@ -33,7 +70,8 @@ static int lease_row(struct table *table, struct json_object *lease)
 	return table_add(table, cells);
 }
 
-static int leases_print(struct context *context, struct json_object *reply)
+static int leases_print(
+	struct context *context, struct json_object *reply, struct json_object *ledger)
 {
 	static const char *const titles[] = { "LEASE", "GROUPS", "OWNER", "ACCOUNT", "AGE", "STATE",
 		NULL };
@@ -46,7 +84,7 @@ static int leases_print(struct context *context, struct json_object *reply)
 	if (context->is_terminal)
 		table_cut(&table, format_terminal_width(STDOUT_FILENO));
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = lease_row(&table, json_object_array_get_idx(leases, i));
+		r = lease_row(&table, json_object_array_get_idx(leases, i), ledger);
 	if (r == 0 && n > 0)
 		table_print(&table, context->out, context->has_legend);
 	table_clear(&table);
@@ -61,7 +99,8 @@ static int leases_print(struct context *context, struct json_object *reply)
 
 static int leases_run(struct context *context, int argc, char *argv[])
 {
-	struct json_object *reply;
+	struct json_object *reply, *ledger = NULL;
+	size_t n;
 	int r, exit_code;
 
 	if (options_none(context, argc, argv, &exit_code))
@@ -74,11 +113,14 @@ static int leases_run(struct context *context, int argc, char *argv[])
 	r = ask(context, "org.vfiod.Broker.Leases", NULL, &reply);
 	if (r < 0)
 		return complain(context, "list leases");
+	if (!context->is_json && get_array(reply, "leases", &n) && n > 0)
+		ask(context, "org.vfiod.Ledger.Describe", NULL, &ledger); /* or none */
 	if (context->is_json)
 		json_print(context, reply);
 	else
-		exit_code = leases_print(context, reply);
+		exit_code = leases_print(context, reply, ledger);
 	json_object_put(reply);
+	json_object_put(ledger);
 	return exit_code;
 }
 
@@ -88,6 +130,7 @@ const struct command command_leases = {
 	.summary = "Show who has which groups, and who waits",
 	.help = "STATE: granted; waiting, for groups that others have or while drivers change;\n"
 		"asked back, when an administrator has revoked it and the holder has not let go.\n"
+		"Groups that vfiod keeps for the holder are in a space: see vfioctl ledger.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl leases\n"

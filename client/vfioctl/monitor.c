@@ -9,7 +9,7 @@
 
 /* An event as a sentence has: everything printable, what is absent empty. */
 struct event {
-	char device[128], lease[64], before[80], after[80], text[512];
+	char device[128], lease[64], space[64], before[80], after[80], text[512];
 	long long group;
 	const char *arrow;
 };
@@ -33,6 +33,7 @@ static void event_read(
 {
 	event_field(reply, "device", "?", event->device, sizeof event->device);
 	event_field(reply, "lease", "?", event->lease, sizeof event->lease);
+	event_field(reply, "space", "", event->space, sizeof event->space);
 	event_field(reply, "before", "no driver", event->before, sizeof event->before);
 	event_field(reply, "after", "no driver", event->after, sizeof event->after);
 	event_field(reply, "text", "", event->text, sizeof event->text);
@@ -113,6 +114,37 @@ static void print_holder_found(FILE *out, const struct event *event)
 	fprintf(out, "group %lld", event->group);
 }
 
+static void print_space_created(FILE *out, const struct event *event)
+{
+	fprintf(out, "space %s created", event->space);
+}
+
+static void print_space_changed(FILE *out, const struct event *event)
+{
+	fprintf(out, "space %s: %s %s %s", event->space, event->before, event->arrow, event->after);
+}
+
+static void print_space_ended(FILE *out, const struct event *event)
+{
+	fprintf(out, "space %s ended", event->space);
+}
+
+static void print_group_attached(FILE *out, const struct event *event)
+{
+	fprintf(out, "group %lld: attached to space %s", event->group, event->space);
+}
+
+static void print_group_detached(FILE *out, const struct event *event)
+{
+	fprintf(out, "group %lld: detached from space %s", event->group, event->space);
+}
+
+static void print_limit_exceeded(FILE *out, const struct event *event)
+{
+	fprintf(out, "%s%s%slimit exceeded", *event->space ? "space " : "", event->space,
+		*event->space ? ": " : "");
+}
+
 static void print_reloaded(FILE *out, const struct event *event)
 {
 	(void)event;
@@ -143,6 +175,12 @@ static const struct {
 	{ "leaseEnded", print_lease_ended },
 	{ "releaseRequested", print_release_requested },
 	{ "holderFound", print_holder_found },
+	{ "spaceCreated", print_space_created },
+	{ "spaceChanged", print_space_changed },
+	{ "spaceEnded", print_space_ended },
+	{ "groupAttached", print_group_attached },
+	{ "groupDetached", print_group_detached },
+	{ "limitExceeded", print_limit_exceeded },
 	{ "configurationReloaded", print_reloaded },
 	{ "lost", print_lost },
 };
@@ -215,8 +253,9 @@ static int monitor_run(struct context *context, int argc, char *argv[])
 const struct command command_monitor = {
 	.name = "monitor",
 	.arguments = "",
-	.summary = "Print what happens to devices, groups and leases, one line an event",
-	.help = "Ends with Ctrl-C. Each line is written at once; --timeout has no effect here.\n"
+	.summary = "Print what happens to devices, groups, leases and spaces",
+	.help = "One line an event, written at once. Ends with Ctrl-C; --timeout is without\n"
+		"effect here.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl monitor\n"

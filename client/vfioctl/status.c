@@ -110,6 +110,7 @@ static void overview_print(struct context *context, struct json_object *status)
 		get_bool(status, "hasIommufd") ? "yes" : "not in this kernel");
 	counts_print(context->out, status);
 	rules_print(context->out, status);
+	ledger_overview_print(context);
 	for (size_t i = 0; i < n_recoveries; i++)
 		recovery_print(context->out, line_width(context),
 			json_object_array_get_idx(recoveries, i));

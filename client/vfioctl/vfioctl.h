@@ -41,7 +41,8 @@ struct command {
 };
 extern const struct command command_list, command_status, command_why, command_take, command_return,
 	command_leases, command_revoke, command_monitor, command_run, command_reload, command_check,
-	command_can, command_help, command_names; /* not among commands[]: for shells */
+	command_can, command_ledger, command_audit, command_help,
+	command_names; /* not among commands[]: for shells */
 
 /* --- options.c ------------------------------------------------------------------ */
 
@@ -62,6 +63,14 @@ int usage_error(struct context *context, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* A decimal number of seconds: 0 or -EINVAL. */
 int seconds_parse(const char *text, int max, int *seconds);
+
+/* --- ledger.c -------------------------------------------------------------------- */
+
+/* What the kernel bills more than is owed: bytes. */
+int64_t ledger_saved(struct json_object *entry);
+/* "Ledger  alice 16.0 of 24.0 GiB (kernel bills 32.0)", a line an account; if the daemon has one.
+ */
+void ledger_overview_print(struct context *context);
 
 /* --- help.c ---------------------------------------------------------------------- */
 

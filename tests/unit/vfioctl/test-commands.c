@@ -354,6 +354,11 @@ static void answer_leases(struct fake *fake, int peer, const char *method,
 	(void)parameters;
 	(void)fds;
 	(void)n_fds;
+	if (is(method, "org.vfiod.Ledger.Describe")) {
+		fake_error(fake, peer, "org.varlink.service.InterfaceNotFound",
+			"{\"interface\":\"org.vfiod.Ledger\"}");
+		return;
+	}
 	fake_expect(is(method, "org.vfiod.Broker.Leases"), "Leases");
 	if (peer == 0) {
 		fake_reply(fake, peer, false, "{\"leases\":[]}");
@@ -467,6 +472,18 @@ static void answer_monitor(struct fake *fake, int peer, const char *method,
 		"\"leased\"}");
 	fake_reply(fake, peer, true,
 		"{\"event\":\"deviceRemoved\",\"group\":7,\"device\":\"0000:06:02.0\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"spaceCreated\",\"space\":\"S4\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"groupAttached\",\"group\":7,\"space\":\"S4\",\"text\":\"container "
+		"0\"}");
+	fake_reply(
+		fake, peer, true, "{\"event\":\"limitExceeded\",\"space\":\"S4\",\"text\":\"x\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"limitExceeded\",\"text\":\"x\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"groupDetached\",\"group\":7,\"space\":\"S4\"}");
+	fake_reply(fake, peer, true,
+		"{\"event\":\"spaceChanged\",\"space\":\"S4\",\"before\":\"live\",\"after\":"
+		"\"orphaned\"}");
+	fake_reply(fake, peer, true, "{\"event\":\"spaceEnded\",\"space\":\"S4\"}");
 	fake_reply(fake, peer, true, "{\"event\":\"lost\"}");
 	fake_raw(fake, peer, newer, sizeof newer, -1);
 	fake_hang_up(fake, peer);
@@ -501,6 +518,13 @@ static void monitor_prints_a_line_an_event(void **state)
 				     "lease 3 granted: groups 7 (alice qemu/4711)\n"
 				     "group 7: owner none → leased\n"
 				     "0000:06:02.0: removed from group 7\n"
+				     "space S4 created\n"
+				     "group 7: attached to space S4: container 0\n"
+				     "space S4: limit exceeded: x\n"
+				     "limit exceeded: x\n"
+				     "group 7: detached from space S4\n"
+				     "space S4: live → orphaned\n"
+				     "space S4 ended\n"
 				     "events were lost: list again\n"
 				     "newer?: x\n");
 	assert_string_equal(

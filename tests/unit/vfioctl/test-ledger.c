@@ -1,0 +1,292 @@
+/* What vfioctl says of pinned pages: ledger, audit, and the lines in status and leases. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/vfioctl/format.h"
+#include "client/vfioctl/vfioctl.h"
+#include "tests/unit/vfioctl/ctl.h"
+
+#define MIB_32 "33554432"
+#define MIB_64 "67108864"
+#define GIB_16 "17179869184"
+#define GIB_24 "25769803776"
+#define GIB_32 "34359738368"
+
+#define ACCOUNT(name, owed, limit, bill, bill_limit)                                               \
+	"{\"name\":\"" name "\",\"owedBytes\":" owed ",\"owedLimitBytes\":" limit                  \
+	",\"kernelBillBytes\":" bill ",\"kernelBillLimitBytes\":" bill_limit "}"
+#define ACCOUNTS                                                                                   \
+	ACCOUNT("alice", GIB_16, GIB_24, GIB_32, "null")                                           \
+	"," ACCOUNT("uid:0", MIB_32, GIB_24, MIB_64, GIB_32) ","                                   \
+							     "" ACCOUNT("lease:L7\\u001b", "0",    \
+								     MIB_64, "0", "null")
+#define SPACE(name, state, account, keeper, groups, owed, bill)                                    \
+	"{\"name\":\"" name "\",\"state\":\"" state "\",\"account\":" account                      \
+	",\"uid\":0,\"pid\":4711,\"keeperPid\":" keeper ",\"groups\":[" groups                     \
+	"],\"owedBytes\":" owed ",\"kernelBillBytes\":" bill                                       \
+	",\"mappings\":1,\"mappedBytes\":" owed "}"
+#define BOOK(accounts, spaces, leases, limit)                                                      \
+	"{\"owedBytes\":" GIB_16 ",\"limitBytes\":" limit ",\"kernelBillBytes\":" GIB_32           \
+	",\"accounts\":[" accounts "],\"spaces\":[" spaces "],\"leases\":[" leases "]}"
+#define WHOLE_BOOK                                                                                 \
+	BOOK(ACCOUNTS,                                                                             \
+		SPACE("S1", "live", "\"alice\"", "99", "7,13", GIB_16, GIB_32) "," SPACE("S2",     \
+			"orphaned", "\"uid:0\"", "null", "8", MIB_32,                              \
+			MIB_64) "," SPACE("S3", "starting", "null", "100", "", "0", "0"),          \
+		"{\"lease\":\"L3\",\"account\":\"alice\",\"groups\":[7,13],\"spaces\":[\"S1\","    \
+		"\"S2\"],\"owedBytes\":" GIB_16 ",\"kernelBillBytes\":" GIB_32                     \
+		"},{\"lease\":\"L4\",\"account\":\"alice\",\"groups\":[9],\"spaces\":[],"          \
+		"\"owedBytes\":0,\"kernelBillBytes\":0}",                                          \
+		GIB_24)
+
+static bool is(const char *method, const char *name)
+{
+	return strcmp(method, name) == 0;
+}
+
+static void answer(struct fake *fake, int peer, const char *method, struct json_object *parameters,
+	const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	fake_expect(is(method, "org.vfiod.Ledger.Describe"), "Describe");
+	fake_reply(fake, peer, false, WHOLE_BOOK);
+}
+
+static void assert_fits_80_columns(const char *text)
+{
+	while (*text) {
+		size_t length = strcspn(text, "\n");
+		char line[256];
+
+		assert_true(length < sizeof line && text[length] == '\n');
+		memcpy(line, text, length);
+		line[length] = '\0';
+		assert_in_range(format_width(line), 0, 80);
+		text += length + 1;
+	}
+}
+
+static void the_ledger_is_a_table(void **state)
+{
+	static const char by_account[] =
+		"ACCOUNT    OWED                  KERNEL BILL           SAVED\n"
+		"alice      16.0 of 24.0 GiB      32.0 GiB              16.0 GiB\n"
+		"uid:0      32.0 MiB of 24.0 GiB  64.0 MiB of 32.0 GiB  32.0 MiB\n"
+		"lease:L7?  0 of 64.0 MiB         0 B                   0 B\n"
+		"This host: 16.0 of 24.0 GiB pinned; the kernel bills 32.0 GiB\n";
+	struct fake *fake = fake_start(answer);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "ledger", NULL), 0);
+	assert_string_equal(ctl_out, by_account);
+	assert_int_equal(ctl(fake, "ledger", "--by", "account", NULL), 0);
+	assert_string_equal(ctl_out, by_account);
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "ledger", "--by=space", NULL), 0);
+	assert_string_equal(ctl_out,
+		"SPACE  STATE     ACCOUNT  OWNER      GROUPS  OWED      KERNEL BILL  SAVED\n"
+		"S1     live      alice    root/4711  7,13    16.0 GiB  32.0 GiB     16.0 GiB\n"
+		"S2     orphaned  uid:0    root/4711  8       32.0 MiB  64.0 MiB     32.0 MiB\n"
+		"S3     starting  -        root/4711  -       0 B       0 B          0 B\n"
+		"S2: its keeper has ended, but a device of group 8 may still be open; what it\n"
+		"  keeps pinned is owed until that is closed\n");
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "ledger", "--by", "lease", "--no-legend", NULL), 0);
+	assert_string_equal(ctl_out, "L3  alice  7,13  S1,S2  16.0 GiB  32.0 GiB  16.0 GiB\n"
+				     "L4  alice  9     -      0 B       0 B       0 B\n");
+	assert_int_equal(ctl(fake, "ledger", "--by", "space", "--no-legend", NULL), 0);
+	assert_null(strstr(ctl_out, "keeper"));
+	assert_int_equal(ctl(fake, "ledger", "--json", NULL), 0);
+	assert_memory_equal(ctl_out, "{\"owedBytes\":" GIB_16 ",", 25);
+	assert_string_equal(ctl_err, "");
+	assert_int_equal(ctl(fake, "ledger", "--by", "uid", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err, "vfioctl ledger: --by uid: not account, space or lease\n"
+				     "See vfioctl ledger --help.\n");
+	assert_int_equal(ctl(fake, "ledger", "alice", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+static void answer_empty(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)method;
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	if (peer < 4)
+		fake_reply(fake, peer, false, BOOK("", "", "", "null"));
+	else
+		fake_error(fake, peer, "org.varlink.service.InterfaceNotFound",
+			"{\"interface\":\"org.vfiod.Ledger\"}");
+}
+
+static void an_empty_ledger_says_so(void **state)
+{
+	struct fake *fake = fake_start(answer_empty);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "ledger", NULL), 0);
+	assert_string_equal(ctl_out, "Nothing is pinned.\n");
+	assert_int_equal(ctl(fake, "ledger", "--by", "space", NULL), 0);
+	assert_string_equal(ctl_out, "No spaces.\n");
+	assert_int_equal(ctl(fake, "ledger", "--by", "lease", NULL), 0);
+	assert_string_equal(ctl_out, "No leases with mode brokered.\n");
+	assert_int_equal(ctl(fake, "ledger", "--no-legend", NULL), 0);
+	assert_string_equal(ctl_out, "");
+	assert_int_equal(ctl(fake, "ledger", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot read the ledger: this vfiod does not know the "
+		"interface org.vfiod.Ledger\n");
+	fake_stop(fake);
+}
+
+/* --- in other commands ---------------------------------------------------------- */
+
+static void answer_others(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	if (is(method, "org.vfiod.Admin.Status"))
+		fake_reply(fake, peer, false,
+			"{\"version\":\"1.0\",\"uptimeSeconds\":1,\"iommu\":null,\"hasIommufd\":"
+			"false,"
+			"\"groups\":0,\"devices\":0,\"bindings\":{},\"owners\":{},\"leases\":1,"
+			"\"waiting\":0,\"rules\":1,\"problems\":[]}");
+	else if (is(method, "org.vfiod.Broker.Leases"))
+		fake_reply(fake, peer, false,
+			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"
+			"\"uid\":0,\"command\":\"spdk\"},\"account\":\"alice\",\"ageSeconds\":240,"
+			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false},"
+			"{\"lease\":\"L4\",\"groups\":[9],\"holder\":{\"pid\":5,\"uid\":0,"
+			"\"command\":\"x\"},\"account\":\"alice\",\"ageSeconds\":1,"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true},{"
+			"\"lease\":\"L5\",\"groups\":[8],\"holder\":{\"pid\":6,\"uid\":0,"
+			"\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":2,"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false}]"
+			"}");
+	else if (peer == 0)
+		fake_reply(fake, peer, false, BOOK(ACCOUNTS, "", "", "null"));
+	else if (peer == 1)
+		fake_reply(fake, peer, false, BOOK(ACCOUNTS "," ACCOUNTS, "", "", "null"));
+	else if (peer == 2)
+		fake_reply(fake, peer, false, BOOK("", "", "", "null"));
+	else
+		fake_reply(fake, peer, false, WHOLE_BOOK);
+}
+
+#define LEDGER                                                                                     \
+	"Ledger  alice 16.0 of 24.0 GiB (kernel bills 32.0)\n"                                     \
+	"        uid:0 32.0 MiB of 24.0 GiB (kernel bills 64.0 MiB of 32.0 GiB)\n"                 \
+	"        lease:L7? 0 of 64.0 MiB (kernel bills 0 B)\n"
+
+static void status_and_leases_have_it(void **state)
+{
+	struct fake *fake = fake_start(answer_others);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "status", NULL), 0);
+	assert_non_null(strstr(ctl_out, "\nLeases  1, 0 waiting\n" LEDGER));
+	assert_int_equal(ctl(fake, "status", NULL), 0);
+	assert_non_null(strstr(ctl_out, LEDGER "        and 3 more: vfioctl ledger\n"));
+	assert_int_equal(ctl(fake, "status", NULL), 0);
+	assert_null(strstr(ctl_out, "Ledger"));
+	assert_int_equal(ctl(fake, "leases", NULL), 0);
+	assert_string_equal(ctl_out,
+		"LEASE  GROUPS  OWNER           ACCOUNT  AGE    STATE\n"
+		"L3     7,13    root spdk/4711  alice    4 min  granted in S1,S2\n"
+		"L4     9       root x/5        alice    1 s    asked back in no space\n"
+		"L5     8       root y/6        bob      2 s    granted\n");
+	fake_stop(fake);
+}
+
+/* --- audit ------------------------------------------------------------------------ */
+
+#define AUDITED(name, state, different, locked, finding)                                           \
+	"{\"space\":\"" name "\",\"state\":\"" state "\",\"differentPages\":" different            \
+	",\"kernelBillBytes\":" MIB_64 ",\"lockedBytes\":" locked ",\"finding\":" finding "}"
+
+static void answer_audit(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	fake_expect(is(method, "org.vfiod.Admin.Audit"), "Audit");
+	if (peer == 0)
+		fake_reply(fake, peer, false,
+			"{\"isRight\":true,\"spaces\":[" AUDITED("S1", "live", "0", MIB_64,
+				"null") "," AUDITED("S2", "orphaned", "0", "null",
+				"null") "],\"kernelBillBytes\":134217728,\"hostPinnedBytes\":"
+					"150994944,\"findings\":[]}");
+	else if (peer < 3)
+		fake_reply(fake, peer, false,
+			"{\"isRight\":false,\"spaces\":[" AUDITED("S1", "live", "1", MIB_64,
+				"\"a hole was punched in its memory after it was mapped: the "
+				"device uses the old page\"") "," AUDITED("S2", "live", "2", MIB_32,
+				"null") "],\"kernelBillBytes\":134217728,"
+					"\"hostPinnedBytes\":null,"
+					"\"findings\":[\"less is pinned than is charged\"]}");
+	else if (peer == 3)
+		fake_reply(fake, peer, false,
+			"{\"isRight\":true,\"spaces\":[],\"kernelBillBytes\":0,"
+			"\"hostPinnedBytes\":0,\"findings\":[]}");
+	else
+		fake_error(fake, peer, "org.varlink.service.PermissionDenied", "{}");
+}
+
+static void audit_tells_by_its_exit_status(void **state)
+{
+	struct fake *fake = fake_start(answer_audit);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "audit", NULL), 0);
+	assert_string_equal(ctl_out,
+		"SPACE  STATE     KERNEL BILL  LOCKED    PAGES\n"
+		"S1     live      64.0 MiB     64.0 MiB  as charged\n"
+		"S2     orphaned  64.0 MiB     -         -\n"
+		"Pinned  128.0 MiB by the books; 144.0 MiB on this host in all, by vfiod or not\n"
+		"The books are right.\n");
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "audit", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_out,
+		"SPACE  STATE  KERNEL BILL  LOCKED    PAGES\n"
+		"S1     live   64.0 MiB     64.0 MiB  1 differs\n"
+		"S2     live   64.0 MiB     32.0 MiB  2 differ\n"
+		"!! S1   a hole was punched in its memory after it was mapped: the device uses\n"
+		"        the old page\n"
+		"!!      less is pinned than is charged\n"
+		"Pinned  128.0 MiB by the books\n"
+		"The books are not right.\n");
+	assert_int_equal(ctl(fake, "audit", "--json", NULL), EXIT_REFUSED);
+	assert_memory_equal(ctl_out, "{\"isRight\":false,", 17);
+	assert_int_equal(ctl(fake, "audit", NULL), 0);
+	assert_string_equal(ctl_out,
+		"Pinned  0 B by the books; 0 B on this host in all, by vfiod or "
+		"not\nThe books are right.\n");
+	assert_int_equal(ctl(fake, "audit", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err,
+		"vfioctl: cannot audit the ledger: permission denied: this is for administrators\n"
+		"Administrators only: try sudo.\n");
+	assert_int_equal(ctl(fake, "audit", "S1", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_ledger_is_a_table),
+		cmocka_unit_test(an_empty_ledger_says_so),
+		cmocka_unit_test(status_and_leases_have_it),
+		cmocka_unit_test(audit_tells_by_its_exit_status),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
