@@ -95,9 +95,6 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build
 	$(call say,CC)
 	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) $(call pkg_cflags,$(PKGS_mock)) -c $< -o $@
 
-# Its loops over counts are the cost of the ledger: the compiler is to make vectors of them.
-$(BUILD)/daemon/memory/chunk.o: CFLAGS += -O3
-
 # The interface files are compiled into whoever speaks them.
 $(GEN_IFACES): $(INTERFACES) proto/embed.awk
 	@mkdir -p $(@D)

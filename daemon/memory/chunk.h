@@ -10,21 +10,20 @@
 #define CHUNK_BITS 9
 #define CHUNK_FRAMES (1U << CHUNK_BITS)
 
-enum chunk_form {
-	CHUNK_LIST,  /* list.h */
-	CHUNK_BYTES, /* a count for each frame */
-	CHUNK_WORDS,
-};
+#define CHUNK_WORDS (CHUNK_FRAMES / 64)
 
-/* All zero: nothing is covered. */
+/*
+ * All zero: nothing is covered. Few frames are listed; of many, the counts stand upright: a plane
+ * has one bit of each count, so that as many planes are there as the greatest of them needs, and an
+ * interval is added to 64 counts at once, as an adder carries.
+ */
 struct chunk {
 	uint32_t count;   /* intervals that cover it whole */
 	uint16_t covered; /* frames that others cover; of a list, its length */
-	uint8_t form;
+	uint8_t n_planes; /* 0: it is a list */
 	union {
-		uint32_t *list;
-		uint8_t *bytes;
-		uint32_t *words;
+		uint32_t *list; /* list.h */
+		uint64_t (*planes)[CHUNK_WORDS];
 	};
 };
 

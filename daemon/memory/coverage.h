@@ -10,14 +10,14 @@
  * all segments below an interval instead, again for each container that the range comes from.
  *
  * Memory: where few frames are pinned they are listed one by one, in the manner of roaring
- * bitmaps; where many are, there is an array of counts. However a client scatters its pages, that
- * is a few bytes for each that is pinned, and nothing for those below a piece that is pinned as a
- * whole:
+ * bitmaps; where many are, a plane of bits for each digit of the greatest count. However a client
+ * scatters its pages, that is a few bytes for each that is pinned, and nothing for those below a
+ * piece that is pinned as a whole:
  *
  *   region (2¹⁸ frames)   a sorted list of frames with their counts, 4 bytes each, up to 4,096;
  *                         else 512 chunks, 16 bytes each
- *   chunk (512 frames)    such a list, up to 100; else an array of 512 counts, of a byte or, if
- *                         one does not fit, of four
+ *   chunk (512 frames)    such a list, up to 24 for each plane that it would have; else planes of
+ *                         64 bytes each
  */
 #pragma once
 

@@ -63,7 +63,7 @@ static void to_list(struct region *region)
 		return;
 	for (unsigned i = 0; i < N_CHUNKS; i++) {
 		const struct chunk *chunk = &region->chunks[i];
-		if (chunk->count > 0 || chunk->form != CHUNK_LIST) {
+		if (chunk->count > 0 || chunk->n_planes > 0) {
 			free(list);
 			return;
 		}
