@@ -61,6 +61,20 @@ part_man() {
 	mandoc -T lint -W warning man/*.[1-8] "$BUILD/org.vfiod.7"
 }
 
+# The programs in the README, as who copies them compiles them.
+part_examples() {
+	local directory status=0
+	directory=$(mktemp -d)
+	awk -v directory="$directory" '
+		/^    #(define|include)/ && !inside { inside = 1; file = directory "/" ++n ".c" }
+		inside { print substr($0, 5) >file }
+		/^    }$/ { inside = 0 }' README.md
+	[ "$(find "$directory" -name '*.c' | wc -l)" -ge 2 ] || status=1
+	cc -Wall -Wextra -Werror -fsyntax-only -Iclient/include "$directory"/*.c || status=1
+	rm -rf "$directory"
+	return "$status"
+}
+
 # systemd-analyze says what is wrong on standard error, and ends with 0.
 part_units() {
 	local directory output status=0
@@ -82,7 +96,7 @@ part_clang() { build_with clang clang; }
 
 status=0
 for part in "${@:-}"; do
-	for name in ${part:-format shellcheck python man units gcc clang cppcheck tidy}; do
+	for name in ${part:-format shellcheck python man examples units gcc clang cppcheck tidy}; do
 		if output=$("part_$name" 2>&1); then
 			echo "ok      lint/$name"
 		else
