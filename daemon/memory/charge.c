@@ -20,6 +20,16 @@ void charge_close(struct charge *charge)
 	*charge = (struct charge){ 0 };
 }
 
+void charge_drop(struct charge *charge)
+{
+	if (!charge->payer)
+		return;
+	charge->payer->ledger->is_over = true;
+	account_release(charge->payer);
+	account_release(charge->space);
+	*charge = (struct charge){ 0 };
+}
+
 /*
  * Runs add up to a digest, so that their order does not matter; the finalizer of MurmurHash3 lets
  * each bit of a run change each of the sum. Against mistakes: a keeper that lies could find runs

@@ -101,7 +101,7 @@ static void tell_gone(struct keeper *keeper, int status)
 	ev_io_stop(keeper->loop, &keeper->readable);
 	ev_child_stop(keeper->loop, &keeper->ended);
 	ev_timer_stop(keeper->loop, &keeper->deadline);
-	keeper->listener.gone(keeper, status, text, keeper->userdata);
+	keeper->listener.gone(keeper, *keeper->why ? -1 : status, text, keeper->userdata);
 }
 
 static void on_ended(struct ev_loop *loop, ev_child *watcher, int revents)
@@ -180,7 +180,9 @@ static void on_done(struct keeper *keeper, const struct wire_done *done, int *fd
 /* May it say this now? */
 static bool is_expected(const struct keeper *keeper, uint32_t type, size_t n_fds)
 {
-	if (n_fds > (type == WIRE_DONE && keeper->state == KEEPER_ASKED))
+	bool gives = keeper->state == KEEPER_ASKED &&
+		     (keeper->asked == WIRE_GIVE_MEMORY || keeper->asked == WIRE_GET_DEVICE);
+	if (n_fds > (type == WIRE_DONE && gives))
 		return false;
 	switch (type) {
 	case WIRE_HELLO:

@@ -54,7 +54,7 @@ struct keeper_listener {
 		const struct wire_info *info, int fd, void *userdata);
 	/*
 	 * It is no more, or was killed: as it was late, or said nonsense. The last call; only
-	 * keeper_free() is left. status: as from wait(2), where that is known, else -1; text: for a
+	 * keeper_free() is left. status: as from wait(2), -1 where vfiod killed it; text: for a
 	 * person.
 	 */
 	void (*gone)(struct keeper *keeper, int status, const char *text, void *userdata);

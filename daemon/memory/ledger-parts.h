@@ -8,5 +8,6 @@ struct ledger {
 	uint64_t host_limit;
 	struct account *host;
 	struct account_list accounts;
+	bool is_over;    /* a charge was dropped: accounts need not be at zero */
 	size_t n_spaces; /* accounts of spaces, which are not listed */
 };

@@ -95,3 +95,8 @@ void charge_unbill(struct charge *charge, uint64_t pages);
 int charge_uncover(struct charge *charge, const frame_run *runs, size_t n_runs);
 /* Nothing is covered and nothing billed: lets its accounts go, and is empty. Asserted. */
 void charge_close(struct charge *charge);
+/*
+ * Empties it without a refund, at the end of the daemon, where what pins the frames outlives it.
+ * The figures are wrong from here on; all that is left to do is ledger_free().
+ */
+void charge_drop(struct charge *charge);

@@ -33,15 +33,18 @@ enum space_state {
 };
 
 struct space;
+struct keeper_ops;
 
 /* What the space asks of the one who made it, and tells him. Never from within a call of his. */
 struct space_hooks {
 	/* The limits of the account that pays, as the rules say them now. */
 	void (*limits)(struct space *space, struct limits *limits, void *userdata);
-	/* The state has changed; text: why (never NULL). ENDED comes last, then it may be freed. */
+	/* The state has changed; text: why (never NULL). ENDED comes last, then it may be freed,
+	 * also from within. */
 	void (*changed)(struct space *space, const char *text, void *userdata);
 	/* A group's descriptor is with the kernel alone now: this process cannot say when it is
-	 * free. Or it is free at once (still_open false). */
+	 * free. Or it is free at once (still_open false). When the keeper dies, that is every group
+	 * that it had, one that was just being attached included. */
 	void (*let_go)(struct space *space, int group, bool still_open, void *userdata);
 };
 
@@ -50,6 +53,7 @@ struct space_settings {
 	double keeper_seconds;   /* for a request; large ones have more, by their length */
 	unsigned max_memories, max_mappings, max_containers;
 	unsigned max_groups_per_container; /* 0: no limit */
+	const struct keeper_ops *ops;      /* NULL: the real ones */
 };
 
 /*
@@ -88,6 +92,7 @@ struct space_answer {
 	uint64_t n_pages_different; /* audit: of those that are charged */
 	uint64_t locked_bytes;      /* audit: VmLck of the keeper */
 };
+/* It may ask for more operations; it must not free the space. */
 typedef void (*space_done)(struct space *space, const struct space_answer *answer, void *userdata);
 
 /*

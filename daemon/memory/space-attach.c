@@ -1,0 +1,408 @@
+/*
+ * A group comes to the space: into a container that is there, or, if the kernel accepts it in none,
+ * into one of its own, with all mappings. Then they are billed once more; and in the first one,
+ * read and covered.
+ */
+#include "daemon/base/child.h"
+#include "daemon/base/util.h"
+#include "daemon/memory/space-parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+int space_may_attach(struct space *space, const struct space_group *group, struct refusal *refusal)
+{
+	if (space->state > SPACE_LIVE)
+		return space_refuse_ended(space, refusal);
+	if (space_group(space, group->number)) {
+		refuse(refusal, REFUSAL_GROUP_BUSY, "it is attached already");
+		refusal->group = group->number;
+		refusal->owner_pid = space->subject.pid;
+		refusal->owner_uid = space->subject.process_uid;
+		return REFUSED;
+	}
+	if (space->payer && strcmp(space->payer->name, group->account) != 0)
+		return refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"%s pays for what the space has pinned, and %s would pay for group %d: "
+			"make another space for it",
+			space->payer->name, group->account, group->number);
+	for (size_t i = 0; i < group->n_reserved; i++) {
+		const struct iova_range *reserved = &group->reserved[i];
+		const struct mapping *mapping =
+			mappings_overlap(&space->mappings, reserved->first, reserved->last);
+		if (!mapping)
+			continue;
+		refuse(refusal, REFUSAL_RESERVED_REGION, "a mapping is in the way");
+		refusal->group = group->number;
+		refusal->ranges[0] = *reserved;
+		refusal->ranges[1] = (struct iova_range){ mapping->iova, mapping_last(mapping) };
+		refusal->n_ranges = 2;
+		return REFUSED;
+	}
+	return 0;
+}
+
+/* --- attached ------------------------------------------------------------------------------- */
+
+static void undo_detach(struct operation *operation, int result);
+
+static void info_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd)
+{
+	(void)fd;
+	struct space *space = operation->space;
+	struct group *group = space_group(space, operation->group_number);
+	int r = info ? container_learn(space, group->container, info)
+		     : operation_refuse(operation, done, "asking what the container can do");
+
+	operation->answer.container = group->container->number;
+	if (r == 0) {
+		operation_finish(operation, 0);
+		return;
+	}
+	/* All or nothing: taken out again, as if it had not been attached yet. */
+	struct container *container = group->container;
+	TAILQ_REMOVE(&space->groups, group, of_space);
+	space->n_groups--;
+	group->container = NULL;
+	operation->group = group;
+	if (--container->n_groups == 0) {
+		TAILQ_REMOVE(&space->containers, container, of_space);
+		space->n_containers--;
+		operation->container = container;
+	}
+	undo_detach(operation, r);
+}
+
+static void attached(struct operation *operation, struct container *container)
+{
+	struct group *group = operation->group;
+	struct wire_request request = {
+		.header.type = WIRE_INFO,
+		.container = container->number,
+	};
+
+	operation->group = NULL;
+	space_add_group(operation->space, group, container);
+	operation_ask(operation, &request, NULL, 0, 0, info_answered);
+}
+
+/* --- undone --------------------------------------------------------------------------------- */
+
+static void undone(struct operation *operation)
+{
+	struct space *space = operation->space;
+
+	for (size_t i = 0; i < space->mappings.n; i++)
+		mapping_settle(space->mappings.list[i]);
+	if (space->n_groups == 0)
+		space_let_payer_go(space);
+	space_limit_locked(space);
+	operation_finish(operation, operation->result);
+}
+
+/* Neither the keeper nor the kernel has anything of the group any more. */
+static void undo_bill(struct operation *operation)
+{
+	struct space *space = operation->space;
+
+	for (size_t i = 0; operation->container && i < space->mappings.n; i++)
+		mapping_unbill(space->mappings.list[i], 1);
+	operation->container = container_free(operation->container);
+	if (space->n_containers == 0)
+		space_uncover_all(operation, undone);
+	else
+		undone(operation);
+}
+
+static void undo_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd)
+{
+	(void)info;
+	(void)fd;
+	if (done->result != 0) {
+		space_distrust(operation->space, "it cannot undo an attach");
+		return;
+	}
+	free(operation->group);
+	operation->group = NULL;
+	undo_bill(operation);
+}
+
+static void undo_detach(struct operation *operation, int result)
+{
+	struct space *space = operation->space;
+	struct wire_request request = {
+		.header.type = WIRE_DETACH,
+		.group = (uint32_t)operation->group_number,
+	};
+
+	operation->result = result;
+	operation_ask(operation, &request, NULL, 0, space_pages(space), undo_answered);
+}
+
+/* --- a container of its own ----------------------------------------------------------------- */
+
+static void read_next(struct operation *operation);
+static void ask_new(struct operation *operation);
+
+static void read_again(struct operation *operation, int result)
+{
+	operation->mapping = NULL;
+	if (result == 0)
+		ask_new(operation);
+	else
+		undo_detach(operation, result);
+}
+
+static void new_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd)
+{
+	(void)info;
+	(void)fd;
+	struct space *space = operation->space;
+	struct mapping *mapping = mappings_by_number(&space->mappings, done->mapping);
+
+	fd_bury(steal_fd(&operation->container_fd));
+	if (done->result == 0) {
+		struct container *container = operation->container;
+		if (space_container(space, done->container)) {
+			space_distrust(space, "it has two containers with one number");
+			return;
+		}
+		operation->container = NULL;
+		container->number = done->container;
+		space_add_container(space, container);
+		attached(operation, container);
+	} else if (done->result != WIRE_CHANGED) {
+		undo_detach(operation,
+			operation_refuse(operation, done, "opening a container for the group"));
+	} else if (!mapping) {
+		space_distrust(space, "it has no such mapping");
+	} else if (space->n_containers == 0) {
+		if (operation->begin != mapping->number + 1U)
+			operation->attempts = 0;
+		operation->begin = mapping->number + 1U;
+		operation->mapping = mapping;
+		mapping_read_again(operation, read_again);
+	} else {
+		/* Those in the other containers are pinned: they are the ones that are paid for. */
+		refuse(&operation->refusal, REFUSAL_MEMORY_CHANGED,
+			"a hole was punched into it, and its pages are not those any more that "
+			"are pinned; unmap it first");
+		operation->refusal.ranges[0] =
+			(struct iova_range){ mapping->iova, mapping_last(mapping) };
+		operation->refusal.n_ranges = 1;
+		undo_detach(operation, REFUSED);
+	}
+}
+
+static void ask_new(struct operation *operation)
+{
+	struct space *space = operation->space;
+	struct wire_request request = {
+		.header.type = WIRE_ATTACH_NEW,
+		.group = (uint32_t)operation->group_number,
+	};
+
+	int r = space_limit_locked(space);
+	if (r == 0) {
+		operation->container_fd = space->ops->open_container();
+		r = operation->container_fd < 0 ? operation->container_fd : 0;
+	}
+	if (r < 0)
+		undo_detach(operation, r);
+	else
+		operation_ask(operation, &request, &operation->container_fd, 1,
+			space_pages(space) * 2, new_answered);
+}
+
+/* What the refusal says to be used already is to be without what this attach has brought. */
+static void leave_out(struct operation *operation)
+{
+	const struct space *space = operation->space;
+	struct refusal *refusal = &operation->refusal;
+	uint64_t pages = 0;
+
+	if (refusal->kind != REFUSAL_LIMIT_EXCEEDED)
+		return;
+	refusal->requested_bytes = space->mappings.bytes;
+	for (size_t i = 0; i < space->mappings.n; i++) {
+		const struct charge *charge = &space->mappings.list[i]->charge;
+		if (strcmp(refusal->limit, "owed-limit") == 0)
+			pages += charge->new_to_payer;
+		else if (strcmp(refusal->limit, "host-limit") == 0)
+			pages += charge->new_to_host;
+	}
+	refusal->state_bytes -= pages * space_page_bytes();
+}
+
+static void read_one(struct operation *operation, int result)
+{
+	operation->mapping = NULL;
+	if (result != 0) {
+		leave_out(operation);
+		undo_detach(operation, result);
+		return;
+	}
+	operation->index++;
+	read_next(operation);
+}
+
+static void read_next(struct operation *operation)
+{
+	struct space *space = operation->space;
+
+	if (operation->index == space->mappings.n) {
+		ask_new(operation);
+		return;
+	}
+	operation->mapping = space->mappings.list[operation->index];
+	mapping_read(operation, read_one);
+}
+
+/* All of them or none: so the limit is looked at for all at once. */
+static int bill_all(struct operation *operation)
+{
+	static const struct limits none = { LIMIT_NONE, LIMIT_NONE };
+	struct space *space = operation->space;
+	uint64_t pages = space->mappings.bytes / space_page_bytes();
+	struct charge probe = { 0 };
+	struct limits limits;
+	int r = 0;
+
+	space_limits(space, &limits);
+	charge_open(&probe, space->payer, space->account);
+	r = charge_bill(&probe, pages, &limits, pages, &operation->refusal);
+	if (r == 0)
+		charge_unbill(&probe, pages);
+	charge_close(&probe);
+	for (size_t i = 0; r == 0 && i < space->mappings.n; i++) {
+		r = mapping_bill(space, space->mappings.list[i], 1, &none, &operation->refusal);
+		for (size_t j = i; r != 0 && j-- > 0;) {
+			mapping_unbill(space->mappings.list[j], 1);
+			mapping_settle(space->mappings.list[j]);
+		}
+	}
+	return r;
+}
+
+static void attach_new(struct operation *operation)
+{
+	struct space *space = operation->space;
+
+	if (space->n_containers >= space->settings.max_containers) {
+		refuse(&operation->refusal, REFUSAL_TOO_MANY, "max-containers-per-space");
+		operation->refusal.max = (long)space->settings.max_containers;
+		undo_detach(operation, REFUSED);
+		return;
+	}
+	struct container *container = calloc(1, sizeof(*container));
+	int r = container ? bill_all(operation) : -ENOMEM;
+	if (r != 0) {
+		container_free(container);
+		undo_detach(operation, r);
+		return;
+	}
+	operation->container = container;
+	operation->index = 0;
+	operation->begin = 0;
+	if (space->n_containers == 0)
+		read_next(operation);
+	else
+		ask_new(operation);
+}
+
+static void attach_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd)
+{
+	(void)info;
+	(void)fd;
+	struct space *space = operation->space;
+
+	fd_bury(steal_fd(&operation->fd));
+	if (done->result == WIRE_NEEDS_CONTAINER) {
+		attach_new(operation);
+	} else if (done->result == 0) {
+		struct container *container = space_container(space, done->container);
+		if (container)
+			attached(operation, container);
+		else
+			space_distrust(space, "it has a container that nobody opened");
+	} else {
+		struct mapping *mapping = mappings_by_number(&space->mappings, done->mapping);
+		operation->result = done->result == WIRE_CHANGED && mapping
+					    ? mapping_refuse_changed(mapping, &operation->refusal)
+					    : operation_refuse(operation, done, "attaching");
+		free(operation->group);
+		operation->group = NULL;
+		undo_bill(operation);
+	}
+}
+
+static void attach_start(struct operation *operation)
+{
+	struct space *space = operation->space;
+	struct space_group group = {
+		.number = operation->group_number,
+		.reserved = operation->reserved,
+		.n_reserved = operation->n_reserved,
+		.account = operation->account,
+	};
+	struct wire_request request = {
+		.header.type = WIRE_ATTACH,
+		.group = (uint32_t)group.number,
+		.max_groups = space->settings.max_groups_per_container,
+	};
+
+	int r = space_may_attach(space, &group, &operation->refusal);
+	if (r == 0 && !space->payer &&
+		!(space->payer = ledger_account(space->ledger, operation->account)))
+		r = -ENOMEM;
+	if (r == 0) {
+		/* Room to describe it, so that describing cannot fail. */
+		size_t n = space->n_groups + 1;
+		int *groups = reallocarray(space->described_groups, n, sizeof(*groups));
+		space->described_groups = groups ? groups : space->described_groups;
+		struct space_container *containers =
+			reallocarray(space->described, n, sizeof(*containers));
+		space->described = containers ? containers : space->described;
+		operation->group = calloc(1, sizeof(*operation->group));
+		r = groups && containers && operation->group ? 0 : -ENOMEM;
+	}
+	if (r != 0) {
+		if (space->n_groups == 0)
+			space_let_payer_go(space);
+		operation_finish(operation, r);
+		return;
+	}
+	operation->group->number = group.number;
+	operation_ask(operation, &request, &operation->fd, 1, space_pages(space), attach_answered);
+}
+
+int space_attach(struct space *space, const struct space_group *group, int group_fd,
+	space_done done, void *userdata, struct refusal *refusal)
+{
+	int r;
+	struct operation *operation =
+		operation_new(space, attach_start, group_fd, done, userdata, refusal, &r);
+	if (!operation)
+		return r;
+	operation->group_number = group->number;
+	operation->n_reserved = group->n_reserved;
+	r = string_copy(operation->account, sizeof(operation->account), group->account);
+	if (r == 0 && group->n_reserved > 0) {
+		operation->reserved =
+			reallocarray(NULL, group->n_reserved, sizeof(*operation->reserved));
+		r = operation->reserved ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		operation_drop(operation);
+		return r;
+	}
+	if (group->n_reserved > 0)
+		memcpy(operation->reserved, group->reserved,
+			group->n_reserved * sizeof(*operation->reserved));
+	operation_queue(operation);
+	return 0;
+}
