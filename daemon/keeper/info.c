@@ -56,6 +56,9 @@ int info_parse(const void *kernel, size_t size, struct wire_info *info)
 	if (size < offsetof(struct vfio_iommu_type1_info, cap_offset))
 		return -EBADMSG;
 	memcpy(&head, bytes, size < sizeof(head) ? size : sizeof(head));
+	if ((head.flags & VFIO_IOMMU_INFO_CAPS) &&
+		size < offsetof(struct vfio_iommu_type1_info, cap_offset) + sizeof(head.cap_offset))
+		return -EBADMSG;
 	if (head.flags & VFIO_IOMMU_INFO_PGSIZES)
 		info->page_sizes = head.iova_pgsizes;
 

@@ -40,11 +40,9 @@ static int look_at(struct memory *memory, int *seals, char *text)
 					"hugetlbfs");
 	if (fstatfs(memory->fd, &file_system) < 0)
 		return -errno;
-	if (file_system.f_type == TMPFS_MAGIC)
-		memory->page_bytes = (uint32_t)page_bytes();
-	else if (file_system.f_type == HUGETLBFS_MAGIC && file_system.f_bsize > 0)
+	if (file_system.f_type == HUGETLBFS_MAGIC && file_system.f_bsize > 0)
 		memory->page_bytes = (uint32_t)file_system.f_bsize;
-	else
+	else if (file_system.f_type != TMPFS_MAGIC)
 		return unsuitable(text, "its file system is neither tmpfs nor hugetlbfs");
 
 	if ((mode & O_ACCMODE) == O_WRONLY)
@@ -91,6 +89,7 @@ int memory_new(uint32_t number, int fd, struct memory **result, char *text)
 	}
 	memory->number = number;
 	memory->fd = fd;
+	memory->page_bytes = (uint32_t)page_bytes();
 	int r = look_at(memory, &seals, text);
 	if (r == 0)
 		r = map(memory, seals, text);
