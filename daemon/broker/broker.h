@@ -10,6 +10,8 @@
  *   appearing groups that rules have taken without a lease
  *   recovery  what an earlier daemon left in its journal
  *   inquiry   who has a group that lingers or is stuck
+ *   spaces    I/O address spaces of clients (spaces.h)
+ *   attaching groups of leases into spaces, and out of them
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.
@@ -31,7 +33,7 @@ struct broker;
 struct broker_news {
 	const char *event;
 	int group;                                          /* -1: none */
-	const char *device, *lease, *before, *after, *text; /* NULL: none */
+	const char *device, *lease, *space, *before, *after, *text; /* NULL: none */
 };
 typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);
 
@@ -119,6 +121,7 @@ struct acquire_request {
 	struct group *const *groups; /* each once */
 	size_t n_groups;
 	double wait_seconds; /* 0: not at all */
+	bool brokered;       /* no descriptors: see spaces.h */
 	int holder_pidfd;    /* taken over, also on failure; -1: none */
 	const struct lease_listener *listener;
 	void *userdata;

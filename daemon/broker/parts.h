@@ -5,6 +5,7 @@
 #include "daemon/bind/journal.h"
 #include "daemon/bind/opener.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/spaces.h"
 #include "daemon/lease/former.h"
 #include "daemon/lease/policy.h"
 
@@ -12,6 +13,7 @@
 
 struct tenancy;
 struct reload;
+struct attachment;
 TAILQ_HEAD(holding_list, holding);
 TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
@@ -33,6 +35,10 @@ struct broker {
 	int state_lock;                  /* journal_lock(); -1: not yet */
 	struct inquiry_list inquiries;   /* into groups that linger or are stuck */
 	struct appearance_list appearances;
+	struct ledger *ledger;   /* NULL: no spaces are kept */
+	char *keeper_path;
+	struct space_list spaces;
+	unsigned long long n_named_spaces;
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
@@ -61,6 +67,7 @@ enum holding_state {
 	HOLDING_TAKING,
 	HOLDING_READY, /* taken and open: group_fd is for the tenancy */
 	HOLDING_USED,  /* a lease has it */
+	HOLDING_DETACHING, /* its lease is over, and its space gives it up */
 	HOLDING_RETURNING,
 	HOLDING_CHECKING,  /* stays taken; is it still open? */
 	HOLDING_LINGERING, /* it is: asked again from time to time */
@@ -80,6 +87,7 @@ struct holding {
 	int group_fd;              /* HOLDING_READY: open; else -1 */
 	struct tenancy *tenancy;   /* who waits for it, or has it; NULL */
 	struct settling *settling; /* who waits for its return; NULL */
+	struct attachment *attachment; /* a space has it, or is to have it; NULL */
 	struct subject former;     /* who had it last, under an earlier daemon, too */
 	bool has_former;
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
@@ -262,6 +270,71 @@ struct plan_wish broker_wish(
 /* Before the group is handed out to the subject: it counts as his from here on. 0 or -errno. */
 int broker_note_user(
 	struct broker *broker, const struct group *group, const struct subject *subject);
+
+/* --- spaces, and the groups in them ----------------------------------------------------- */
+
+enum attachment_state {
+	ATTACHMENT_OPENING,   /* a job opens the group for it */
+	ATTACHMENT_ENTERING,  /* the space attaches it */
+	ATTACHMENT_INSIDE,
+	ATTACHMENT_LEAVING,   /* the space detaches it */
+	ATTACHMENT_LINGERING, /* out of the space's hands, and a device of it is still open */
+};
+
+struct attachment {
+	TAILQ_ENTRY(attachment) of_entry;
+	struct space_entry *entry;
+	struct group *group;     /* held */
+	struct holding *holding; /* NULL: that is no more, or LINGERING */
+	struct lease *lease;     /* NULL: that is over */
+	enum attachment_state state;
+	bool has_to_leave; /* by force, as soon as what is under way is done */
+	bool is_forced;    /* LEAVING */
+	struct plan *plan; /* for `job`; owned */
+	struct job *job;   /* OPENING; LINGERING: looks whether it can be opened */
+	ev_timer again;    /* LINGERING */
+	double again_seconds;
+	attached_fn told; /* who waits for ENTERING or LEAVING to be over; NULL */
+	void *userdata;
+};
+
+void spaces_init(struct broker *broker);
+void spaces_free(struct broker *broker);
+/* At the end of the daemon, and is it over with all of them, but for what lingers? */
+void spaces_end_all(struct broker *broker);
+bool spaces_have_ended(const struct broker *broker);
+/* Frees those that nobody wants to hear of any more. */
+void spaces_sweep(struct broker *broker);
+/* The rules have changed: so may the host's limit have. */
+void spaces_reconfigure(struct broker *broker);
+/* NULL: no space has it. Not one that lingers. */
+struct attachment *attachment_of(struct broker *broker, const struct group *group);
+void attachment_free(struct attachment *attachment);
+/* It is not attached any more: frees it, and its holding goes on, if that has waited. */
+void attachment_end(struct attachment *attachment);
+/* The same, but a device of it is open: asks until it is not. */
+void attachment_linger(struct attachment *attachment);
+/* Out of its space by force. Its holding, if it has one, hears of it: holding_detached(). */
+void attachment_leave(struct attachment *attachment);
+/* The space has finished what it was asked to do with it. */
+void attachment_tell(struct attachment *attachment, int result, const struct refusal *refusal,
+	unsigned container);
+void attachment_news(const struct attachment *attachment, const char *event, const char *text);
+/* Starts a job for it: 0 or -errno. */
+int attachment_job(struct attachment *attachment, enum job_kind kind,
+	const struct job_listener *listener);
+/* hooks->let_go of a space. */
+void attachments_let_go(struct space_entry *entry, int group, bool still_open);
+/* The keeper is no more. */
+void attachments_orphan(struct space_entry *entry);
+/* The group could be opened, or is with the host: nothing of it lingers in any space. */
+void attachments_opened(struct broker *broker, const struct group *group);
+/* Groups that have left the host are in no space. */
+void attachments_bury(struct broker *broker);
+void attachments_forget_lease(struct broker *broker, const struct lease *lease);
+/* Its lease is over. True: a space has it, and holding_detached() comes when it has no more. */
+bool holding_detach(struct holding *holding);
+void holding_detached(struct holding *holding);
 
 /* At the end: who waits for a reload hears nothing more. NULL-safe. */
 struct reload *reload_free(struct reload *reload);

@@ -13,7 +13,7 @@ void lease_book_init(struct lease_book *book)
 	book->n_named = 0;
 }
 
-static int token_make(char token[33])
+int token_make(char token[33])
 {
 	unsigned char random[16];
 	/* Up to 256 bytes come whole or not at all once the pool is ready: random(7). */
@@ -102,7 +102,7 @@ struct lease *lease_book_by_name(const struct lease_book *book, const char *name
 	return NULL;
 }
 
-static bool token_equal(const char *a, const char *b)
+bool token_equal(const char *a, const char *b)
 {
 	unsigned char difference = 0;
 	if (strlen(b) != strlen(a))

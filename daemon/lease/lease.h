@@ -29,7 +29,8 @@ struct lease;
 struct lease_listener {
 	/* `position` requests are before this one. Called again whenever that changes. */
 	void (*queued)(struct lease *lease, size_t position, void *userdata);
-	/* group_fds[i] is of lease->groups[i]: the listener's to send, closed when it returns. */
+	/* group_fds[i] is of lease->groups[i]: the listener's to send, closed when it returns.
+	 * NULL: it is brokered. */
 	void (*granted)(struct lease *lease, const int *group_fds, void *userdata);
 	void (*event)(
 		struct lease *lease, enum lease_event event, const char *text, void *userdata);
@@ -46,7 +47,8 @@ struct lease {
 	char token[33]; /* 128 random bits in hexadecimal; for the client alone */
 	struct subject subject;
 	char account[256];
-	bool stay; /* at its end its groups stay taken */
+	bool stay;     /* at its end its groups stay taken */
+	bool brokered; /* nothing was handed out: its groups are attached to spaces */
 
 	struct group **groups; /* each held (group_hold) */
 	size_t n_groups;
@@ -65,6 +67,11 @@ struct lease_book {
 	struct lease_list leases; /* in the order of their coming */
 	unsigned long long n_named;
 };
+
+/* 128 random bits in hexadecimal: 0, or what getrandom(2) says. */
+int token_make(char token[33]);
+/* In constant time, where the lengths are the same. */
+bool token_equal(const char *a, const char *b);
 
 void lease_book_init(struct lease_book *book);
 

@@ -1,0 +1,370 @@
+/* The spaces that clients have made: how they come, whom they follow, and how they end. */
+#include "daemon/broker/spaces.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/memory-size.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Each is a domain of the IOMMU's, and of those there are few: a client's groups are fewer still. */
+enum { MAX_CONTAINERS = 64 };
+
+struct destroyer {
+	TAILQ_ENTRY(destroyer) of_entry;
+	destroyed_fn destroyed;
+	void *userdata;
+};
+
+static const char *const state_names[] = {
+	[SPACE_STARTING] = "starting",
+	[SPACE_LIVE] = "live",
+	[SPACE_ENDING] = "ending",
+	[SPACE_ORPHANED] = "orphaned",
+	[SPACE_ENDED] = "ended",
+};
+
+const char *space_state_name(enum space_state state)
+{
+	return state_names[state];
+}
+
+static void entry_news(const struct space_entry *entry, const struct broker_news *what)
+{
+	struct broker_news news = *what;
+	news.group = -1;
+	news.space = entry->name;
+	broker_tell(entry->broker, &news);
+}
+
+/* --- its end ------------------------------------------------------------------------------ */
+
+static struct space_entry *entry_free(struct space_entry *entry)
+{
+	struct attachment *attachment;
+	struct destroyer *destroyer;
+
+	while ((attachment = TAILQ_FIRST(&entry->attachments)))
+		attachment_free(attachment);
+	while ((destroyer = TAILQ_FIRST(&entry->destroyers))) {
+		TAILQ_REMOVE(&entry->destroyers, destroyer, of_entry);
+		free(destroyer);
+	}
+	ev_io_stop(entry->broker->loop, &entry->holder_ended);
+	if (entry->holder_pidfd >= 0)
+		close(entry->holder_pidfd);
+	space_free(entry->space);
+	TAILQ_REMOVE(&entry->broker->spaces, entry, of_broker);
+	explicit_bzero(entry->token, sizeof(entry->token));
+	free(entry);
+	return NULL;
+}
+
+/* Its client has no more to do with it. */
+static void entry_dismiss(struct space_entry *entry, const char *why)
+{
+	ev_io_stop(entry->broker->loop, &entry->holder_ended);
+	entry->owner = NULL;
+	entry->is_dismissed = true;
+	space_destroy(entry->space, why);
+	broker_pump_later(entry->broker);
+}
+
+static bool keeper_has_ended(const struct space_entry *entry)
+{
+	enum space_state state = space_state(entry->space);
+	return state == SPACE_ORPHANED || state == SPACE_ENDED;
+}
+
+/* Who waits for its end, hears which groups are still open. */
+static void entry_tell_end(struct space_entry *entry)
+{
+	const struct attachment *attachment;
+	struct destroyer *destroyer;
+	_cleanup_free_ int *lingering = NULL;
+	size_t n = 0;
+
+	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
+		n++;
+	lingering = calloc(n ? n : 1, sizeof(*lingering));
+	n = 0;
+	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
+		if (lingering && attachment->state == ATTACHMENT_LINGERING)
+			lingering[n++] = attachment->group->number;
+	while ((destroyer = TAILQ_FIRST(&entry->destroyers))) {
+		TAILQ_REMOVE(&entry->destroyers, destroyer, of_entry);
+		destroyer->destroyed(lingering, n, destroyer->userdata);
+		free(destroyer);
+	}
+}
+
+int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata)
+{
+	struct destroyer *destroyer = calloc(1, sizeof(*destroyer));
+	if (!destroyer)
+		return -ENOMEM;
+	destroyer->destroyed = destroyed;
+	destroyer->userdata = userdata;
+	TAILQ_INSERT_TAIL(&entry->destroyers, destroyer, of_entry);
+	entry_dismiss(entry, "it was destroyed");
+	if (keeper_has_ended(entry))
+		entry_tell_end(entry);
+	return 0;
+}
+
+void space_end_forget(struct space_entry *entry, void *userdata)
+{
+	struct destroyer *destroyer;
+	TAILQ_FOREACH (destroyer, &entry->destroyers, of_entry)
+		if (destroyer->userdata == userdata) {
+			TAILQ_REMOVE(&entry->destroyers, destroyer, of_entry);
+			free(destroyer);
+			return;
+		}
+}
+
+void spaces_disconnect(struct broker *broker, const void *owner)
+{
+	struct space_entry *entry;
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
+		if (entry->owner == owner)
+			entry_dismiss(entry, "its connection was closed");
+}
+
+static void on_holder_ended(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	entry_dismiss(io->data, "its process has ended");
+}
+
+void spaces_sweep(struct broker *broker)
+{
+	struct space_entry *entry, *next;
+	for (entry = TAILQ_FIRST(&broker->spaces); entry; entry = next) {
+		next = TAILQ_NEXT(entry, of_broker);
+		if (entry->is_dismissed && space_state(entry->space) == SPACE_ENDED)
+			entry_free(entry);
+	}
+}
+
+void spaces_end_all(struct broker *broker)
+{
+	struct space_entry *entry;
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
+		if (!entry->is_dismissed)
+			entry_dismiss(entry, "vfiod is stopping");
+}
+
+bool spaces_have_ended(const struct broker *broker)
+{
+	const struct space_entry *entry;
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
+		if (!keeper_has_ended(entry))
+			return false;
+	return true;
+}
+
+/* --- what a space asks, and tells ------------------------------------------------------------ */
+
+static uint64_t to_pages(uint64_t bytes)
+{
+	return bytes == BYTES_UNLIMITED ? LIMIT_NONE : bytes / (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* All that the rules say of the groups in it, and of the account. The smallest holds. */
+static void on_limits(struct space *space, struct limits *limits, void *userdata)
+{
+	const struct space_entry *entry = userdata;
+	const struct config *config = entry->broker->config;
+	const struct account *payer = space_payer(space);
+	const struct attachment *attachment;
+	struct byte_limits bytes = BYTE_LIMITS_NONE;
+
+	if (payer)
+		policy_limits(config, NULL, NULL, NULL, payer->name, &bytes);
+	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
+		if (attachment->lease)
+			policy_limits(config, &attachment->lease->subject, attachment->group,
+				device_needs_rule, attachment->lease->account, &bytes);
+	limits->owed = to_pages(bytes.owed);
+	limits->kernel_bill = to_pages(bytes.kernel_bill);
+}
+
+static void on_changed(struct space *space, const char *text, void *userdata)
+{
+	struct space_entry *entry = userdata;
+	enum space_state before = entry->state;
+
+	entry->state = space_state(space);
+	if (entry->state == SPACE_ORPHANED)
+		log_warning("space %s is orphaned: %s; what a device that is still open keeps "
+			    "pinned stays paid for",
+			entry->name, text);
+	else if (entry->state == SPACE_ENDED)
+		log_info("space %s ended: %s", entry->name, text);
+	if (keeper_has_ended(entry)) {
+		attachments_orphan(entry);
+		entry_tell_end(entry);
+	}
+	if (entry->state == SPACE_ENDED)
+		entry_news(entry, &(struct broker_news){ .event = "spaceEnded", .text = text });
+	else
+		entry_news(entry,
+			&(struct broker_news){ .event = "spaceChanged",
+				.before = space_state_name(before),
+				.after = space_state_name(entry->state),
+				.text = text });
+	broker_pump_later(entry->broker);
+}
+
+static void on_let_go(struct space *space, int group, bool still_open, void *userdata)
+{
+	(void)space;
+	attachments_let_go(userdata, group, still_open);
+}
+
+static const struct space_hooks hooks = {
+	.limits = on_limits,
+	.changed = on_changed,
+	.let_go = on_let_go,
+};
+
+void space_tell_limit(struct space_entry *entry, const struct refusal *refusal)
+{
+	char text[REFUSAL_TEXT_SIZE];
+	refusal_describe(refusal, text, sizeof(text));
+	entry_news(entry, &(struct broker_news){ .event = "limitExceeded", .text = text });
+}
+
+/* --- how it comes ------------------------------------------------------------------------------ */
+
+static int check_bounds(
+	const struct broker *broker, const struct subject *subject, struct refusal *refusal)
+{
+	const struct space_entry *entry;
+	unsigned n = 0, max = broker->config->bounds.spaces_per_user;
+
+	if (!broker->ledger)
+		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"spaces: this vfiod was started without a keeper");
+	if (broker->is_stopping)
+		return refuse(refusal, REFUSAL_INTERRUPTED, "vfiod is stopping");
+	if (policy_is_admin(broker->config, subject))
+		return 0;
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
+		n += space_subject(entry->space)->uid == subject->uid;
+	if (n < max)
+		return 0;
+	refuse(refusal, REFUSAL_TOO_MANY, "max-spaces-per-user");
+	refusal->max = max;
+	return REFUSED;
+}
+
+static int entry_start(struct space_entry *entry, const struct space_request *request)
+{
+	struct broker *broker = entry->broker;
+	const struct bounds *bounds = &broker->config->bounds;
+	struct space_settings settings = {
+		.keeper_path = broker->keeper_path,
+		.keeper_seconds = bounds->keeper_timeout_seconds,
+		.max_memories = bounds->memories_per_space,
+		.max_mappings = bounds->mappings_per_space,
+		.max_containers = MAX_CONTAINERS,
+		.max_groups_per_container = request->max_groups_per_container,
+	};
+
+	int r = token_make(entry->token);
+	if (r < 0)
+		return r;
+	snprintf(entry->name, sizeof(entry->name), "S%llu", ++broker->n_named_spaces);
+	return space_new(broker->loop, broker->ledger, entry->name, request->subject, &settings,
+		&hooks, entry, &entry->space);
+}
+
+int space_create(struct broker *broker, const struct space_request *request,
+	struct space_entry **entryp, struct refusal *refusal)
+{
+	_cleanup_close_ int pidfd = request->holder_pidfd;
+
+	int r = check_bounds(broker, request->subject, refusal);
+	if (r != 0)
+		return r;
+	struct space_entry *entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return -ENOMEM;
+	entry->broker = broker;
+	TAILQ_INIT(&entry->attachments);
+	TAILQ_INIT(&entry->destroyers);
+	ev_init(&entry->holder_ended, on_holder_ended);
+	entry->holder_ended.data = entry;
+	r = entry_start(entry, request);
+	if (r < 0) {
+		free(entry);
+		return r;
+	}
+	entry->owner = pidfd < 0 ? request->owner : NULL;
+	entry->holder_pidfd = steal_fd(&pidfd);
+	if (entry->holder_pidfd >= 0) {
+		ev_io_set(&entry->holder_ended, entry->holder_pidfd, EV_READ);
+		ev_io_start(broker->loop, &entry->holder_ended);
+	}
+	TAILQ_INSERT_TAIL(&broker->spaces, entry, of_broker);
+	log_info("space %s of pid %d (%s), uid %u", entry->name, (int)request->subject->pid,
+		request->subject->command, (unsigned)request->subject->process_uid);
+	entry_news(entry, &(struct broker_news){ .event = "spaceCreated" });
+	*entryp = entry;
+	return 0;
+}
+
+struct space_entry *space_find(
+	struct broker *broker, const struct subject *subject, const char *token)
+{
+	struct space_entry *entry;
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
+		if (!entry->is_dismissed && token_equal(entry->token, token))
+			return space_subject(entry->space)->uid == subject->uid ? entry : NULL;
+	return NULL;
+}
+
+const struct ledger *broker_ledger(const struct broker *broker)
+{
+	return broker->ledger;
+}
+
+const struct space_list *broker_spaces(const struct broker *broker)
+{
+	return &broker->spaces;
+}
+
+void spaces_reconfigure(struct broker *broker)
+{
+	if (broker->ledger)
+		ledger_set_host_limit(broker->ledger,
+			to_pages(config_host_limit(broker->config, host_memory_bytes())));
+}
+
+int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path)
+{
+	broker->keeper_path = strdup(keeper_path);
+	if (!broker->keeper_path)
+		return -ENOMEM;
+	broker->ledger = ledger;
+	spaces_reconfigure(broker);
+	return 0;
+}
+
+void spaces_init(struct broker *broker)
+{
+	TAILQ_INIT(&broker->spaces);
+}
+
+void spaces_free(struct broker *broker)
+{
+	struct space_entry *entry;
+	while ((entry = TAILQ_FIRST(&broker->spaces)))
+		entry_free(entry);
+	free(broker->keeper_path);
+}

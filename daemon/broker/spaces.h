@@ -1,0 +1,88 @@
+/*
+ * The spaces that clients have made: whose each is, how long it lasts, and which groups of which
+ * leases are in it. What a space does by itself is memory/space.h.
+ *
+ * A space follows its connection, or the process that was given for it. It is in the list until
+ * nothing of it is left: also while it is orphaned, and after its keeper has ended, until its
+ * client has heard of that or is no more.
+ */
+#pragma once
+
+#include "daemon/broker/broker.h"
+#include "daemon/memory/space.h"
+
+#include <sys/queue.h>
+
+struct attachment;
+struct destroyer;
+
+struct space_entry {
+	TAILQ_ENTRY(space_entry) of_broker;
+	struct broker *broker;
+	struct space *space; /* its userdata is this */
+	char name[16];       /* "S1", unique for the life of the daemon; for people */
+	char token[33];      /* as a lease's */
+	const void *owner;   /* the connection; NULL: it follows a process, or the connection is no more */
+	int holder_pidfd;    /* -1: none */
+	ev_io holder_ended;
+	bool is_dismissed; /* its client is done with it: the token means nothing any more */
+	enum space_state state; /* that was told last */
+	TAILQ_HEAD(, attachment) attachments;
+	TAILQ_HEAD(, destroyer) destroyers; /* who wait for its end */
+};
+TAILQ_HEAD(space_list, space_entry);
+
+/* What spaces need; before it there are none (NOT_SUPPORTED). The ledger outlives the broker. */
+void broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path);
+/* NULL: no spaces are kept. */
+const struct ledger *broker_ledger(const struct broker *broker);
+const struct space_list *broker_spaces(const struct broker *broker);
+
+struct space_request {
+	const struct subject *subject; /* its keeper goes into the cgroup of subject->pid */
+	const void *owner;
+	int holder_pidfd; /* taken over, also on failure; -1: none, it follows `owner` */
+	unsigned max_groups_per_container;
+};
+/* 0; REFUSED: NOT_SUPPORTED, TOO_MANY, INTERRUPTED; -errno. */
+int space_create(struct broker *broker, const struct space_request *request,
+	struct space_entry **entry, struct refusal *refusal);
+/* The subject's own, by its token. NULL: none. */
+struct space_entry *space_find(
+	struct broker *broker, const struct subject *subject, const char *token);
+/* A connection closes: its spaces end, and who it would have told hears nothing more. */
+void spaces_disconnect(struct broker *broker, const void *owner);
+
+/*
+ * Ends it, and tells when its keeper is no more: the groups of which a device is still open.
+ * Nobody finds it by its token any more. 0 or -ENOMEM.
+ */
+typedef void (*destroyed_fn)(const int *lingering, size_t n_lingering, void *userdata);
+int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata);
+void space_end_forget(struct space_entry *entry, void *userdata);
+
+/* As space_done, for what goes by way of the broker; once, and not if forgotten before. */
+typedef void (*attached_fn)(int result, const struct refusal *refusal, unsigned container,
+	void *userdata);
+/*
+ * Attaches a group of a lease with mode brokered, both of this subject. 0: attached() comes later;
+ * REFUSED or -errno at once.
+ */
+int group_attach(struct space_entry *entry, const struct subject *subject, const char *lease_token,
+	int group, attached_fn attached, void *userdata, struct refusal *refusal);
+int group_detach(struct space_entry *entry, int group, attached_fn detached, void *userdata,
+	struct refusal *refusal);
+/* Who asked is no more. It goes on. */
+void attaching_forget(struct space_entry *entry, void *userdata);
+
+/* An attached group, or one that was let go while a device of it was open. */
+struct attached_group {
+	int group;
+	bool is_let_go;
+	const struct lease *lease; /* NULL: that is over */
+};
+/* Up to max of them; how many there are. */
+size_t space_groups(const struct space_entry *entry, struct attached_group *groups, size_t max);
+
+/* Somebody's request went beyond a limit: for monitors and the log. */
+void space_tell_limit(struct space_entry *entry, const struct refusal *refusal);
