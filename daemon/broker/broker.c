@@ -50,6 +50,8 @@ static void check_stopped(struct broker *broker)
 	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
 		if (holding_is_moving(holding))
 			return;
+	if (!spaces_have_ended(broker))
+		return;
 	void (*stopped)(void *) = broker->stopped;
 	broker->stopped = NULL;
 	stopped(broker->stopped_userdata);
@@ -65,6 +67,7 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 		ev_prepare_stop(loop, prepare);
 		while (broker->has_gone) {
 			broker->has_gone = false;
+			attachments_bury(broker);
 			while (bury_one(broker))
 				;
 		}
@@ -72,6 +75,7 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 		appearing_take(broker);
 		while (start_one(broker))
 			;
+		spaces_sweep(broker);
 	} while (ev_is_active(prepare));
 	check_stopped(broker);
 }
@@ -129,6 +133,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->recoveries);
 	broker->state_lock = -1;
 	inquiries_init(broker);
+	spaces_init(broker);
 	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
@@ -154,6 +159,7 @@ struct broker *broker_free(struct broker *broker)
 	if (!broker)
 		return NULL;
 	broker->on_news = NULL;
+	spaces_free(broker);
 	broker->reload = reload_free(broker->reload);
 	while ((settling = TAILQ_FIRST(&broker->settlings)))
 		settling_free(settling);
@@ -273,6 +279,7 @@ void broker_reconfigure(struct broker *broker, struct config *config)
 	config_free(broker->config);
 	broker->config = config;
 	appearing_look_at_all(broker);
+	spaces_reconfigure(broker);
 	broker_tell(broker, &news);
 	broker_pump_later(broker);
 }
@@ -480,6 +487,8 @@ void broker_shutdown(struct broker *broker, void (*done)(void *userdata), void *
 	broker->stopped_userdata = userdata;
 	if (settling && settling_join(settling, on_shut_down, NULL) < 0)
 		log_warning("stopping without a report: no memory");
+	/* First: what they pin goes, and the leases give back what no space has. */
+	spaces_end_all(broker);
 again:
 	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
 		if (!tenancy_is_ending(lease)) {

@@ -32,7 +32,7 @@ struct broker;
 /* What monitors see; the names are those of MonitorEvent in org.vfiod.Broker. */
 struct broker_news {
 	const char *event;
-	int group;                                          /* -1: none */
+	int group;                                                  /* -1: none */
 	const char *device, *lease, *space, *before, *after, *text; /* NULL: none */
 };
 typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);

@@ -21,6 +21,7 @@ static struct settling *steal_settling(struct holding *holding)
 
 static void came_home(struct holding *holding)
 {
+	attachments_opened(holding->broker, holding->group);
 	if (holding->group->binding != BINDING_GONE && joining_leftovers(holding)) {
 		start_return(holding);
 		return;
@@ -103,6 +104,8 @@ void holding_stay(struct holding *holding)
 
 void holding_checked(struct holding *holding, int result, const struct refusal *refusal)
 {
+	if (result == 0)
+		attachments_opened(holding->broker, holding->group);
 	/* Any other refusal (not viable, no node) is no reason to keep it: the return sees. */
 	if (result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY)
 		linger(holding, true);
@@ -241,7 +244,9 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 	holding->stay = holding->stay || stay;
 	holding->settling = settling;
 	settling_expect(settling);
-	holding_begin_check(holding);
+	holding->state = HOLDING_DETACHING;
+	if (!holding_detach(holding))
+		holding_begin_check(holding);
 }
 
 void holding_begin_check(struct holding *holding)

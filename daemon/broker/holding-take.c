@@ -135,6 +135,8 @@ static void on_done(
 	bool keeps = result == 0 && holding->state != HOLDING_CHECKING;
 
 	holding->job = job_free(job);
+	if (result == 0)
+		attachments_opened(holding->broker, holding->group);
 	if (*group_fd >= 0 && !keeps)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, steal_fd(group_fd));

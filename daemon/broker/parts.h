@@ -35,7 +35,7 @@ struct broker {
 	int state_lock;                  /* journal_lock(); -1: not yet */
 	struct inquiry_list inquiries;   /* into groups that linger or are stuck */
 	struct appearance_list appearances;
-	struct ledger *ledger;   /* NULL: no spaces are kept */
+	struct ledger *ledger; /* NULL: no spaces are kept */
 	char *keeper_path;
 	struct space_list spaces;
 	unsigned long long n_named_spaces;
@@ -65,8 +65,8 @@ enum holding_state {
 	HOLDING_PREPARING, /* a take inspects, or a taken group is opened: no write yet */
 	HOLDING_PREPARED,  /* inspected: waits for holding_go() */
 	HOLDING_TAKING,
-	HOLDING_READY, /* taken and open: group_fd is for the tenancy */
-	HOLDING_USED,  /* a lease has it */
+	HOLDING_READY,     /* taken and open: group_fd is for the tenancy */
+	HOLDING_USED,      /* a lease has it */
 	HOLDING_DETACHING, /* its lease is over, and its space gives it up */
 	HOLDING_RETURNING,
 	HOLDING_CHECKING,  /* stays taken; is it still open? */
@@ -84,11 +84,11 @@ struct holding {
 	bool taken; /* the plan has been carried out (between leases, too) */
 	bool stay;  /* an administrator took it, or the rule says so */
 	struct job *job;
-	int group_fd;              /* HOLDING_READY: open; else -1 */
-	struct tenancy *tenancy;   /* who waits for it, or has it; NULL */
-	struct settling *settling; /* who waits for its return; NULL */
+	int group_fd;                  /* HOLDING_READY: open; else -1 */
+	struct tenancy *tenancy;       /* who waits for it, or has it; NULL */
+	struct settling *settling;     /* who waits for its return; NULL */
 	struct attachment *attachment; /* a space has it, or is to have it; NULL */
-	struct subject former;     /* who had it last, under an earlier daemon, too */
+	struct subject former;         /* who had it last, under an earlier daemon, too */
 	bool has_former;
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
@@ -274,8 +274,8 @@ int broker_note_user(
 /* --- spaces, and the groups in them ----------------------------------------------------- */
 
 enum attachment_state {
-	ATTACHMENT_OPENING,   /* a job opens the group for it */
-	ATTACHMENT_ENTERING,  /* the space attaches it */
+	ATTACHMENT_OPENING,  /* a job opens the group for it */
+	ATTACHMENT_ENTERING, /* the space attaches it */
 	ATTACHMENT_INSIDE,
 	ATTACHMENT_LEAVING,   /* the space detaches it */
 	ATTACHMENT_LINGERING, /* out of the space's hands, and a device of it is still open */
@@ -314,6 +314,12 @@ void attachment_free(struct attachment *attachment);
 void attachment_end(struct attachment *attachment);
 /* The same, but a device of it is open: asks until it is not. */
 void attachment_linger(struct attachment *attachment);
+/* The one or the other: without its keeper, a space does not know. */
+void attachment_out(struct attachment *attachment);
+void attachment_init_again(struct attachment *attachment);
+/* As its client wants it: as space_detach(). */
+int attachment_detach(struct attachment *attachment, attached_fn detached, void *userdata,
+	struct refusal *refusal);
 /* Out of its space by force. Its holding, if it has one, hears of it: holding_detached(). */
 void attachment_leave(struct attachment *attachment);
 /* The space has finished what it was asked to do with it. */
@@ -321,8 +327,8 @@ void attachment_tell(struct attachment *attachment, int result, const struct ref
 	unsigned container);
 void attachment_news(const struct attachment *attachment, const char *event, const char *text);
 /* Starts a job for it: 0 or -errno. */
-int attachment_job(struct attachment *attachment, enum job_kind kind,
-	const struct job_listener *listener);
+int attachment_job(
+	struct attachment *attachment, enum job_kind kind, const struct job_listener *listener);
 /* hooks->let_go of a space. */
 void attachments_let_go(struct space_entry *entry, int group, bool still_open);
 /* The keeper is no more. */

@@ -1,15 +1,16 @@
 /* The spaces that clients have made: how they come, whom they follow, and how they end. */
 #include "daemon/broker/spaces.h"
 
+#include "daemon/base/host-memory.h"
 #include "daemon/base/log.h"
-#include "daemon/base/memory-size.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Each is a domain of the IOMMU's, and of those there are few: a client's groups are fewer still. */
+/* Each is a domain of the IOMMU's, and of those there are few: a client's groups are fewer still.
+ */
 enum { MAX_CONTAINERS = 64 };
 
 struct destroyer {
@@ -62,20 +63,21 @@ static struct space_entry *entry_free(struct space_entry *entry)
 	return NULL;
 }
 
+static bool keeper_has_ended(const struct space_entry *entry)
+{
+	enum space_state state = space_state(entry->space);
+	return state == SPACE_ORPHANED || state == SPACE_ENDED;
+}
+
 /* Its client has no more to do with it. */
 static void entry_dismiss(struct space_entry *entry, const char *why)
 {
 	ev_io_stop(entry->broker->loop, &entry->holder_ended);
 	entry->owner = NULL;
 	entry->is_dismissed = true;
-	space_destroy(entry->space, why);
+	if (!keeper_has_ended(entry))
+		space_destroy(entry->space, why);
 	broker_pump_later(entry->broker);
-}
-
-static bool keeper_has_ended(const struct space_entry *entry)
-{
-	enum space_state state = space_state(entry->space);
-	return state == SPACE_ORPHANED || state == SPACE_ENDED;
 }
 
 /* Who waits for its end, hears which groups are still open. */
@@ -102,12 +104,14 @@ static void entry_tell_end(struct space_entry *entry)
 
 int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata)
 {
-	struct destroyer *destroyer = calloc(1, sizeof(*destroyer));
-	if (!destroyer)
+	struct destroyer *destroyer = destroyed ? calloc(1, sizeof(*destroyer)) : NULL;
+	if (destroyed && !destroyer)
 		return -ENOMEM;
-	destroyer->destroyed = destroyed;
-	destroyer->userdata = userdata;
-	TAILQ_INSERT_TAIL(&entry->destroyers, destroyer, of_entry);
+	if (destroyer) {
+		destroyer->destroyed = destroyed;
+		destroyer->userdata = userdata;
+		TAILQ_INSERT_TAIL(&entry->destroyers, destroyer, of_entry);
+	}
 	entry_dismiss(entry, "it was destroyed");
 	if (keeper_has_ended(entry))
 		entry_tell_end(entry);
@@ -174,21 +178,42 @@ static uint64_t to_pages(uint64_t bytes)
 	return bytes == BYTES_UNLIMITED ? LIMIT_NONE : bytes / (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* All that the rules say of the groups in it, and of the account. The smallest holds. */
+/* What the rules say of the groups in it. */
+static void narrow_limits(const struct space_entry *entry, struct byte_limits *limits)
+{
+	const struct attachment *attachment;
+
+	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
+		if (attachment->lease)
+			policy_limits(entry->broker->config, &attachment->lease->subject,
+				attachment->group, device_needs_rule, attachment->lease->account,
+				limits);
+}
+
+void broker_account_limits(
+	const struct broker *broker, const char *account, struct byte_limits *limits)
+{
+	const struct space_entry *entry;
+
+	*limits = BYTE_LIMITS_NONE;
+	policy_limits(broker->config, NULL, NULL, NULL, account, limits);
+	TAILQ_FOREACH (entry, &broker->spaces, of_broker) {
+		const struct account *payer = space_payer(entry->space);
+		if (payer && strcmp(payer->name, account) == 0)
+			narrow_limits(entry, limits);
+	}
+}
+
+/* The smallest holds, also in the other spaces of the account. */
 static void on_limits(struct space *space, struct limits *limits, void *userdata)
 {
 	const struct space_entry *entry = userdata;
-	const struct config *config = entry->broker->config;
 	const struct account *payer = space_payer(space);
-	const struct attachment *attachment;
 	struct byte_limits bytes = BYTE_LIMITS_NONE;
 
 	if (payer)
-		policy_limits(config, NULL, NULL, NULL, payer->name, &bytes);
-	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
-		if (attachment->lease)
-			policy_limits(config, &attachment->lease->subject, attachment->group,
-				device_needs_rule, attachment->lease->account, &bytes);
+		broker_account_limits(entry->broker, payer->name, &bytes);
+	narrow_limits(entry, &bytes);
 	limits->owed = to_pages(bytes.owed);
 	limits->kernel_bill = to_pages(bytes.kernel_bill);
 }
@@ -212,11 +237,10 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 	if (entry->state == SPACE_ENDED)
 		entry_news(entry, &(struct broker_news){ .event = "spaceEnded", .text = text });
 	else
-		entry_news(entry,
-			&(struct broker_news){ .event = "spaceChanged",
-				.before = space_state_name(before),
-				.after = space_state_name(entry->state),
-				.text = text });
+		entry_news(entry, &(struct broker_news){ .event = "spaceChanged",
+					  .before = space_state_name(before),
+					  .after = space_state_name(entry->state),
+					  .text = text });
 	broker_pump_later(entry->broker);
 }
 
@@ -239,7 +263,8 @@ void space_tell_limit(struct space_entry *entry, const struct refusal *refusal)
 	entry_news(entry, &(struct broker_news){ .event = "limitExceeded", .text = text });
 }
 
-/* --- how it comes ------------------------------------------------------------------------------ */
+/* --- how it comes ------------------------------------------------------------------------------
+ */
 
 static int check_bounds(
 	const struct broker *broker, const struct subject *subject, struct refusal *refusal)
@@ -334,7 +359,7 @@ const struct ledger *broker_ledger(const struct broker *broker)
 	return broker->ledger;
 }
 
-const struct space_list *broker_spaces(const struct broker *broker)
+struct space_list *broker_spaces(struct broker *broker)
 {
 	return &broker->spaces;
 }

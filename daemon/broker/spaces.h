@@ -22,21 +22,30 @@ struct space_entry {
 	struct space *space; /* its userdata is this */
 	char name[16];       /* "S1", unique for the life of the daemon; for people */
 	char token[33];      /* as a lease's */
-	const void *owner;   /* the connection; NULL: it follows a process, or the connection is no more */
+	const void *owner;   /* the connection; NULL: it follows a process, or the connection is no
+				more */
 	int holder_pidfd;    /* -1: none */
 	ev_io holder_ended;
-	bool is_dismissed; /* its client is done with it: the token means nothing any more */
+	bool is_dismissed;      /* its client is done with it: the token means nothing any more */
 	enum space_state state; /* that was told last */
 	TAILQ_HEAD(, attachment) attachments;
 	TAILQ_HEAD(, destroyer) destroyers; /* who wait for its end */
 };
 TAILQ_HEAD(space_list, space_entry);
 
-/* What spaces need; before it there are none (NOT_SUPPORTED). The ledger outlives the broker. */
-void broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path);
+/*
+ * What spaces need; before it there are none (NOT_SUPPORTED). The ledger outlives the broker. 0 or
+ * -ENOMEM.
+ */
+int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path);
+const char *space_state_name(enum space_state state); /* "live"; as in org.vfiod.Space */
+/* What the account may have pinned, by its own section and by the rules of all that is attached
+ * for it. */
+void broker_account_limits(
+	const struct broker *broker, const char *account, struct byte_limits *limits);
 /* NULL: no spaces are kept. */
 const struct ledger *broker_ledger(const struct broker *broker);
-const struct space_list *broker_spaces(const struct broker *broker);
+struct space_list *broker_spaces(struct broker *broker);
 
 struct space_request {
 	const struct subject *subject; /* its keeper goes into the cgroup of subject->pid */
@@ -55,15 +64,15 @@ void spaces_disconnect(struct broker *broker, const void *owner);
 
 /*
  * Ends it, and tells when its keeper is no more: the groups of which a device is still open.
- * Nobody finds it by its token any more. 0 or -ENOMEM.
+ * Nobody finds it by its token any more. destroyed may be NULL. 0 or -ENOMEM.
  */
 typedef void (*destroyed_fn)(const int *lingering, size_t n_lingering, void *userdata);
 int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata);
 void space_end_forget(struct space_entry *entry, void *userdata);
 
 /* As space_done, for what goes by way of the broker; once, and not if forgotten before. */
-typedef void (*attached_fn)(int result, const struct refusal *refusal, unsigned container,
-	void *userdata);
+typedef void (*attached_fn)(
+	int result, const struct refusal *refusal, unsigned container, void *userdata);
 /*
  * Attaches a group of a lease with mode brokered, both of this subject. 0: attached() comes later;
  * REFUSED or -errno at once.

@@ -138,6 +138,7 @@ static int tenancy_new(struct broker *broker, const struct acquire_request *requ
 	tenancy->lease->tenancy = tenancy;
 	tenancy->lease->listener = request->listener;
 	tenancy->lease->userdata = request->userdata;
+	tenancy->lease->brokered = request->brokered;
 	ev_timer_init(&tenancy->wait, on_wait_over, request->wait_seconds, 0);
 	tenancy->wait.data = tenancy;
 	ev_init(&tenancy->holder_ended, on_holder_ended);

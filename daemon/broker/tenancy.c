@@ -30,6 +30,7 @@ void tenancy_free(struct tenancy *tenancy)
 	ev_io_stop(broker->loop, &tenancy->holder_ended);
 	if (tenancy->holder_pidfd >= 0)
 		close(tenancy->holder_pidfd);
+	attachments_forget_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
 	free(tenancy);
@@ -138,6 +139,13 @@ static int tenancy_note_user(const struct tenancy *tenancy)
 	return r;
 }
 
+static void close_groups(const struct tenancy *tenancy, const int *fds)
+{
+	const struct sysfs_ops *ops = tenancy->broker->ops;
+	for (size_t i = 0; i < tenancy->n_holdings; i++)
+		ops->close_group(ops->userdata, fds[i]);
+}
+
 static void tenancy_grant(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
@@ -162,11 +170,14 @@ static void tenancy_grant(struct tenancy *tenancy)
 	/* Before he is told: whatever happens to this daemon then, it stays taken. */
 	for (size_t i = 0; tenancy->only_takes && i < tenancy->n_holdings; i++)
 		holding_stay(tenancy->holdings[i]);
+	/* That they can be opened is proven; their spaces open them again. */
+	if (lease->brokered)
+		close_groups(tenancy, fds);
 	if (lease->listener)
-		lease->listener->granted(lease, fds, lease->userdata);
+		lease->listener->granted(lease, lease->brokered ? NULL : fds, lease->userdata);
 	/* No copy stays here: it would keep a dead client's pages pinned. */
-	for (size_t i = 0; i < tenancy->n_holdings; i++)
-		tenancy->broker->ops->close_group(tenancy->broker->ops->userdata, fds[i]);
+	if (!lease->brokered)
+		close_groups(tenancy, fds);
 	if (!tenancy->only_takes)
 		return;
 	lease->state = LEASE_ENDED;

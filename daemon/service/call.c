@@ -32,6 +32,11 @@ static const struct method *method_find(const char *name)
 		check_methods,
 		plan_methods,
 		can_methods,
+		space_methods,
+		mapping_methods,
+		attach_methods,
+		ledger_methods,
+		audit_methods,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		const struct method *method = method_in(tables[i], name);

@@ -39,6 +39,12 @@ struct json_object *json_bytes(uint64_t bytes)
 	return json_object_new_int64(bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX - 1);
 }
 
+struct json_object *json_pages(uint64_t pages)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	return json_bytes(pages > UINT64_MAX / page ? UINT64_MAX : pages * page);
+}
+
 static void put_reason(struct json_object *json, const struct refusal *refusal)
 {
 	json_put(json, "reason", json_text(refusal->text));

@@ -86,7 +86,8 @@ static struct json_object *granted_json(const struct lease *lease)
 				json_object_array_add(devices, json_text(device->name));
 		json_put(group, "number", json_object_new_int(lease->groups[i]->number));
 		json_put(group, "devices", devices);
-		json_put(group, "groupFileDescriptor", json_object_new_int((int)i));
+		json_put(group, "groupFileDescriptor",
+			lease->brokered ? NULL : json_object_new_int((int)i));
 		json_object_array_add(groups, group);
 	}
 	json_put(json, "token", json_text(lease->token));
@@ -113,17 +114,18 @@ static void on_granted(struct lease *lease, const int *group_fds, void *userdata
 	struct acquisition *acquisition = userdata;
 	struct session *session = acquisition->session;
 	struct call *call = acquisition->call;
+	size_t n_copies = group_fds ? lease->n_groups : 0;
 	int copies[MAX_SELECTORS];
 	bool is_queued = false;
 
 	transaction_end(call);
-	if (duplicate_all(group_fds, lease->n_groups, copies) < 0) {
+	if (duplicate_all(group_fds, n_copies, copies) < 0) {
 		session_kill(session, "no descriptors left to answer with");
 	} else if (call->varlink.more) {
-		is_queued = call_reply_more(call, granted_json(lease), copies, lease->n_groups);
+		is_queued = call_reply_more(call, granted_json(lease), copies, n_copies);
 	} else {
 		acquisition->call = NULL;
-		is_queued = call_reply_fds(call, granted_json(lease), copies, lease->n_groups);
+		is_queued = call_reply_fds(call, granted_json(lease), copies, n_copies);
 	}
 	if (!is_queued)
 		acquisition->delivery = DELIVERY_FAILED;
@@ -200,36 +202,6 @@ int select_groups(
 	return 0;
 }
 
-/* The process that the lease follows: 0 with its pidfd taken out of the message, or REFUSED. */
-static int take_holder(
-	struct call *call, int *pidfd, struct subject *holder, struct refusal *refusal)
-{
-	struct json_object *index = json_field(call->varlink.parameters, "holderFileDescriptor");
-	const struct config *config = broker_config(call->session->service->broker);
-	pid_t pid;
-	uid_t uid;
-
-	*pidfd = -1;
-	if (!index)
-		return 0;
-	/* It may be memory, and then a child has to close it. */
-	_cleanup_client_fd_ int fd = message_take_fd(&call->message, json_object_get_int64(index));
-	if (fd < 0 || pidfd_identify(fd, &pid, &uid) < 0)
-		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "holderFileDescriptor");
-	if (uid != call->session->subject.uid && !policy_is_admin(config, &call->session->subject))
-		return refuse(refusal, REFUSAL_ACCESS_DENIED,
-			"the holder, process %d, runs as uid %u and not as you", (int)pid,
-			(unsigned)uid);
-	*pidfd = steal_fd(&fd);
-	/* Rights are the caller's; who is shown as having the devices is the process that has. */
-	holder->pid = pid;
-	holder->process_uid = uid;
-	process_command(pid, holder->command, sizeof(holder->command));
-	if (process_start_time(pid, &holder->start_ticks) < 0)
-		holder->start_ticks = 0;
-	return 0;
-}
-
 /* What one user may have at a time: 0 or REFUSED. */
 static int check_bounds(const struct session *session, bool waits, struct refusal *refusal)
 {
@@ -257,6 +229,7 @@ static void acquire(struct call *call)
 {
 	struct session *session = call->session;
 	struct json_object *wait = json_field(call->varlink.parameters, "waitSeconds");
+	const char *mode = json_field_text(call->varlink.parameters, "mode");
 	int64_t wait_seconds = wait ? json_object_get_int64(wait) : 0;
 	struct group *groups[MAX_SELECTORS];
 	struct refusal refusal;
@@ -265,6 +238,7 @@ static void acquire(struct call *call)
 		.subject = &holder,
 		.groups = groups,
 		.wait_seconds = (double)wait_seconds,
+		.brokered = mode && strcmp(mode, "brokered") == 0,
 		.holder_pidfd = -1,
 		.listener = &acquisition_listener,
 	};
@@ -277,7 +251,7 @@ static void acquire(struct call *call)
 	if (r == 0)
 		r = select_groups(call, groups, &request.n_groups, &refusal);
 	if (r == 0)
-		r = take_holder(call, &request.holder_pidfd, &holder, &refusal);
+		r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	/* The call may last as long as the lease: what else came with it would, too. */
 	message_close_fds(&call->message);
 	struct acquisition *acquisition = r == 0 ? calloc(1, sizeof(*acquisition)) : NULL;

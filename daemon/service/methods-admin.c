@@ -1,6 +1,7 @@
 /* org.vfiod.Admin. Status is for everybody. */
 #include "daemon/base/util.h"
 #include "daemon/bind/plan.h"
+#include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ static void status(struct call *call)
 	struct json_object *reply = json_object_new_object(), *bindings = json_object_new_object(),
 			   *owners = json_object_new_object(), *problems = json_object_new_array(),
 			   *recoveries = NULL;
+	const struct space_entry *entry;
 	const struct group *group;
 	char text[PROBLEM_TEXT_SIZE];
 
@@ -59,6 +61,9 @@ static void status(struct call *call)
 		if (broker_problem(broker, group))
 			add_problem(problems, group->number, broker_problem(broker, group));
 	}
+	TAILQ_FOREACH (entry, broker_spaces(broker), of_broker)
+		if (describe_space_problem(broker, entry, text, sizeof(text)))
+			add_problem(problems, -1, text);
 	json_put(reply, "version", json_text(VFIOD_VERSION));
 	json_put(reply, "uptimeSeconds",
 		json_object_new_int64((int64_t)(ev_now(service->loop) - service->started_at)));

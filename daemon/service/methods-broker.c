@@ -125,6 +125,7 @@ static struct json_object *news_to_json(const struct broker_news *news)
 	json_put(json, "group", news->group >= 0 ? json_object_new_int(news->group) : NULL);
 	json_put(json, "device", json_text(news->device));
 	json_put(json, "lease", json_text(news->lease));
+	json_put(json, "space", json_text(news->space));
 	json_put(json, "before", json_text(news->before));
 	json_put(json, "after", json_text(news->after));
 	json_put(json, "text", json_text(news->text));

@@ -209,7 +209,8 @@ struct method {
 	bool transacts; /* takes groups or gives them back: a user has few of these at a time */
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
-	why_methods[], check_methods[], plan_methods[], can_methods[];
+	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
+	mapping_methods[], attach_methods[], ledger_methods[], audit_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong
@@ -249,6 +250,10 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 /* What is wrong with a group, and what to do; false: nothing is. */
 #define PROBLEM_TEXT_SIZE 768
 bool describe_problem(struct broker *broker, const struct group *group, char *text, size_t size);
+struct space_entry;
+/* The same of a space. */
+bool describe_space_problem(
+	struct broker *broker, const struct space_entry *entry, char *text, size_t size);
 bool group_is_covered(const struct broker *broker, const struct group *group);
 /*
  * The group that parameters {group, device} name, of which exactly one has to be given: NULL
@@ -264,6 +269,13 @@ enum { MAX_SELECTORS = 64 }; /* the most that max-selectors may be */
 int select_groups(
 	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal);
 
+/*
+ * The process of holderFileDescriptor: 0 with its pidfd taken out of the message, and *holder's
+ * process set to it; -1 and *holder as it was, if there is none. Or REFUSED.
+ */
+int call_take_holder(
+	struct call *call, int *pidfd, struct subject *holder, struct refusal *refusal);
+
 /* JSON in few words. Values that are NULL become null. */
 struct json_object *json_text(const char *text);
 /* As org.vfiod.Space has them: "0x1000", {first, last}, and sizes, which fit an int64. */
@@ -271,6 +283,7 @@ struct json_object *json_iova(uint64_t iova);
 struct json_object *json_range(const struct iova_range *range);
 struct json_object *json_ranges(const struct iova_range *ranges, size_t n_ranges);
 struct json_object *json_bytes(uint64_t bytes);
+struct json_object *json_pages(uint64_t pages); /* in bytes */
 int json_put(struct json_object *object, const char *key, struct json_object *value);
 /* NULL where the key is absent or null. */
 struct json_object *json_field(struct json_object *object, const char *key);

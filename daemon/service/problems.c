@@ -1,8 +1,11 @@
 /* What is wrong with a group, and what a person can do about it: the words of Admin.Status. */
 #include "daemon/bind/plan.h"
+#include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* "40 s", "4 min", "5 h", "3 days": the largest unit that is not zero. */
 static void describe_duration(double seconds, char *buffer, size_t size)
@@ -121,5 +124,46 @@ bool describe_problem(struct broker *broker, const struct group *group, char *te
 		lingering_text(broker, group, text, size);
 	else
 		return false;
+	return true;
+}
+
+/* --- spaces --------------------------------------------------------------------------------- */
+
+/* Who has a device of the group open: whom the kernel shows, or who has leased it. */
+static bool describe_keeper_of(struct broker *broker, int number, char *who, size_t size)
+{
+	const struct group *group = inventory_group(broker_inventory(broker), number);
+	const struct opener *opener = group ? broker_opener(broker, group, NULL) : NULL;
+	const struct subject *holder = group ? broker_holder(broker, group) : NULL;
+
+	if (opener)
+		opener_describe(opener, who, size);
+	else if (holder)
+		snprintf(who, size, "probably %s (pid %d, uid %u), which has leased it",
+			holder->command, (int)holder->pid, (unsigned)holder->process_uid);
+	return opener || holder;
+}
+
+bool describe_space_problem(
+	struct broker *broker, const struct space_entry *entry, char *text, size_t size)
+{
+	struct attached_group first;
+	char who[192] = "a process that cannot be named", more[40] = "";
+
+	if (space_state(entry->space) != SPACE_ORPHANED)
+		return false;
+	size_t n = space_groups(entry, &first, 1);
+	if (n == 0)
+		return false;
+	describe_keeper_of(broker, first.group, who, sizeof(who));
+	if (n > 1)
+		snprintf(more, sizeof(more), " (and %zu more)", n - 1);
+	snprintf(text, size,
+		"Space %s of uid %u is orphaned: its keeper has ended, and group %d%s is held open "
+		"by %s. %" PRIu64 " MiB stay pinned and charged to %s until that ends; no other "
+		"group is affected.",
+		entry->name, (unsigned)space_subject(entry->space)->uid, first.group, more, who,
+		account_owed(space_account(entry->space)) * (uint64_t)sysconf(_SC_PAGESIZE) >> 20,
+		space_payer(entry->space) ? space_payer(entry->space)->name : "nobody");
 	return true;
 }

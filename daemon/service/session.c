@@ -1,6 +1,7 @@
 /* A connection: what comes in, whose turn it is, what goes out, and its end. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 #include "proto/input.h"
 
@@ -82,6 +83,7 @@ struct session *session_free(struct session *session)
 		TAILQ_REMOVE(&session->waiting, call, of_session);
 		call_free(call);
 	}
+	spaces_disconnect(service->broker, session);
 	acquisitions_disconnect(session);
 	session_close(session);
 	subject_clear(&session->subject);

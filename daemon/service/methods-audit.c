@@ -1,0 +1,250 @@
+/* org.vfiod.Admin, Audit: the books against keepers, their page tables, and the kernel. */
+#include "daemon/base/util.h"
+#include "daemon/broker/spaces.h"
+#include "daemon/service/parts.h"
+#include "daemon/service/vmstat.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define FINDING_SIZE 512
+/* What each CPU may keep to itself of a counter (mm/vmstat.c, calculate_normal_threshold). */
+#define CPU_LAG_PAGES 125
+
+/* One space. */
+struct item {
+	struct audit *audit;
+	struct space_entry *entry; /* NULL: it has been heard */
+	char name[16];
+	const char *state;
+	uint64_t different, billed; /* pages */
+	int64_t locked_bytes;       /* -1: there is no keeper */
+	char finding[FINDING_SIZE]; /* "": none */
+};
+
+struct audit {
+	struct call *call;
+	struct item *items;
+	size_t n_items, n_pending;
+};
+
+static struct audit *audit_free(struct audit *audit)
+{
+	if (audit)
+		free(audit->items);
+	free(audit);
+	return NULL;
+}
+
+static uint64_t page_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* --- what is found ------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static void find(struct item *item, const char *format, ...)
+{
+	size_t used = strlen(item->finding);
+	va_list arguments;
+
+	if (used > 0 && used + 2 < sizeof(item->finding)) {
+		strcpy(item->finding + used, "; ");
+		used += 2;
+	}
+	va_start(arguments, format);
+	vsnprintf(item->finding + used, sizeof(item->finding) - used, format, arguments);
+	va_end(arguments);
+}
+
+static void find_orphan(struct item *item)
+{
+	struct attached_group groups[8];
+	size_t n = space_groups(item->entry, groups, ARRAY_SIZE(groups));
+	char list[128] = "";
+
+	for (size_t i = 0, used = 0; i < n && i < ARRAY_SIZE(groups); i++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%d",
+			i > 0 ? ", " : "", groups[i].group);
+	find(item,
+		"its keeper has ended, and a device of group %s is still open: what is pinned for "
+		"it stays charged until that is closed",
+		*list ? list : "(none)");
+}
+
+static void find_in_books(struct item *item)
+{
+	if (item->different > 0)
+		find(item,
+			"%" PRIu64
+			" pages of its memory are not those that are pinned and charged: "
+			"its client has punched holes into it, and devices still see the old ones",
+			item->different);
+	if (item->locked_bytes >= 0 && (uint64_t)item->locked_bytes != item->billed * page_bytes())
+		find(item,
+			"the kernel bills %" PRId64 " bytes for it (VmLck of its keeper), the "
+			"ledger has %" PRIu64,
+			item->locked_bytes, item->billed * page_bytes());
+}
+
+static struct json_object *item_json(const struct item *item)
+{
+	struct json_object *json = json_object_new_object();
+	json_put(json, "space", json_text(item->name));
+	json_put(json, "state", json_text(item->state));
+	json_put(json, "differentPages", json_bytes(item->different));
+	json_put(json, "kernelBillBytes", json_pages(item->billed));
+	json_put(json, "lockedBytes",
+		item->locked_bytes < 0 ? NULL : json_object_new_int64(item->locked_bytes));
+	json_put(json, "finding", *item->finding ? json_text(item->finding) : NULL);
+	return json;
+}
+
+static void add_finding(struct json_object *findings, const char *text)
+{
+	json_object_array_add(findings, json_text(text));
+}
+
+/* What all of the host has pinned: it cannot be less than what we have. */
+static int64_t find_in_host(uint64_t billed, struct json_object *findings)
+{
+	char text[32768], finding[FINDING_SIZE];
+	int64_t pinned = -1;
+
+	if (file_read("/proc/vmstat", text, sizeof(text)) >= 0)
+		pinned = vmstat_pinned_pages(text);
+	uint64_t lag = 2 * CPU_LAG_PAGES * (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
+	if (pinned >= 0 && (uint64_t)pinned + lag < billed) {
+		snprintf(finding, sizeof(finding),
+			"the ledger has %" PRIu64 " pages pinned, the whole host only %" PRId64
+			" (nr_foll_pin_acquired less nr_foll_pin_released)",
+			billed, pinned);
+		add_finding(findings, finding);
+	}
+	return pinned;
+}
+
+static void audit_reply(struct audit *audit)
+{
+	struct call *call = audit->call;
+	const struct ledger *ledger = broker_ledger(call->session->service->broker);
+	struct json_object *reply = json_object_new_object(), *spaces = json_object_new_array(),
+			   *findings = json_object_new_array();
+	uint64_t billed = ledger ? account_kernel_bill(ledger_host(ledger)) : 0;
+
+	for (size_t i = 0; i < audit->n_items; i++) {
+		const struct item *item = &audit->items[i];
+		char text[FINDING_SIZE + 64];
+		json_object_array_add(spaces, item_json(item));
+		snprintf(text, sizeof(text), "space %s: %s", item->name, item->finding);
+		if (*item->finding)
+			add_finding(findings, text);
+	}
+	int64_t pinned = find_in_host(billed, findings);
+	json_put(
+		reply, "isRight", json_object_new_boolean(json_object_array_length(findings) == 0));
+	json_put(reply, "spaces", spaces);
+	json_put(reply, "kernelBillBytes", json_pages(billed));
+	json_put(reply, "hostPinnedBytes", pinned < 0 ? NULL : json_pages((uint64_t)pinned));
+	json_put(reply, "findings", findings);
+	audit_free(audit);
+	call_reply(call, reply);
+}
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+static void item_heard(struct item *item)
+{
+	item->entry = NULL;
+	if (--item->audit->n_pending == 0)
+		audit_reply(item->audit);
+}
+
+static void find_failure(struct item *item, int result, const struct refusal *refusal)
+{
+	char text[REFUSAL_TEXT_SIZE];
+
+	if (result == REFUSED)
+		refusal_describe(refusal, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "%s", strerror(-result));
+	find(item, "its keeper could not be asked: %s", text);
+}
+
+static void on_audited(struct space *space, const struct space_answer *answer, void *userdata)
+{
+	struct item *item = userdata;
+
+	item->billed = account_kernel_bill(space_account(space));
+	if (answer->result == 0) {
+		item->different = answer->n_pages_different;
+		item->locked_bytes = (int64_t)answer->locked_bytes;
+		find_in_books(item);
+	} else {
+		find_failure(item, answer->result, answer->refusal);
+	}
+	item_heard(item);
+}
+
+static void item_ask(struct item *item, struct audit *audit, struct space_entry *entry)
+{
+	enum space_state state = space_state(entry->space);
+	struct refusal refusal;
+
+	*item = (struct item){ .audit = audit, .entry = entry, .locked_bytes = -1 };
+	memcpy(item->name, entry->name, sizeof(item->name));
+	item->state = space_state_name(state);
+	item->billed = account_kernel_bill(space_account(entry->space));
+	audit->n_pending++;
+	if (state == SPACE_ORPHANED)
+		find_orphan(item);
+	int r = state == SPACE_LIVE ? space_audit(entry->space, on_audited, item, &refusal) : 0;
+	if (r != 0)
+		find_failure(item, r, &refusal);
+	if (r != 0 || state != SPACE_LIVE)
+		item_heard(item);
+}
+
+static void audit_cancel(struct call *call)
+{
+	struct audit *audit = call->state;
+	for (size_t i = 0; i < audit->n_items; i++)
+		if (audit->items[i].entry)
+			space_forget(audit->items[i].entry->space, &audit->items[i]);
+	audit_free(audit);
+}
+
+static void audit_start(struct call *call)
+{
+	struct broker *broker = call->session->service->broker;
+	struct audit *audit = calloc(1, sizeof(*audit));
+	struct space_entry *entry;
+	size_t n = 0;
+
+	TAILQ_FOREACH (entry, broker_spaces(broker), of_broker)
+		n++;
+	if (audit)
+		audit->items = calloc(n + 1, sizeof(*audit->items));
+	if (!audit || !audit->items) {
+		audit_free(audit);
+		call_fail(call, ENOMEM, "the audit");
+		return;
+	}
+	audit->call = call;
+	/* One of its own: not all may be asked for anything. */
+	audit->n_pending = 1;
+	call->state = audit;
+	call->cancel = audit_cancel;
+	TAILQ_FOREACH (entry, broker_spaces(broker), of_broker)
+		if (space_state(entry->space) != SPACE_ENDED)
+			item_ask(&audit->items[audit->n_items++], audit, entry);
+	if (--audit->n_pending == 0)
+		audit_reply(audit);
+}
+
+const struct method audit_methods[] = {
+	{ .name = "org.vfiod.Admin.Audit", .run = audit_start, .for_admins = true },
+	{ .name = NULL },
+};

@@ -1,0 +1,29 @@
+#include "daemon/service/vmstat.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static int64_t counter(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+	int64_t value;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, name, length) == 0 && line[length] == ' ')
+			return sscanf(line + length, " %" SCNd64, &value) == 1 ? value : -1;
+	}
+	return -1;
+}
+
+int64_t vmstat_pinned_pages(const char *text)
+{
+	int64_t acquired = counter(text, "nr_foll_pin_acquired");
+	int64_t released = counter(text, "nr_foll_pin_released");
+
+	if (acquired < 0 || released < 0)
+		return -1;
+	/* Each CPU adds to them with some delay of its own. */
+	return acquired > released ? acquired - released : 0;
+}
