@@ -43,7 +43,8 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wno-missing-field-initializers
 # libev's watcher macros cast between watcher types: no strict aliasing anywhere.
 BASE_CFLAGS := -std=gnu11 -fno-strict-aliasing -fvisibility=hidden -fPIC -D_GNU_SOURCE \
-	-DVFIOD_VERSION='"$(VERSION)"' -DVFIOD_SYSCONFDIR='"$(sysconfdir)"' -I. -I$(BUILD)/gen -MMD -MP
+	-DVFIOD_VERSION='"$(VERSION)"' -DVFIOD_SYSCONFDIR='"$(sysconfdir)"' \
+	-DVFIOD_LIBEXECDIR='"$(libexecdir)"' -I. -I$(BUILD)/gen -MMD -MP
 CFLAGS ?=
 LDFLAGS ?=
 
@@ -220,8 +221,8 @@ PATHS := $(BUILD)/gen/paths
 .PHONY: FORCE
 $(PATHS): FORCE
 	@mkdir -p $(@D)
-	@echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(sysconfdir) $(VERSION)' | cmp -s - $@ || \
-		echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(sysconfdir) $(VERSION)' >$@
+	@echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(libexecdir) $(sysconfdir) $(VERSION)' | cmp -s - $@ || \
+		echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(libexecdir) $(sysconfdir) $(VERSION)' >$@
 $(BUILD)/daemon/main.o: $(PATHS)
 $(BUILD)/%.service: systemd/%.service.in $(PATHS) Makefile
 	@mkdir -p $(@D)

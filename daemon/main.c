@@ -1,7 +1,9 @@
 /* vfiod: options and wiring. All state hangs from struct daemon. */
+#include "daemon/base/host-memory.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/claim.h"
+#include "daemon/broker/spaces.h"
 #include "daemon/service/service.h"
 
 #include <errno.h>
@@ -16,12 +18,13 @@
 #define EXIT_CONFIGURATION 78
 #define DEFAULT_SOCKET "/run/vfiod/org.vfiod.Broker"
 #define DEFAULT_STATE "/run/vfiod"
+#define DEFAULT_KEEPER VFIOD_LIBEXECDIR "/vfiod-keeper"
 
 /* How long a stop waits for groups to go back before they are left to the journal. */
 static const double STOP_SECONDS = 20;
 
 struct options {
-	const char *config, *socket, *state, *claim;
+	const char *config, *socket, *state, *claim, *keeper;
 	bool check_config;
 	int log_level;
 };
@@ -30,6 +33,7 @@ struct daemon {
 	struct options options;
 	struct ev_loop *loop;
 	struct inventory *inventory;
+	struct ledger *ledger;
 	struct broker *broker;
 	struct service *service;
 	ev_signal on_term, on_int, on_hup;
@@ -52,6 +56,8 @@ static int help(FILE *to)
 	      "  -s, --socket PATH     listen there (" DEFAULT_SOCKET "),\n"
 	      "                        unless systemd hands a socket over\n"
 	      "      --state-dir DIR   keep the journal of taken groups there (" DEFAULT_STATE ")\n"
+	      "      --keeper PATH     the program that holds a space\n"
+	      "                        (" DEFAULT_KEEPER ")\n"
 	      "      --log-level LEVEL error, warning, info or debug (info)\n"
 	      "  -h, --help            show this, and exit\n"
 	      "  -V, --version         show the version, and exit\n"
@@ -83,13 +89,14 @@ static int parse_level(const char *text, int *level)
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, LOG_LEVEL };
+	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, KEEPER, LOG_LEVEL };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, CHECK_CONFIG },
 		{ "claim", required_argument, NULL, CLAIM },
 		{ "socket", required_argument, NULL, 's' },
 		{ "state-dir", required_argument, NULL, STATE_DIR },
+		{ "keeper", required_argument, NULL, KEEPER },
 		{ "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -112,6 +119,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 			break;
 		case STATE_DIR:
 			options->state = optarg;
+			break;
+		case KEEPER:
+			options->keeper = optarg;
 			break;
 		case LOG_LEVEL:
 			if (parse_level(optarg, &options->log_level) == 0)
@@ -312,6 +322,14 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 				strerror(-r));
 		return r;
 	}
+	daemon->ledger = ledger_new(host_n_frames());
+	r = daemon->ledger ? broker_keep_spaces(daemon->broker, daemon->ledger,
+				     daemon->options.keeper)
+			   : -ENOMEM;
+	if (r < 0) {
+		log_error("the ledger: %s", strerror(-r));
+		return r;
+	}
 	inventory_listen(daemon->inventory, broker_on_inventory, daemon->broker);
 	int fd = listening_socket(daemon);
 	if (fd < 0)
@@ -334,6 +352,7 @@ static void daemon_finish(struct daemon *daemon)
 		inventory_listen(daemon->inventory, NULL, NULL);
 	service_free(daemon->service);
 	broker_free(daemon->broker);
+	ledger_free(daemon->ledger);
 	inventory_free(daemon->inventory);
 	if (daemon->owns_socket)
 		unlink(daemon->options.socket);
@@ -348,6 +367,7 @@ int main(int argc, char **argv)
 			.config = DEFAULT_CONFIG,
 			.socket = DEFAULT_SOCKET,
 			.state = DEFAULT_STATE,
+			.keeper = DEFAULT_KEEPER,
 			.log_level = LOG_INFO,
 		},
 	};
