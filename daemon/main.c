@@ -323,9 +323,9 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		return r;
 	}
 	daemon->ledger = ledger_new(host_n_frames());
-	r = daemon->ledger ? broker_keep_spaces(daemon->broker, daemon->ledger,
-				     daemon->options.keeper)
-			   : -ENOMEM;
+	r = daemon->ledger
+		    ? broker_keep_spaces(daemon->broker, daemon->ledger, daemon->options.keeper)
+		    : -ENOMEM;
 	if (r < 0) {
 		log_error("the ledger: %s", strerror(-r));
 		return r;

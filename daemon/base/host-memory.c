@@ -17,14 +17,14 @@ uint64_t host_memory_bytes(void)
 
 unsigned cpuinfo_address_bits(const char *text)
 {
-	unsigned bits;
+	unsigned long bits;
 
 	/* "address sizes\t: 46 bits physical, 48 bits virtual" (arch/x86/kernel/cpu/proc.c) */
 	const char *line = strstr(text, "\naddress sizes");
 	const char *colon = line ? strchr(line, ':') : NULL;
-	if (!colon || sscanf(colon, ": %u bits physical", &bits) != 1)
+	if (!colon || sscanf(colon, ": %lu bits physical", &bits) != 1)
 		return 0;
-	return bits < ADDRESS_BITS_MIN || bits > ADDRESS_BITS_MAX ? 0 : bits;
+	return bits < ADDRESS_BITS_MIN || bits > ADDRESS_BITS_MAX ? 0 : (unsigned)bits;
 }
 
 uint64_t host_n_frames(void)

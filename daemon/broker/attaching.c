@@ -28,7 +28,8 @@ static struct attachment *attachment_in(const struct space_entry *entry, int gro
 	return NULL;
 }
 
-size_t space_groups(const struct space_entry *entry, struct attached_group *groups, size_t max)
+size_t space_entry_groups(
+	const struct space_entry *entry, struct attached_group *groups, size_t max)
 {
 	const struct attachment *attachment;
 	size_t n = 0;

@@ -102,7 +102,7 @@ static void entry_tell_end(struct space_entry *entry)
 	}
 }
 
-int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata)
+int space_entry_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata)
 {
 	struct destroyer *destroyer = destroyed ? calloc(1, sizeof(*destroyer)) : NULL;
 	if (destroyed && !destroyer)
@@ -118,7 +118,7 @@ int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata)
 	return 0;
 }
 
-void space_end_forget(struct space_entry *entry, void *userdata)
+void space_entry_forget(struct space_entry *entry, void *userdata)
 {
 	struct destroyer *destroyer;
 	TAILQ_FOREACH (destroyer, &entry->destroyers, of_entry)
@@ -256,7 +256,7 @@ static const struct space_hooks hooks = {
 	.let_go = on_let_go,
 };
 
-void space_tell_limit(struct space_entry *entry, const struct refusal *refusal)
+void space_entry_tell_limit(struct space_entry *entry, const struct refusal *refusal)
 {
 	char text[REFUSAL_TEXT_SIZE];
 	refusal_describe(refusal, text, sizeof(text));
@@ -309,7 +309,7 @@ static int entry_start(struct space_entry *entry, const struct space_request *re
 		&hooks, entry, &entry->space);
 }
 
-int space_create(struct broker *broker, const struct space_request *request,
+int space_entry_new(struct broker *broker, const struct space_request *request,
 	struct space_entry **entryp, struct refusal *refusal)
 {
 	_cleanup_close_ int pidfd = request->holder_pidfd;
@@ -344,7 +344,7 @@ int space_create(struct broker *broker, const struct space_request *request,
 	return 0;
 }
 
-struct space_entry *space_find(
+struct space_entry *space_entry_find(
 	struct broker *broker, const struct subject *subject, const char *token)
 {
 	struct space_entry *entry;

@@ -54,10 +54,10 @@ struct space_request {
 	unsigned max_groups_per_container;
 };
 /* 0; REFUSED: NOT_SUPPORTED, TOO_MANY, INTERRUPTED; -errno. */
-int space_create(struct broker *broker, const struct space_request *request,
+int space_entry_new(struct broker *broker, const struct space_request *request,
 	struct space_entry **entry, struct refusal *refusal);
 /* The subject's own, by its token. NULL: none. */
-struct space_entry *space_find(
+struct space_entry *space_entry_find(
 	struct broker *broker, const struct subject *subject, const char *token);
 /* A connection closes: its spaces end, and who it would have told hears nothing more. */
 void spaces_disconnect(struct broker *broker, const void *owner);
@@ -67,8 +67,8 @@ void spaces_disconnect(struct broker *broker, const void *owner);
  * Nobody finds it by its token any more. destroyed may be NULL. 0 or -ENOMEM.
  */
 typedef void (*destroyed_fn)(const int *lingering, size_t n_lingering, void *userdata);
-int space_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata);
-void space_end_forget(struct space_entry *entry, void *userdata);
+int space_entry_end(struct space_entry *entry, destroyed_fn destroyed, void *userdata);
+void space_entry_forget(struct space_entry *entry, void *userdata);
 
 /* As space_done, for what goes by way of the broker; once, and not if forgotten before. */
 typedef void (*attached_fn)(
@@ -91,7 +91,8 @@ struct attached_group {
 	const struct lease *lease; /* NULL: that is over */
 };
 /* Up to max of them; how many there are. */
-size_t space_groups(const struct space_entry *entry, struct attached_group *groups, size_t max);
+size_t space_entry_groups(
+	const struct space_entry *entry, struct attached_group *groups, size_t max);
 
 /* Somebody's request went beyond a limit: for monitors and the log. */
-void space_tell_limit(struct space_entry *entry, const struct refusal *refusal);
+void space_entry_tell_limit(struct space_entry *entry, const struct refusal *refusal);

@@ -33,7 +33,6 @@ static const struct method *method_find(const char *name)
 		plan_methods,
 		can_methods,
 		space_methods,
-		mapping_methods,
 		attach_methods,
 		ledger_methods,
 		audit_methods,

@@ -62,7 +62,7 @@ __attribute__((format(printf, 2, 3))) static void find(struct item *item, const 
 static void find_orphan(struct item *item)
 {
 	struct attached_group groups[8];
-	size_t n = space_groups(item->entry, groups, ARRAY_SIZE(groups));
+	size_t n = space_entry_groups(item->entry, groups, ARRAY_SIZE(groups));
 	char list[128] = "";
 
 	for (size_t i = 0, used = 0; i < n && i < ARRAY_SIZE(groups); i++)

@@ -39,7 +39,7 @@ static struct json_object *accounts_json(struct broker *broker)
 /* How many there are in *groups, which has room for GROUPS_MAX. */
 static size_t groups_of(const struct space_entry *entry, struct attached_group *groups)
 {
-	size_t n = space_groups(entry, groups, GROUPS_MAX);
+	size_t n = space_entry_groups(entry, groups, GROUPS_MAX);
 	return n < GROUPS_MAX ? n : GROUPS_MAX;
 }
 

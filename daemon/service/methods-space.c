@@ -27,7 +27,7 @@ static void create(struct call *call)
 	}
 	int r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	if (r == 0)
-		r = space_create(session->service->broker, &request, &entry, &refusal);
+		r = space_entry_new(session->service->broker, &request, &entry, &refusal);
 	if (call_failed(call, r, &refusal))
 		return;
 	struct json_object *reply = json_object_new_object();
@@ -35,7 +35,7 @@ static void create(struct call *call)
 	json_put(reply, "name", json_text(entry->name));
 	/* Nobody knows its token: no process is to keep it. */
 	if (!call_reply_fds(call, reply, NULL, 0))
-		space_end(entry, NULL, NULL);
+		space_entry_end(entry, NULL, NULL);
 }
 
 static void on_destroyed(const int *lingering, size_t n_lingering, void *userdata)
@@ -53,7 +53,7 @@ static void destroy(struct call *call)
 	struct space_entry *entry = call_space(call);
 	if (!entry)
 		return;
-	int r = space_end(entry, on_destroyed, call);
+	int r = space_entry_end(entry, on_destroyed, call);
 	/* Its keeper may be gone already: then so is the call. */
 	if (session->current == call)
 		call_asked(call, entry, r, NULL);

@@ -210,7 +210,7 @@ struct method {
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
-	mapping_methods[], attach_methods[], ledger_methods[], audit_methods[];
+	attach_methods[], ledger_methods[], audit_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong

@@ -152,7 +152,7 @@ bool describe_space_problem(
 
 	if (space_state(entry->space) != SPACE_ORPHANED)
 		return false;
-	size_t n = space_groups(entry, &first, 1);
+	size_t n = space_entry_groups(entry, &first, 1);
 	if (n == 0)
 		return false;
 	describe_keeper_of(broker, first.group, who, sizeof(who));

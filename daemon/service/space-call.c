@@ -5,7 +5,7 @@
 struct space_entry *call_space(struct call *call)
 {
 	struct session *session = call->session;
-	struct space_entry *entry = space_find(session->service->broker, &session->subject,
+	struct space_entry *entry = space_entry_find(session->service->broker, &session->subject,
 		json_field_text(call->varlink.parameters, "space"));
 	struct refusal refusal;
 
@@ -22,7 +22,7 @@ static void forget(struct call *call)
 	struct space_entry *entry = call->state;
 	space_forget(entry->space, call);
 	attaching_forget(entry, call);
-	space_end_forget(entry, call);
+	space_entry_forget(entry, call);
 }
 
 bool call_failed(struct call *call, int result, const struct refusal *refusal)
@@ -30,7 +30,7 @@ bool call_failed(struct call *call, int result, const struct refusal *refusal)
 	if (result == 0)
 		return false;
 	if (result == REFUSED && refusal->kind == REFUSAL_LIMIT_EXCEEDED && call->state)
-		space_tell_limit(call->state, refusal);
+		space_entry_tell_limit(call->state, refusal);
 	if (result == REFUSED)
 		call_refuse(call, refusal);
 	else

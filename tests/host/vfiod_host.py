@@ -194,7 +194,8 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 ["umockdev-wrapper", *WRAPPER, BUILD / "vfiod", "--config", self.config,
-                 "--socket", self.socket, "--state-dir", self.directory / "state"],
+                 "--socket", self.socket, "--state-dir", self.directory / "state",
+                 "--keeper", BUILD / "vfiod-keeper"],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until("the daemon answers", self.answers)
 

@@ -79,7 +79,8 @@ start_daemon() {
 			echo "$BASHPID" >"$TRACE/set_event_pid"
 			echo 1 >"$TRACE/events/vfiod/enable"
 		}
-		exec vfiod --config "$WORK/vfiod.conf" --socket "$SOCKET" --state-dir "$STATE_DIR" "$@"
+		exec vfiod --config "$WORK/vfiod.conf" --socket "$SOCKET" --state-dir "$STATE_DIR" \
+			--keeper "$(dirname "$(command -v vfiod)")/vfiod-keeper" "$@"
 	) >>"$WORK/daemon.log" 2>&1 &
 	DAEMON=$!
 	wait_until 20 daemon_answers_or_died
