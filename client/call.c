@@ -76,7 +76,7 @@ int vfiod_exchange(struct vfiod *vfiod, const char *method, struct json_object *
 	const int *fds, size_t n_fds, struct message *message, struct json_object **reply_out)
 {
 	const struct deadline forever = deadline_in(-1);
-	struct varlink_reply reply;
+	struct varlink_reply reply = { 0 };
 	int r = vfiod_send(vfiod, method, parameters, false, fds, n_fds, &forever);
 
 	*message = (struct message){ 0 };
