@@ -337,9 +337,20 @@ static void check_memlock(const struct host *host, struct findings *findings)
 		finding_add(findings, FINDING_OK, "memlock", text, NULL);
 	else
 		finding_add(findings, FINDING_WARNING, "memlock", text,
-			"All that is mapped for devices counts, in each container anew: raise it "
-			"for who maps more, with LimitMEMLOCK= of the unit, or in "
-			"/etc/security/limits.d.");
+			"All that your processes map for devices counts, in each container anew; "
+			"what vfiod maps for them in spaces does not. Raise it for who maps more "
+			"himself, with LimitMEMLOCK= of the unit, or in /etc/security/limits.d.");
+}
+
+/* Only systemd-sysusers makes it, and that writes here. */
+static void check_keepers(const struct host *host, struct findings *findings)
+{
+	if (file_has(host, "/etc/passwd", "vfiod-keeper:"))
+		finding_add(findings, FINDING_OK, "spaces", "the keepers' user is there", NULL);
+	else
+		finding_add(findings, FINDING_WARNING, "spaces",
+			"there is no user vfiod-keeper, so there can be no spaces",
+			"`systemd-sysusers`, as root, makes it.");
 }
 
 void check_host(struct findings *findings, const struct host *host)
@@ -368,4 +379,5 @@ void check_host(struct findings *findings, const struct host *host)
 	check_noiommu(host, findings);
 	check_lockdown(host, findings);
 	check_memlock(host, findings);
+	check_keepers(host, findings);
 }

@@ -106,6 +106,8 @@ static void put_good_host(void)
 	put("/sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
 	put("/dev/vfio/vfio", "");
 	put("/run/udev/control", "");
+	put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n"
+			   "vfiod-keeper:x:998:998::/:/usr/sbin/nologin\n");
 }
 
 static void chmod_container(mode_t mode)
@@ -128,6 +130,7 @@ static void good_host_is_fine(void **state)
 	says("interrupts", FINDING_OK, "remapping is on", NULL);
 	says("iommufd", FINDING_OK, "not in this kernel", NULL);
 	says("memlock", FINDING_OK, "no limit", NULL);
+	says("spaces", FINDING_OK, "keepers' user", NULL);
 	says_nothing_of("noiommu");
 	says_nothing_of("lockdown");
 
@@ -140,6 +143,9 @@ static void good_host_is_fine(void **state)
 	says("memlock", FINDING_OK, "64 MiB", NULL);
 	look(64 * MIB - 1);
 	says("memlock", FINDING_WARNING, "63 MiB", "LimitMEMLOCK=");
+	put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+	look(64 * MIB);
+	says("spaces", FINDING_WARNING, "no user vfiod-keeper", "systemd-sysusers");
 }
 
 /* A host without an IOMMU: whose firmware has one to offer, and whose has not. */
