@@ -70,6 +70,7 @@ $(BUILD)/tests/vm/%.o: tests/vm/%.c | setup-build
 $(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(VM_SHARED:%.c=$(BUILD)/%.o)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
 $(BUILD)/tests/vm/programs/kill-points: $(VM_KILL:%.c=$(BUILD)/%.o)
+$(BUILD)/tests/vm/programs/keeper-drive: $(BUILD)/daemon/base/wire.o
 $(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
