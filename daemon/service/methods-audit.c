@@ -21,6 +21,7 @@ struct item {
 	const char *state;
 	uint64_t different, billed; /* pages */
 	int64_t locked_bytes;       /* -1: there is no keeper */
+	bool is_orphaned;           /* which is told, and is nothing wrong with the books */
 	char finding[FINDING_SIZE]; /* "": none */
 };
 
@@ -61,6 +62,7 @@ __attribute__((format(printf, 2, 3))) static void find(struct item *item, const 
 
 static void find_orphan(struct item *item)
 {
+	item->is_orphaned = true;
 	struct attached_group groups[8];
 	size_t n = space_entry_groups(item->entry, groups, ARRAY_SIZE(groups));
 	char list[128] = "";
@@ -102,11 +104,6 @@ static struct json_object *item_json(const struct item *item)
 	return json;
 }
 
-static void add_finding(struct json_object *findings, const char *text)
-{
-	json_object_array_add(findings, json_text(text));
-}
-
 /* What all of the host has pinned: it cannot be less than what we have. */
 static int64_t find_in_host(uint64_t billed, struct json_object *findings)
 {
@@ -121,7 +118,7 @@ static int64_t find_in_host(uint64_t billed, struct json_object *findings)
 			"the ledger has %" PRIu64 " pages pinned, the whole host only %" PRId64
 			" (nr_foll_pin_acquired less nr_foll_pin_released)",
 			billed, pinned);
-		add_finding(findings, finding);
+		json_object_array_add(findings, json_text(finding));
 	}
 	return pinned;
 }
@@ -133,18 +130,18 @@ static void audit_reply(struct audit *audit)
 	struct json_object *reply = json_object_new_object(), *spaces = json_object_new_array(),
 			   *findings = json_object_new_array();
 	uint64_t billed = ledger ? account_kernel_bill(ledger_host(ledger)) : 0;
+	bool is_right = true;
 
 	for (size_t i = 0; i < audit->n_items; i++) {
 		const struct item *item = &audit->items[i];
-		char text[FINDING_SIZE + 64];
 		json_object_array_add(spaces, item_json(item));
-		snprintf(text, sizeof(text), "space %s: %s", item->name, item->finding);
-		if (*item->finding)
-			add_finding(findings, text);
+		if (*item->finding && !item->is_orphaned)
+			is_right = false;
 	}
 	int64_t pinned = find_in_host(billed, findings);
-	json_put(
-		reply, "isRight", json_object_new_boolean(json_object_array_length(findings) == 0));
+	if (json_object_array_length(findings) > 0)
+		is_right = false;
+	json_put(reply, "isRight", json_object_new_boolean(is_right));
 	json_put(reply, "spaces", spaces);
 	json_put(reply, "kernelBillBytes", json_pages(billed));
 	json_put(reply, "hostPinnedBytes", pinned < 0 ? NULL : json_pages((uint64_t)pinned));
