@@ -181,7 +181,7 @@ FUZZ_BIN := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz-%)
 FUZZ_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/fuzz/fuzz-% tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/tests/fuzz/replay.o)
 FUZZ_WRAPPED := $(shell sed -n "s/^[a-z].*__wrap_\([a-z_]*\).*/-Wl,--wrap=\1/p" tests/fuzz/fake-job.c | sort -u)
-$(FUZZ_BIN): %: %.o $(FUZZ_SHARED) $(FUZZ_MAIN) $(call libs_below,service)
+$(FUZZ_BIN): %: %.o $(FUZZ_SHARED) $(FUZZ_MAIN) $(call libs_below,service) $(call lib_of,memory)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(LDFLAGS) $(FUZZ_WRAPPED) -o $@ $(filter %.o,$^) \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_daemon)) -lev

@@ -24,3 +24,10 @@ int fuzz_is_printable(const char *text);
 const char *fuzz_directory(void);
 /* A file in it, with these bytes. */
 void fuzz_write(const char *name, const void *data, size_t size);
+
+/* A function that libFuzzer does not look into: a model's, whose loops are no news to anybody. */
+#ifdef __clang__
+#define fuzz_not_watched __attribute__((no_sanitize("coverage")))
+#else
+#define fuzz_not_watched
+#endif
