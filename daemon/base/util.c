@@ -167,5 +167,5 @@ short poll_now(int fd, short events)
 	do
 		n = poll(&poll_fd, 1, 0);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? POLLNVAL : poll_fd.revents;
+	return (short)(n < 0 ? POLLNVAL : poll_fd.revents);
 }
