@@ -24,7 +24,8 @@ int mapping_bill(struct space *space, struct mapping *mapping, unsigned n_contai
 
 void mapping_unbill(struct mapping *mapping, unsigned n_containers)
 {
-	charge_unbill(&mapping->charge, mapping_pages(mapping) * n_containers);
+	if (mapping->charge.payer)
+		charge_unbill(&mapping->charge, mapping_pages(mapping) * n_containers);
 }
 
 void mapping_settle(struct mapping *mapping)

@@ -88,8 +88,7 @@ bool space_remove_group(struct space *space, struct group *group)
 	space->n_containers--;
 	container_free(container);
 	for (size_t i = 0; i < space->mappings.n; i++)
-		if (space->mappings.list[i]->charge.payer)
-			mapping_unbill(space->mappings.list[i], 1);
+		mapping_unbill(space->mappings.list[i], 1);
 	return true;
 }
 

@@ -161,6 +161,8 @@ void space_group_gone(struct space *space, int number)
 			space_schedule(space);
 		return;
 	}
+	/* If the keeper dies before it is told, nobody will say so again. */
+	group->is_gone = true;
 	operation = operation_make(space, gone_start, -1, NULL, NULL);
 	if (!operation) {
 		log_error("space %s: no memory; what group %d had pinned stays charged",

@@ -47,7 +47,8 @@ static struct mapping *refund_mapping(struct space *space)
 		if (mapping->charge.n_runs > 0)
 			return mapping;
 		/* Its containers are gone, but for one that it was never made in. */
-		charge_unbill(&mapping->charge, mapping->charge.kernel_bill);
+		if (mapping->charge.payer)
+			charge_unbill(&mapping->charge, mapping->charge.kernel_bill);
 		mapping_settle(mapping);
 		mappings_drop(&space->mappings, mapping, space->mappings.n - 1);
 	}
@@ -158,6 +159,18 @@ static void abandon(struct operation *operation)
 		space_add_group(space, group, container);
 }
 
+static void forget_gone_groups(struct space *space)
+{
+	struct group *group = TAILQ_FIRST(&space->groups);
+
+	while (group) {
+		struct group *next = TAILQ_NEXT(group, of_space);
+		if (group->is_gone)
+			space_remove_group(space, group);
+		group = next;
+	}
+}
+
 void space_keeper_gone(struct space *space, const char *text)
 {
 	struct operation *operation = space->current;
@@ -165,6 +178,7 @@ void space_keeper_gone(struct space *space, const char *text)
 
 	if (operation)
 		abandon(operation);
+	forget_gone_groups(space);
 	if (!is_destroyed)
 		snprintf(space->why, sizeof(space->why), "%s", text);
 	bool is_orphaned = space->n_groups > 0 || refund_mapping(space);

@@ -34,6 +34,7 @@ struct group {
 	int number;
 	struct container *container; /* NULL: the keeper died before it said which */
 	bool is_let_go;              /* a device of it is open, and it only waits for that to end */
+	bool is_gone;                /* it has ended, and the keeper is to be told */
 };
 TAILQ_HEAD(group_list, group);
 
@@ -177,6 +178,7 @@ void queue_clear(struct space *space);
 /* Opens the charge where that has not been done, and bills the mapping for so many containers. */
 int mapping_bill(struct space *space, struct mapping *mapping, unsigned n_containers,
 	const struct limits *limits, struct refusal *refusal);
+/* Nothing where it has no charge. */
 void mapping_unbill(struct mapping *mapping, unsigned n_containers);
 /* Not covered, not billed: its accounts are let go. */
 void mapping_settle(struct mapping *mapping);
