@@ -174,6 +174,12 @@ $(MOCK_HOST): $(BUILD)/tests/host/mock-host.o $(BUILD)/tests/mock/testbed.o $(ca
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_mock))
 
+# What vfiod-keeper finds in it besides.
+KEEPER_USER := $(BUILD)/tests/host/keeper-user.so
+$(KEEPER_USER): $(BUILD)/tests/host/keeper-user.o
+	$(call say,LD)
+	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $<
+
 # tests/fuzz/fuzz-NAME.c is a fuzz target. With VARIANT=fuzz libFuzzer runs it; otherwise replay.c, over
 # the inputs that are kept. What fake-job.c stands for goes by way of it.
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))

@@ -17,7 +17,7 @@ check-completion: setup-check $(BUILD)/vfioctl
 	@VFIOCTL=$(BUILD)/vfioctl tests/unit/run.sh tests/completion/test-completion.sh
 # The inventory on a mocked sysfs, and the daemon itself on one (tests/host).
 # gcc's ASan wants to be the first library; umockdev's is.
-check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(BUILD)/vfiod
+check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) $(BUILD)/vfiod $(BUILD)/vfiod-keeper
 	@status=0; \
 	RUNNER="env ASAN_OPTIONS=verify_asan_link_order=0 umockdev-wrapper" \
 		tests/unit/run.sh $(MOCK_BIN) || status=1; \
@@ -149,7 +149,7 @@ bench: setup-vm all vm-programs $(BENCH_BIN)
 # --- without running, and with every run watched ------------------------------------
 .PHONY: everything lint sanitize check-valgrind
 # All that is compiled.
-everything: all $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_BIN) $(MOCK_HOST) vm-programs $(BENCH_BIN)
+everything: all $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) vm-programs $(BENCH_BIN)
 # PARTS="format tidy" chooses; tests/lint.sh has the parts.
 lint: setup-check all
 	@mkdir -p $(BUILD)/lint

@@ -43,7 +43,8 @@ struct keeper {
 	uint32_t asked; /* the type */
 	bool has_done;  /* `done` waits for its info */
 	struct wire_done done;
-	char why[128]; /* it was killed; empty: not by us */
+	char why[128];       /* it was killed; empty: not by us */
+	uint64_t limited_to; /* bytes that it may have locked; it begins with none */
 };
 
 static void deadline_set(struct keeper *keeper, double seconds)
@@ -347,7 +348,12 @@ pid_t keeper_pid(const struct keeper *keeper)
 
 int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
 {
-	return keeper->state < KEEPER_GONE ? keeper->ops->limit_locked(keeper->pid, bytes) : -ESRCH;
+	if (keeper->state >= KEEPER_GONE)
+		return -ESRCH;
+	int r = bytes == keeper->limited_to ? 0 : keeper->ops->limit_locked(keeper->pid, bytes);
+	if (r == 0)
+		keeper->limited_to = bytes;
+	return r;
 }
 
 int64_t keeper_locked(const struct keeper *keeper)

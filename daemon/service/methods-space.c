@@ -164,16 +164,6 @@ static void on_mapped(struct space *space, const struct space_answer *answer, vo
 	call_reply(call, reply);
 }
 
-/* Of something. False: the call has been answered. */
-static bool call_length(struct call *call, uint64_t *length)
-{
-	if (!call_unsigned(call, "length", length))
-		return false;
-	if (*length == 0)
-		call_invalid(call, "length");
-	return *length > 0;
-}
-
 static void map(struct call *call)
 {
 	struct space_entry *entry = call_space(call);
@@ -182,15 +172,10 @@ static void map(struct call *call)
 
 	if (!entry || !call_memory(call, &map.memory) ||
 		!call_unsigned(call, "offset", &map.offset) || !call_iova(call, &map.iova) ||
-		!call_length(call, &map.length))
+		!call_unsigned(call, "length", &map.length))
 		return;
 	map.read = is_wanted(call, "read");
 	map.write = is_wanted(call, "write");
-	if (!map.read && !map.write) {
-		/* Nothing that a device could do with it: EINVAL in the kernel, too. */
-		call_invalid(call, "read");
-		return;
-	}
 	call_asked(call, entry, space_map(entry->space, &map, on_mapped, call, &refusal), &refusal);
 }
 
@@ -212,7 +197,7 @@ static void unmap(struct call *call)
 	struct refusal refusal;
 	uint64_t iova, length;
 
-	if (entry && call_iova(call, &iova) && call_length(call, &length))
+	if (entry && call_iova(call, &iova) && call_unsigned(call, "length", &length))
 		call_asked(call, entry,
 			space_unmap(entry->space, iova, length, on_unmapped, call, &refusal),
 			&refusal);

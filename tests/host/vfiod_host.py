@@ -43,6 +43,12 @@ allow = user:12345
 # With it in the configuration, connect(as_admin=True) is an administrator's.
 ADMIN = f"[daemon]\nadmin = user:{os.getuid()}\n"
 
+# Its user need not be on this host.
+KEEPER = f"""#!/bin/sh
+export LD_PRELOAD={BUILD}/tests/host/keeper-user.so
+exec {BUILD}/vfiod-keeper "$@"
+"""
+
 
 def wait_until(what, holds):
     """Tries until it holds; its last value."""
@@ -178,6 +184,9 @@ class Daemon:
         self.config = self.directory / "vfiod.conf"
         self.config.write_text(config)
         self.log = self.directory / "log"
+        self.keeper = self.directory / "keeper"
+        self.keeper.write_text(KEEPER)
+        self.keeper.chmod(0o755)
         self.start()
 
     def environment(self):
@@ -195,7 +204,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 ["umockdev-wrapper", *WRAPPER, BUILD / "vfiod", "--config", self.config,
                  "--socket", self.socket, "--state-dir", self.directory / "state",
-                 "--keeper", BUILD / "vfiod-keeper"],
+                 "--keeper", self.keeper],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until("the daemon answers", self.answers)
 
