@@ -15,7 +15,10 @@ allow = unit:mover.service
 match = pci:id=1b36:0010
 allow = user:alice
 END
+# Of what is tested elsewhere without systemd-sysusers.
+sed -i '/^vfiod-keeper:/d' /etc/passwd /etc/group
 systemd-sysusers
+getent passwd vfiod-keeper | grep -q ':vfiod keeper:'
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/vfiod.conf
 getent group vfiod >/dev/null
 step "users and directories are made"
@@ -53,6 +56,48 @@ as_user alice vfioctl run --device "$EDU" -- true
 [ -e /sys/module/vfio_pci ] || fail "vfio-pci is not there"
 assert_eq "$(driver_of "$EDU")" ""
 step "a module that is missing comes by modprobe@.service"
+
+# A client in a control group that is its own; of its memory nothing is there yet.
+# shellcheck source=tests/vm/guest/spaces
+. "$VM/guest/spaces"
+mkfifo alice.in alice.out
+chmod 0666 alice.in alice.out
+exec {in}<>alice.in {out}<>alice.out
+CLIENT_IN[alice]=$in CLIENT_OUT[alice]=$out
+cat >/run/systemd/system/space.service <<END
+[Service]
+User=alice
+Delegate=yes
+ExecStart=$PROGRAMS/space-client $WORK/alice.out
+StandardInput=file:$WORK/alice.in
+END
+systemctl daemon-reload
+systemctl start space.service
+CLIENT[alice]=$(systemctl show -P MainPID space.service)
+ask alice connect main
+ask alice acquire lease "$EDU"
+ask alice create space
+ask alice memfd memory 8M
+ask alice add space memory
+ask alice map space memory 0 0x4000000 8M rw
+ask alice attach space lease
+keeper_of alice space
+assert_eq "$(cut -d : -f 3 "/proc/$KEEPER/cgroup")" /system.slice/space.service
+assert_locked "$KEEPER" 2048
+assert_ledger alice "host=2048/2048 uid:1000=2048/2048"
+assert_eq "$(awk '/^(Uid|CapPrm|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$KEEPER/status" | xargs)" \
+	"$(id -u vfiod-keeper) 0000000000000000 0000000000000000 1 2"
+ask alice pattern memory 0 1
+ask alice device device space lease "$EDU"
+ask alice edu device
+ask alice to-device device 0x4000000
+ask alice to-memory device 0x4001000
+ask alice holds memory 4096 1
+assert_eq "$ANSWER" yes
+systemctl stop space.service
+wait_until 20 has_ended "$KEEPER"
+wait_until 20 is_free
+step "the hardened service has keepers, in their clients' control groups"
 
 interface=$(interface_of "$NIC_A")
 refused as_user bob vfioctl run --device "$NIC_A" -- true
