@@ -1,5 +1,6 @@
 #include "space-bench.h"
 
+#include "daemon/base/child.h"
 #include "daemon/base/util.h"
 
 #include <dirent.h>
@@ -15,6 +16,18 @@
 #define PATIENCE_SECONDS 20
 
 struct bench bench;
+
+/* What is closed here is quick to close: no child has to (tests/unit/base/test-bury.c). */
+void fds_bury(const int *fds, size_t n_fds)
+{
+	for (size_t i = 0; i < n_fds; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+void fd_bury(int fd)
+{
+	fds_bury(&fd, 1);
+}
 
 /* --- the model: a kernel, and a keeper without a mistake ------------------------------------ */
 
@@ -324,7 +337,7 @@ static void answer_populate(struct fake_keeper *keeper)
 		fake_die(keeper);
 		return;
 	}
-	if (!bench.populate_fails)
+	if (!bench.populate_fails && !bench.keeps_holes)
 		bench.n_holes = 0;
 	fake_done(keeper, &(struct wire_done){ .result = bench.populate_fails ? -ENOSPC : 0 }, -1);
 }
@@ -375,7 +388,7 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 	bench.is_waiting[group] = still_open;
 }
 
-static const struct space_hooks hooks = { on_limits, on_changed, on_let_go };
+const struct space_hooks bench_hooks = { on_limits, on_changed, on_let_go };
 
 static void on_done(struct space *space, const struct space_answer *answer_, void *userdata)
 {
@@ -463,8 +476,8 @@ void bench_start(void)
 
 	bench.has_ended = false;
 	bench.n_changed = 0;
-	assert_int_equal(space_new(bench.loop, bench.ledger, "S1", &client, &bench.settings, &hooks,
-				 &bench, &bench.space),
+	assert_int_equal(space_new(bench.loop, bench.ledger, "S1", &client, &bench.settings,
+				 &bench_hooks, &bench, &bench.space),
 		0);
 	bench_wait(is_started);
 	assert_int_equal(bench.state, SPACE_LIVE);
@@ -542,9 +555,8 @@ static int await(int r, const struct refusal *refusal)
 		return await(r_, refusal);                                                         \
 	} while (0)
 
-int bench_add_memory(uint64_t n_pages)
+int bench_add_memory(void)
 {
-	(void)n_pages;
 	AWAIT(space_add_memory(
 		bench.space, open("/dev/null", O_RDWR | O_CLOEXEC), on_done, &bench, refusal));
 }

@@ -63,7 +63,7 @@ struct bench {
 	uint64_t n_holes;   /* a read finds so many, until they are filled */
 	int map_error;      /* -errno, in the container */
 	int attach_error, new_error;
-	bool populate_dies, populate_fails;
+	bool populate_dies, populate_fails, keeps_holes;
 	bool book_lies;
 	unsigned n_populated, n_punched, n_requests;
 	uint32_t last_type;
@@ -72,6 +72,7 @@ struct bench {
 };
 
 extern struct bench bench;
+extern const struct space_hooks bench_hooks;
 
 int bench_set_up(void **state);
 /* Destroys the space if there is one; everything is at zero. */
@@ -82,7 +83,8 @@ void bench_wait(bool (*is_so)(void));
 bool bench_is_over(void);
 
 /* Each waits for the answer, and gives its result. */
-int bench_add_memory(uint64_t n_pages);
+/* Of 64 pages; the second cannot be written, the third is unsuitable. */
+int bench_add_memory(void);
 int bench_remove_memory(uint32_t memory);
 int bench_map(uint32_t memory, uint64_t page, uint64_t n, uint64_t iova);
 int bench_map_exactly(const struct space_map *map);

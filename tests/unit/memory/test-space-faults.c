@@ -25,7 +25,7 @@ static int attach_20(void)
 }
 static int add(void)
 {
-	return bench_add_memory(64);
+	return bench_add_memory();
 }
 static int map_a(void)
 {
