@@ -7,6 +7,8 @@ setup-check:
 	@tests/setup/packages.sh check
 setup-vm:
 	@tests/setup/packages.sh vm
+setup-bench:
+	@tests/setup/packages.sh bench
 
 # Runs cmocka programs one after another; stops at none, fails if one failed.
 check-unit: setup-check $(UNIT_BIN) $(FUZZ_BIN)
@@ -141,9 +143,17 @@ BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover messages)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+# Against what is written in C++; not among the programs that `check` compiles, which does without
+# its packages.
+BENCH_CXX := $(BUILD)/tests/bench/coverage
+$(BUILD)/tests/bench/%.o: tests/bench/%.cc | setup-bench
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I. -MMD -MP $(CXXFLAGS) -c $< -o $@
+$(BENCH_CXX): %: %.o $(BUILD)/tests/bench/sample.o $(call lib_of,memory)
+	$(CXX) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
 .PHONY: bench
-# BENCHES="messages vm" chooses.
-bench: setup-vm all vm-programs $(BENCH_BIN)
+# BENCHES="coverage messages vm" chooses.
+bench: setup-bench all vm-programs $(BENCH_BIN) $(BENCH_CXX)
 	@BUILD=$(BUILD) VARIANT=$(VARIANT) tests/bench/run.sh $(BENCHES)
 
 # --- without running, and with every run watched ------------------------------------

@@ -1,8 +1,8 @@
 #!/bin/bash
 # `make bench`: what things cost, against peers of our own in the same run. Prints tables, and keeps
-# every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head). It
-# passes no judgement.
-#   run.sh [messages] [vm]      (both)
+# every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head), and what
+# NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
+#   run.sh [coverage] [messages] [vm]      (all)
 # BUILD is where the programs are.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -12,7 +12,7 @@ directory=$(mktemp -d)
 daemon=
 trap '[ -z "$daemon" ] || kill "$daemon"; rm -rf "$directory"' EXIT
 
-# Samples go to their files, all else is for people.
+# Samples go to their files, and what is to be drawn; all else is for people.
 sort_out() {
 	awk -v results="$results" -F '\t' '
 		{ sub(/\r$/, "") }
@@ -22,7 +22,18 @@ sort_out() {
 			printf "%s\t%s\t%s\n", $3, $4, $5 >file
 			next
 		}
+		$1 == "plot" {
+			file = results "/" $2 ".dat"
+			if (!(file in begun)) { printf "" >file; begun[file] = 1 }
+			sub(/^plot\t[^\t]*\t/, "")
+			print >file
+			next
+		}
 		{ print; fflush() }'
+}
+
+draw() { # NAME
+	(cd "$results" && gnuplot "$OLDPWD/tests/bench/$1.gp" && echo "drawn: $results/$1-*.svg")
 }
 
 # No rule, and a directory of its own: this daemon does nothing but answer.
@@ -41,6 +52,10 @@ bench_messages() {
 	daemon=
 }
 
+bench_coverage() {
+	"$BUILD/tests/bench/coverage"
+}
+
 bench_vm() {
 	tests/vm/run.sh --plain tests/bench/guest.sh
 }
@@ -48,8 +63,9 @@ bench_vm() {
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
 for name in "${@:-}"; do
-	for part in ${name:-messages vm}; do
+	for part in ${name:-coverage messages vm}; do
 		echo
 		"bench_$part" | sort_out
+		[ ! -f "tests/bench/$part.gp" ] || draw "$part"
 	done
 done

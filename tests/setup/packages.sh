@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that one part of the work needs, if any is missing:
-#   packages.sh build|check|vm|kernel2
+#   packages.sh build|check|vm|kernel2|bench
 # Prints the apt line first. NO_INSTALL=1 forbids it and fails with the line to run.
 set -eu
 
@@ -12,13 +12,16 @@ VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs 
 	dpkg python3 zstd"
 # To compile the second kernel (tests/vm/kernel2.sh).
 KERNEL2="$VM gcc make flex bison bc libelf-dev libssl-dev rsync xz-utils perl"
+# Boost.ICL is what the ledger's coverage is compared with.
+BENCH="$BUILD $VM g++ libboost-dev gnuplot-nox"
 
 case ${1:-} in
 build) wanted=$BUILD ;;
 check) wanted="$BUILD $CHECK $VM" ;;
 vm) wanted="$BUILD $VM" ;;
 kernel2) wanted=$KERNEL2 ;;
-*) echo "usage: packages.sh build|check|vm|kernel2" >&2; exit 2 ;;
+bench) wanted=$BENCH ;;
+*) echo "usage: packages.sh build|check|vm|kernel2|bench" >&2; exit 2 ;;
 esac
 
 # dpkg-query fails when a package is unknown to it; what it prints is still right.
