@@ -73,7 +73,8 @@ enum wire_type {
 	WIRE_READ,
 	/*
 	 * mapping. Made in every container, its frames read again and compared with the book's;
-	 * what fails is undone. DONE: 0; -errno with `container`; WIRE_CHANGED: READ again.
+	 * what fails is undone. DONE: 0; -errno with `container`; WIRE_CHANGED, which may be pages
+	 * that are gone: READ again.
 	 */
 	WIRE_MAP,
 	/*

@@ -48,7 +48,8 @@ static int map_all(struct keeping *keeping, int container, struct wire_done *don
 					  mapping->length, mapping->flags);
 		if (r < 0) {
 			done->mapping = mapping->number;
-			return say(done, r, "mapping %u", mapping->number);
+			return say(done, map_result(r), "mapping %u: %s", mapping->number,
+				strerror(-r));
 		}
 	}
 	return 0;

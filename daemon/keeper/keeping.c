@@ -15,6 +15,11 @@ _Noreturn void keeping_fail(const char *what, int error)
 	_exit(1);
 }
 
+int map_result(int error)
+{
+	return error == -EFAULT ? WIRE_CHANGED : error;
+}
+
 int say(struct wire_done *done, int result, const char *format, ...)
 {
 	va_list arguments;

@@ -14,9 +14,9 @@
 #include "daemon/keeper/frames.h"
 #include "daemon/keeper/memory.h"
 
-/* The daemon's own limits are below these. */
-#define KEEPING_MEMORIES_MAX 4096
-#define KEEPING_MAPPINGS_MAX 131072
+/* The daemon's own limits (lease/config-bounds.c) are not above these. */
+#define KEEPING_MEMORIES_MAX 1024
+#define KEEPING_MAPPINGS_MAX 1048576
 #define KEEPING_GROUPS_MAX 256
 #define KEEPING_CONTAINERS_MAX 64
 
@@ -86,6 +86,11 @@ int group_gone(struct keeping *keeping, uint32_t number, struct wire_done *done)
 int group_get_device(struct keeping *keeping, uint32_t number, const char *name);
 int container_info(struct keeping *keeping, uint32_t number, struct wire_info *info);
 
+/*
+ * Why a map failed: the kernel's -EFAULT is of pages that went after their frames were read, as
+ * when the file is truncated, and to read them again says so.
+ */
+int map_result(int error);
 /* Ends the process: what is pinned is no longer what the daemon has been told. */
 _Noreturn void keeping_fail(const char *what, int error);
 /* In the text of an answer. Returns `result`. */

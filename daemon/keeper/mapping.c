@@ -203,7 +203,7 @@ int mapping_make(struct keeping *keeping, struct mapping *mapping, struct wire_d
 	}
 	unmake(keeping, mapping, i);
 	if (r < 0)
-		return say(done, r, "mapping it");
+		return say(done, map_result(r), "mapping it: %s", strerror(-r));
 	return say(done, WIRE_CHANGED, "%llu of its pages have moved",
 		(unsigned long long)n_different);
 }

@@ -132,7 +132,12 @@ static void test_replay_is_all_or_none(void **state)
 		assert_int_equal(bench_count_fds(), n_fds);
 		assert_int_equal(bench->keeping.containers[1].fd, -1);
 	}
-	fake->fail_at = 0;
+	fake->n_calls = 0;
+	fake->fail_at = 3;
+	fake->error = -EFAULT;
+	assert_int_equal(attach_new(bench, 2), WIRE_CHANGED);
+	assert_int_equal(bench->done.mapping, 2);
+	assert_memory_equal(&fake->state, &before, sizeof(before));
 	/* Frames of one of them are no longer those of the others. */
 	fake->moved = bench_page(bench, 14);
 	assert_int_equal(attach_new(bench, 2), WIRE_CHANGED);
