@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#define FILE_NAME_SIZE (CGROUP_PATH_SIZE * 2UL)
+
 const struct cgroup_mounts cgroup_mounts = { "/proc", "/sys/fs/cgroup" };
 
 /* cgroup_namespaces(7): what is not below the root of this namespace begins with "/..". */
@@ -39,16 +41,16 @@ int cgroup_find(const struct cgroup_mounts *mounts, pid_t pid, unsigned long lon
 }
 
 static int file_of(const struct cgroup_mounts *mounts, const char *path, const char *file,
-	char name[static 2 * CGROUP_PATH_SIZE])
+	char name[static FILE_NAME_SIZE])
 {
-	int n = snprintf(name, 2 * CGROUP_PATH_SIZE, "%s%s/%s", mounts->cgroup,
+	int n = snprintf(name, FILE_NAME_SIZE, "%s%s/%s", mounts->cgroup,
 		strcmp(path, "/") == 0 ? "" : path, file);
-	return n < 2 * CGROUP_PATH_SIZE ? 0 : -ENAMETOOLONG;
+	return (unsigned)n < FILE_NAME_SIZE ? 0 : -ENAMETOOLONG;
 }
 
 int cgroup_enter(const struct cgroup_mounts *mounts, const char *path)
 {
-	char name[2 * CGROUP_PATH_SIZE];
+	char name[FILE_NAME_SIZE];
 
 	int r = file_of(mounts, path, "cgroup.procs", name);
 	if (r < 0)
@@ -63,7 +65,7 @@ int cgroup_enter(const struct cgroup_mounts *mounts, const char *path)
 static int read_bytes(
 	const struct cgroup_mounts *mounts, const char *path, const char *file, uint64_t *bytes)
 {
-	char name[2 * CGROUP_PATH_SIZE], text[64], *end;
+	char name[FILE_NAME_SIZE], text[64], *end;
 
 	int r = file_of(mounts, path, file, name);
 	ssize_t n = r < 0 ? r : file_read(name, text, sizeof(text));
@@ -81,18 +83,20 @@ static int read_bytes(
 /* What the kernel can take away from the cgroup to make room: files that can be read again. */
 static uint64_t reclaimable(const struct cgroup_mounts *mounts, const char *path)
 {
-	char name[2 * CGROUP_PATH_SIZE], text[16384];
-	unsigned long long bytes, sum = 0;
+	char name[FILE_NAME_SIZE], text[16384];
+	uint64_t sum = 0;
 
 	if (file_of(mounts, path, "memory.stat", name) < 0 ||
 		file_read(name, text, sizeof(text)) < 0)
 		return 0;
 	char *rest = text;
-	for (char *line; (line = strsep(&rest, "\n"));)
-		if (sscanf(line, "active_file %llu", &bytes) == 1 ||
-			sscanf(line, "inactive_file %llu", &bytes) == 1 ||
-			sscanf(line, "slab_reclaimable %llu", &bytes) == 1)
-			sum += bytes;
+	for (char *value; (value = strsep(&rest, "\n"));) {
+		const char *key = strsep(&value, " ");
+		if (value &&
+			(strcmp(key, "active_file") == 0 || strcmp(key, "inactive_file") == 0 ||
+				strcmp(key, "slab_reclaimable") == 0))
+			sum += strtoull(value, NULL, 10);
+	}
 	return sum;
 }
 

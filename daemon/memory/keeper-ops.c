@@ -33,8 +33,8 @@ static int oom_score_for(enum keeper_role role, pid_t client)
 	if (file_read(name, text, sizeof(text)) < 0)
 		return 0;
 	/* One that cannot be killed would have the kernel look for memory for ever. */
-	int score = atoi(text);
-	return score > OOM_NEVER ? score : OOM_NEVER + 1;
+	long score = strtol(text, NULL, 10);
+	return score > OOM_NEVER ? (int)score : OOM_NEVER + 1;
 }
 
 static void set_oom_score(int score)
@@ -94,15 +94,13 @@ static int limit_locked(pid_t pid, uint64_t bytes)
 static int64_t locked(pid_t pid)
 {
 	char name[64], line[256];
-	unsigned long long kib;
-
 	snprintf(name, sizeof(name), "/proc/%d/status", (int)pid);
 	_cleanup_fclose_ FILE *status = fopen(name, "re");
 	if (!status)
 		return -errno;
 	while (fgets(line, sizeof(line), status))
-		if (sscanf(line, "VmLck: %llu kB", &kib) == 1)
-			return (int64_t)(kib * 1024);
+		if (strncmp(line, "VmLck:", 6) == 0)
+			return strtoll(line + 6, NULL, 10) * 1024;
 	return -ESRCH; /* a process without memory has none of these lines */
 }
 

@@ -268,17 +268,14 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 	ev_init(&made->deadline, on_deadline);
 	made->readable.data = made->ended.data = made->deadline.data = made;
 
-	int r = 0;
-	if (book >= 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0)
-		r = -errno;
-	if (r == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		r = -errno;
-	if (r < 0) {
+	if ((book >= 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0) ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		int r = -errno;
 		keeper_free(made);
 		return r;
 	}
 	made->socket = pair[0];
-	r = ops->spawn(path, role, role == KEEPER_BOOK ? NULL : client, pair[1]);
+	int r = ops->spawn(path, role, role == KEEPER_BOOK ? NULL : client, pair[1]);
 	close(pair[1]);
 	/* Not reaped before we are back in the loop: the pid is still this child's. */
 	if (r > 0) {
