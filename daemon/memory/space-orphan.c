@@ -159,6 +159,18 @@ static void abandon(struct operation *operation)
 		space_add_group(space, group, container);
 }
 
+/* One that nobody waits for yet. */
+static struct group *group_held(const struct space *space)
+{
+	struct group *group;
+
+	TAILQ_FOREACH (group, &space->groups, of_space)
+		if (!group->is_let_go)
+			return group;
+	return NULL;
+}
+
+/* They are free, but the keeper had not been told. */
 static void forget_gone_groups(struct space *space)
 {
 	struct group *group = TAILQ_FIRST(&space->groups);
@@ -193,9 +205,7 @@ void space_keeper_gone(struct space *space, const char *text)
 		space->hooks.changed(space, space->why, space->userdata);
 	}
 	struct group *group;
-	TAILQ_FOREACH (group, &space->groups, of_space) {
-		if (group->is_let_go)
-			continue;
+	while ((group = group_held(space))) {
 		group->is_let_go = true;
 		space->hooks.let_go(space, group->number, true, space->userdata);
 	}
