@@ -123,3 +123,19 @@ int frames_walk(const struct frame_ops *ops, char *address, uint64_t length, boo
 	}
 	return walk_take(&walk);
 }
+
+static int count_absent(void *userdata, uint64_t first, uint64_t n)
+{
+	uint64_t *n_absent = userdata;
+
+	if (first == FRAME_ABSENT)
+		*n_absent += n;
+	return 0;
+}
+
+int frames_count_absent(
+	const struct frame_ops *ops, char *address, uint64_t length, uint64_t *n_absent)
+{
+	*n_absent = 0;
+	return frames_walk(ops, address, length, false, count_absent, n_absent);
+}

@@ -36,4 +36,8 @@ typedef int (*frames_take)(void *userdata, uint64_t first, uint64_t n);
 int frames_walk(const struct frame_ops *ops, char *address, uint64_t length, bool populates,
 	frames_take take, void *userdata);
 
+/* How many pages the page tables do not have: 0 or -errno. They may be in the file all the same. */
+int frames_count_absent(
+	const struct frame_ops *ops, char *address, uint64_t length, uint64_t *n_absent);
+
 size_t page_bytes(void); /* the base page size */

@@ -1,5 +1,7 @@
 #include "daemon/keeper/holes.h"
 
+#include "daemon/keeper/frames.h"
+
 #include <errno.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -23,8 +25,32 @@ int64_t file_size(int fd)
 	return size < 0 ? -errno : size;
 }
 
+/* Of SEEK_HOLE, in parts of the range that is looked at. */
+#define SEARCH_AT_MOST 4
+
+/*
+ * Where the data that begins at `position` ends, or `end`. SEEK_HOLE looks at every page up to a
+ * hole, be it beyond a terabyte that nobody has asked for; SEEK_DATA says at once that there is
+ * some.
+ */
+static off_t data_end(int fd, off_t position, off_t end, off_t size)
+{
+	const off_t page = (off_t)page_bytes();
+
+	if (size - position <= SEARCH_AT_MOST * (end - position))
+		return lseek(fd, position, SEEK_HOLE);
+	for (position += page; position < end; position += page) {
+		off_t data = lseek(fd, position, SEEK_DATA);
+		if (data != position)
+			return data < 0 && errno != ENXIO ? -1 : position;
+	}
+	return end;
+}
+
 static int walk(int fd, off_t position, off_t end, holes_take take, void *userdata)
 {
+	off_t size = lseek(fd, 0, SEEK_END);
+
 	while (position < end) {
 		off_t data = lseek(fd, position, SEEK_DATA);
 		if (data < 0 && errno != ENXIO)
@@ -38,7 +64,7 @@ static int walk(int fd, off_t position, off_t end, holes_take take, void *userda
 		}
 		if (data == end)
 			return 0;
-		position = lseek(fd, data, SEEK_HOLE);
+		position = data_end(fd, data, end, size);
 		if (position < 0)
 			/* ENXIO: it has been truncated meanwhile. What is left is no hole: to fill
 			 * it will fail. */

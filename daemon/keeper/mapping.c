@@ -49,6 +49,19 @@ static int write_down(struct keeping *keeping, struct mapping *mapping)
 	return r;
 }
 
+/*
+ * What the page tables have is no hole, and asking them costs less than asking the file: so it asks
+ * that only the first time, or when something has happened to it.
+ */
+static int count_holes(struct keeping *keeping, const struct mapping *mapping, uint64_t *n_pages)
+{
+	int r = frames_count_absent(
+		&keeping->frames, mapping_address(mapping), mapping->length, n_pages);
+	if (r < 0 || *n_pages == 0)
+		return r;
+	return memory_count_holes(mapping->memory, mapping->offset, mapping->length, n_pages);
+}
+
 /* Not a run is sent before all of them are known: there is nothing to take back. */
 int mapping_read(struct keeping *keeping, struct mapping *mapping, struct wire_done *done)
 {
@@ -59,7 +72,7 @@ int mapping_read(struct keeping *keeping, struct mapping *mapping, struct wire_d
 	book_drop(&keeping->book, &mapping->part);
 	if (!memory_is_whole(memory))
 		return say(done, WIRE_UNSUITABLE, "the file is shorter than it was");
-	int r = memory_count_holes(memory, mapping->offset, mapping->length, &done->n_pages);
+	int r = count_holes(keeping, mapping, &done->n_pages);
 	if (r < 0)
 		return say(done, r, "looking for holes");
 	if (done->n_pages > 0)
@@ -141,7 +154,7 @@ int mapping_compare(struct keeping *keeping, struct mapping *mapping, uint64_t *
 		.n_left = mapping->part.n_runs,
 	};
 	uint64_t n_holes;
-	int r = memory_count_holes(mapping->memory, mapping->offset, mapping->length, &n_holes);
+	int r = count_holes(keeping, mapping, &n_holes);
 	if (r < 0)
 		return r;
 	/* What the client has punched out is different, and must not come back by our looking. */

@@ -42,6 +42,9 @@ int bench_set_up(void **state)
 	assert_int_equal(keeping_add_memory(&bench->keeping, MEMORY,
 				 fcntl(bench->memory, F_DUPFD_CLOEXEC, 0), &bench->done),
 		0);
+	bench->fake.file = bench->memory;
+	bench->fake.n_file_bytes = MEMORY_PAGES * PAGE;
+	bench->fake.base = bench_page(bench, 0);
 	*state = bench;
 	return 0;
 }

@@ -127,6 +127,13 @@ static int populate(void *userdata, void *address, size_t length)
 	return fake->populate_error;
 }
 
+static bool is_hole(const struct fake_io *fake, const char *page)
+{
+	off_t offset = page - fake->base;
+	return fake->base && (size_t)offset < fake->n_file_bytes &&
+	       lseek(fake->file, offset, SEEK_DATA) != offset;
+}
+
 static int read_frames(void *userdata, const void *address, uint64_t *frames, size_t n_pages)
 {
 	struct fake_io *fake = userdata;
@@ -136,6 +143,8 @@ static int read_frames(void *userdata, const void *address, uint64_t *frames, si
 		frames[i] = fake_frame(page) + fake->moved_by;
 		if (page == fake->moved)
 			frames[i] += 500;
+		if (is_hole(fake, page))
+			frames[i] = FRAME_ABSENT;
 		if (page == fake->absent && fake->absent_reads > 0) {
 			fake->absent_reads--;
 			frames[i] = FRAME_ABSENT;

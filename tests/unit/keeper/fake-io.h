@@ -39,6 +39,10 @@ struct fake_io {
 	int error;                 /* with this */
 
 	struct frame_ops frames;
+	/* What is a hole in this file, mapped at `base`, is absent. */
+	int file;
+	const char *base; /* NULL: there is none */
+	size_t n_file_bytes;
 	uint64_t moved_by;     /* is added to each frame */
 	const char *moved;     /* this page alone has another frame */
 	const char *absent;    /* this page is absent */

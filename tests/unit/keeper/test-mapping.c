@@ -249,8 +249,6 @@ static void test_audit(void **state)
 	bench->fake.moved_by = 0;
 	bench->fake.moved = NULL;
 	bench->fake.n_populated = 0;
-	bench->fake.absent = bench_page(bench, 12);
-	bench->fake.absent_reads = 1;
 	assert_int_equal(fallocate(bench->memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				 12 * PAGE, PAGE),
 		0);
