@@ -3,7 +3,6 @@
 #include "daemon/memory/list.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,211 +11,166 @@
 #define LIST_MAX 24U
 /* Planes become a list again only below this, lest it goes to and fro. */
 #define LIST_AGAIN 12U
-/* Counts end at 2³² - 1. */
-#define MAX_PLANES 32U
 
 void chunk_clear(struct chunk *chunk)
 {
-	free(chunk->list);
-	chunk->list = NULL;
-	chunk->n_planes = 0;
+	if (chunk->form == CHUNK_LIST)
+		free(chunk->list);
+	else if (chunk->form == CHUNK_PLANES)
+		free(chunk->planes);
+	chunk->form = CHUNK_EMPTY;
 	chunk->covered = 0;
-}
-
-/* --- planes --------------------------------------------------------------------------------- */
-
-/* The frames of [first, end) that are in this word, as bits. */
-static uint64_t word_mask(unsigned word, unsigned first, unsigned end)
-{
-	unsigned begin = word * 64;
-	uint64_t mask = UINT64_MAX;
-
-	if (first > begin)
-		mask &= UINT64_MAX << (first - begin);
-	if (end < begin + 64)
-		mask &= UINT64_MAX >> (begin + 64 - end);
-	return mask;
-}
-
-/* For which frames is any bit set? */
-static uint64_t word_covered(const struct chunk *chunk, unsigned word)
-{
-	uint64_t covered = 0;
-	for (unsigned i = 0; i < chunk->n_planes; i++)
-		covered |= chunk->planes[i][word];
-	return covered;
-}
-
-/* Does a count of [first, end) have all bits set? */
-static bool planes_full(const struct chunk *chunk, unsigned first, unsigned end)
-{
-	for (unsigned word = first / 64; word <= (end - 1) / 64; word++) {
-		uint64_t full = word_mask(word, first, end);
-		for (unsigned i = 0; i < chunk->n_planes; i++)
-			full &= chunk->planes[i][word];
-		if (full)
-			return true;
-	}
-	return false;
-}
-
-static int planes_grow(struct chunk *chunk)
-{
-	if (chunk->n_planes == MAX_PLANES)
-		return -EOVERFLOW;
-	void *grown = realloc(chunk->planes, (chunk->n_planes + 1U) * sizeof(*chunk->planes));
-	if (!grown)
-		return -ENOMEM;
-	chunk->planes = grown;
-	memset(chunk->planes[chunk->n_planes++], 0, sizeof(*chunk->planes));
-	return 0;
-}
-
-/* Saves memory, so where that fails it stays as it is. */
-static void planes_shrink(struct chunk *chunk)
-{
-	static const uint64_t zero[CHUNK_WORDS];
-	unsigned n = chunk->n_planes;
-
-	while (n > 1 && memcmp(chunk->planes[n - 1], zero, sizeof(zero)) == 0)
-		n--;
-	if (n == chunk->n_planes)
-		return;
-	void *shrunk = realloc(chunk->planes, n * sizeof(*chunk->planes));
-	if (!shrunk)
-		return;
-	chunk->planes = shrunk;
-	chunk->n_planes = (uint8_t)n;
-}
-
-static int planes_add(struct chunk *chunk, unsigned first, unsigned end)
-{
-	int n_new = 0;
-
-	if (planes_full(chunk, first, end)) {
-		int r = planes_grow(chunk);
-		if (r < 0)
-			return r;
-	}
-	for (unsigned word = first / 64; word <= (end - 1) / 64; word++) {
-		uint64_t carry = word_mask(word, first, end);
-		n_new += __builtin_popcountll(carry & ~word_covered(chunk, word));
-		for (unsigned i = 0; carry; i++) {
-			uint64_t *bits = &chunk->planes[i][word], sum = *bits ^ carry;
-			carry &= *bits;
-			*bits = sum;
-		}
-	}
-	return n_new;
-}
-
-static unsigned planes_remove(struct chunk *chunk, unsigned first, unsigned end)
-{
-	unsigned gone = 0;
-
-	for (unsigned word = first / 64; word <= (end - 1) / 64; word++) {
-		uint64_t mask = word_mask(word, first, end), borrow = mask;
-		for (unsigned i = 0; borrow && i < chunk->n_planes; i++) {
-			uint64_t *bits = &chunk->planes[i][word], difference = *bits ^ borrow;
-			borrow &= ~*bits;
-			*bits = difference;
-		}
-		gone += (unsigned)__builtin_popcountll(mask & ~word_covered(chunk, word));
-	}
-	planes_shrink(chunk);
-	return gone;
-}
-
-static unsigned planes_missing(const struct chunk *chunk, unsigned first, unsigned end)
-{
-	unsigned missing = 0;
-
-	for (unsigned word = first / 64; word <= (end - 1) / 64; word++)
-		missing += (unsigned)__builtin_popcountll(
-			word_mask(word, first, end) & ~word_covered(chunk, word));
-	return missing;
 }
 
 /* --- from one form to another ---------------------------------------------------------------- */
 
-/* How many planes the counts of a list need. */
-static unsigned planes_needed(const struct chunk *chunk)
+static void set_planes(struct chunk *chunk, plane *planes, unsigned n_planes)
 {
-	unsigned all = 1;
-	for (unsigned i = 0; i < chunk->covered; i++)
-		all |= list_count(chunk->list[i]);
-	return 32 - (unsigned)__builtin_clz(all);
+	if (chunk->form == CHUNK_LIST)
+		free(chunk->list);
+	chunk->form = CHUNK_PLANES;
+	chunk->planes = planes;
+	chunk->n_planes = (uint8_t)n_planes;
 }
 
+static void set_list(struct chunk *chunk, uint32_t *list)
+{
+	if (chunk->form == CHUNK_PLANES)
+		free(chunk->planes);
+	chunk->form = CHUNK_LIST;
+	chunk->list = list;
+}
+
+/* How many planes the counts of a span or a list need. */
+static unsigned planes_wanted(const struct chunk *chunk)
+{
+	uint32_t all = chunk->form == CHUNK_SPAN ? chunk->span.count : 0;
+
+	for (unsigned i = 0; chunk->form == CHUNK_LIST && i < chunk->covered; i++)
+		all |= list_count(chunk->list[i]);
+	return planes_needed(all);
+}
+
+/* From a span or a list. */
 static int to_planes(struct chunk *chunk)
 {
-	unsigned n_planes = planes_needed(chunk);
-	uint64_t(*planes)[CHUNK_WORDS] = calloc(n_planes, sizeof(*planes));
+	unsigned n = planes_wanted(chunk);
+	plane *planes = calloc(n, sizeof(*planes));
 
 	if (!planes)
 		return -ENOMEM;
-	for (unsigned i = 0; i < chunk->covered; i++) {
-		unsigned frame = list_frame(chunk->list[i]), count = list_count(chunk->list[i]);
-		for (unsigned j = 0; j < n_planes; j++)
-			planes[j][frame / 64] |= (uint64_t)(count >> j & 1) << frame % 64;
-	}
-	free(chunk->list);
-	chunk->planes = planes;
-	chunk->n_planes = (uint8_t)n_planes;
+	if (chunk->form == CHUNK_SPAN)
+		for (unsigned i = chunk->span.first; i < chunk->span.end; i++)
+			planes_set(planes, n, i, chunk->span.count);
+	else
+		for (unsigned i = 0; i < chunk->covered; i++)
+			planes_set(
+				planes, n, list_frame(chunk->list[i]), list_count(chunk->list[i]));
+	set_planes(chunk, planes, n);
 	return 0;
 }
 
-static uint32_t planes_count(const struct chunk *chunk, unsigned frame)
+int chunk_list(const struct chunk *chunk, uint32_t *entries, unsigned base)
 {
-	uint32_t count = 0;
-	for (unsigned i = 0; i < chunk->n_planes; i++)
-		count |= (uint32_t)(chunk->planes[i][frame / 64] >> frame % 64 & 1) << i;
-	return count;
+	unsigned n = 0, first = 0;
+
+	if (chunk->form == CHUNK_LIST) {
+		for (; n < chunk->covered; n++)
+			entries[n] = chunk->list[n] + (base << LIST_COUNT_BITS);
+		return (int)n;
+	}
+	if (chunk->form == CHUNK_SPAN) {
+		if (chunk->span.count > LIST_COUNT_MAX)
+			return -E2BIG;
+		for (unsigned i = chunk->span.first; i < chunk->span.end; i++)
+			entries[n++] = (base + i) << LIST_COUNT_BITS | chunk->span.count;
+		return (int)n;
+	}
+	if (chunk->form == CHUNK_EMPTY)
+		return 0;
+	if (chunk->n_planes > LIST_COUNT_BITS)
+		return -E2BIG;
+	while ((first = planes_next(chunk->planes, chunk->n_planes, first)) < CHUNK_FRAMES) {
+		entries[n++] = (base + first) << LIST_COUNT_BITS |
+			       planes_count(chunk->planes, chunk->n_planes, first);
+		first++;
+	}
+	return (int)n;
 }
 
-/* Of planes with few frames left. Saves memory, so where there is none it stays as it is. */
-static void to_list(struct chunk *chunk)
+/* From a span or planes: 0, -ENOMEM, or -E2BIG. */
+static int to_list(struct chunk *chunk)
 {
-	unsigned n = 0;
-
-	if (chunk->covered == 0) {
-		chunk_clear(chunk);
-		return;
-	}
-	if (chunk->n_planes > LIST_COUNT_BITS)
-		return;
-	uint32_t *list = malloc(list_memory(chunk->covered));
+	uint32_t *list = calloc(1, list_memory(chunk->covered));
 	if (!list)
-		return;
-	for (unsigned word = 0; word < CHUNK_WORDS; word++)
-		for (uint64_t left = word_covered(chunk, word); left; left &= left - 1) {
-			unsigned frame = word * 64 + (unsigned)__builtin_ctzll(left);
-			list[n++] = frame << LIST_COUNT_BITS | planes_count(chunk, frame);
-		}
-	free(chunk->planes);
-	chunk->n_planes = 0;
-	chunk->list = list;
+		return -ENOMEM;
+	int r = chunk_list(chunk, list, 0);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	set_list(chunk, list);
+	return 0;
+}
+
+/* Something else than the span comes. */
+static int span_open(struct chunk *chunk)
+{
+	int r = chunk->covered <= LIST_MAX ? to_list(chunk) : -E2BIG;
+	return r == -E2BIG ? to_planes(chunk) : r;
 }
 
 /* --- the chunk ------------------------------------------------------------------------------ */
 
+static bool is_span(const struct chunk *chunk, unsigned first, unsigned end)
+{
+	return chunk->form == CHUNK_SPAN && chunk->span.first == first && chunk->span.end == end;
+}
+
+/* The span comes again, or the first thing at all: how many frames are new. */
+static int span_add(struct chunk *chunk, unsigned first, unsigned end)
+{
+	if (chunk->form == CHUNK_SPAN) {
+		if (chunk->span.count == UINT32_MAX)
+			return -EOVERFLOW;
+		chunk->span.count++;
+		return 0;
+	}
+	chunk->form = CHUNK_SPAN;
+	chunk->span.first = (uint16_t)first;
+	chunk->span.end = (uint16_t)end;
+	chunk->span.count = 1;
+	return (int)(end - first);
+}
+
+/* To a list, which may have to become planes. */
+static int list_or_planes_add(struct chunk *chunk, unsigned first, unsigned end)
+{
+	unsigned max = LIST_MAX;
+
+	if (chunk->covered + end - first > max)
+		max *= planes_wanted(chunk);
+	int n_new = list_add(&chunk->list, chunk->covered, max, first, end);
+	if (n_new != -EAGAIN)
+		return n_new;
+	int r = to_planes(chunk);
+	return r < 0 ? r : planes_add(&chunk->planes, &chunk->n_planes, first, end);
+}
+
 int chunk_add(struct chunk *chunk, unsigned first, unsigned end)
 {
-	int n_new = -EAGAIN;
+	int n_new = 0;
 
-	if (chunk->n_planes == 0) {
-		unsigned max = LIST_MAX;
-		if (chunk->covered + end - first > max)
-			max *= planes_needed(chunk);
-		n_new = list_add(&chunk->list, chunk->covered, max, first, end);
-		if (n_new == -EAGAIN) {
-			int r = to_planes(chunk);
-			if (r < 0)
-				return r;
-		}
+	if (chunk->form == CHUNK_EMPTY || is_span(chunk, first, end)) {
+		n_new = span_add(chunk, first, end);
+	} else {
+		if (chunk->form == CHUNK_SPAN)
+			n_new = span_open(chunk);
+		if (n_new == 0 && chunk->form == CHUNK_LIST)
+			n_new = list_or_planes_add(chunk, first, end);
+		else if (n_new == 0)
+			n_new = planes_add(&chunk->planes, &chunk->n_planes, first, end);
 	}
-	if (n_new == -EAGAIN)
-		n_new = planes_add(chunk, first, end);
 	if (n_new > 0)
 		chunk->covered = (uint16_t)(chunk->covered + n_new);
 	return n_new;
@@ -224,20 +178,48 @@ int chunk_add(struct chunk *chunk, unsigned first, unsigned end)
 
 unsigned chunk_remove(struct chunk *chunk, unsigned first, unsigned end)
 {
-	bool is_list = chunk->n_planes == 0;
-	unsigned gone = is_list ? list_remove(&chunk->list, chunk->covered, first, end)
-				: planes_remove(chunk, first, end);
+	unsigned gone = 0;
 
+	if (chunk->form == CHUNK_SPAN)
+		gone = --chunk->span.count == 0 ? chunk->covered : 0;
+	else if (chunk->form == CHUNK_LIST)
+		gone = list_remove(&chunk->list, chunk->covered, first, end);
+	else if (chunk->form == CHUNK_PLANES)
+		gone = planes_remove(&chunk->planes, &chunk->n_planes, first, end);
 	chunk->covered = (uint16_t)(chunk->covered - gone);
-	if (!is_list && chunk->covered <= LIST_AGAIN * chunk->n_planes)
+	if (chunk->covered == 0)
+		chunk_clear(chunk);
+	else if (chunk->form == CHUNK_PLANES && chunk->covered <= LIST_AGAIN * chunk->n_planes)
 		to_list(chunk);
 	return gone;
 }
 
+static unsigned span_missing(const struct chunk *chunk, unsigned first, unsigned end)
+{
+	unsigned from = first > chunk->span.first ? first : chunk->span.first;
+	unsigned to = end < chunk->span.end ? end : chunk->span.end;
+
+	return end - first - (to > from ? to - from : 0);
+}
+
 unsigned chunk_missing(const struct chunk *chunk, unsigned first, unsigned end)
 {
-	return chunk->n_planes > 0 ? planes_missing(chunk, first, end)
-				   : list_missing(chunk->list, chunk->covered, first, end);
+	switch (chunk->form) {
+	case CHUNK_SPAN:
+		return span_missing(chunk, first, end);
+	case CHUNK_LIST:
+		return list_missing(chunk->list, chunk->covered, first, end);
+	case CHUNK_PLANES:
+		return planes_missing(chunk->planes, chunk->n_planes, first, end);
+	default:
+		return end - first;
+	}
+}
+
+bool chunk_has(const struct chunk *chunk, unsigned first, unsigned end)
+{
+	return chunk->form == CHUNK_SPAN ? is_span(chunk, first, end)
+					 : chunk_missing(chunk, first, end) == 0;
 }
 
 int chunk_put(struct chunk *chunk, unsigned frame, uint32_t count)
@@ -245,24 +227,18 @@ int chunk_put(struct chunk *chunk, unsigned frame, uint32_t count)
 	int r = chunk_add(chunk, frame, frame + 1);
 	if (r < 0)
 		return r;
-	if (chunk->n_planes == 0) {
+	if (chunk->form == CHUNK_SPAN)
+		chunk->span.count = count;
+	else if (chunk->form == CHUNK_LIST)
 		chunk->list[chunk->covered - 1] = frame << LIST_COUNT_BITS | count;
-		return 0;
-	}
-	while (chunk->n_planes < MAX_PLANES && count >> chunk->n_planes) {
-		r = planes_grow(chunk);
-		if (r < 0)
-			return r;
-	}
-	for (unsigned i = 0; i < chunk->n_planes; i++) {
-		uint64_t *bits = &chunk->planes[i][frame / 64], bit = UINT64_C(1) << frame % 64;
-		*bits = count >> i & 1 ? *bits | bit : *bits & ~bit;
-	}
+	else
+		return planes_put(&chunk->planes, &chunk->n_planes, frame, count);
 	return 0;
 }
 
 size_t chunk_memory(const struct chunk *chunk)
 {
-	return chunk->n_planes > 0 ? chunk->n_planes * sizeof(*chunk->planes)
-				   : list_memory(chunk->covered);
+	if (chunk->form == CHUNK_LIST)
+		return list_memory(chunk->covered);
+	return chunk->form == CHUNK_PLANES ? chunk->n_planes * sizeof(*chunk->planes) : 0;
 }

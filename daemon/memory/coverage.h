@@ -16,8 +16,8 @@
  *
  *   region (2¹⁸ frames)   a sorted list of frames with their counts, 4 bytes each, up to 4,096;
  *                         else 512 chunks, 16 bytes each
- *   chunk (512 frames)    such a list, up to 24 for each plane that it would have; else planes of
- *                         64 bytes each
+ *   chunk (512 frames)    one interval, as long as there is no other; such a list, up to 24 for
+ * each plane that it would have; else planes of 64 bytes each
  */
 #pragma once
 

@@ -26,17 +26,16 @@ size_t list_memory(unsigned n)
 /* The place of the first entry that is not before `frame`. */
 static unsigned find(const uint32_t *entries, unsigned n, unsigned frame)
 {
-	unsigned low = 0;
-	while (n > 0) {
+	uint32_t key = frame << LIST_COUNT_BITS;
+	const uint32_t *base = entries;
+
+	/* Without a branch: where it goes cannot be foretold. */
+	while (n > 1) {
 		unsigned half = n / 2;
-		if (list_frame(entries[low + half]) < frame) {
-			low += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
+		base += base[half - 1] < key ? half : 0;
+		n -= half;
 	}
-	return low;
+	return (unsigned)(base - entries) + (n == 1 && *base < key);
 }
 
 /* How many entries lie in [first, end), and where they begin. */

@@ -63,12 +63,12 @@ static void to_list(struct region *region)
 		return;
 	for (unsigned i = 0; i < N_CHUNKS; i++) {
 		const struct chunk *chunk = &region->chunks[i];
-		if (chunk->count > 0 || chunk->n_planes > 0) {
+		int r = chunk->count == 0 ? chunk_list(chunk, &list[n], i * CHUNK_FRAMES) : -E2BIG;
+		if (r < 0) {
 			free(list);
 			return;
 		}
-		for (unsigned j = 0; j < chunk->covered; j++)
-			list[n++] = chunk->list[j] + (i * CHUNK_FRAMES << LIST_COUNT_BITS);
+		n += (unsigned)r;
 	}
 	region_clear(region);
 	region->list = list;
@@ -196,9 +196,8 @@ static bool chunks_have(const struct region *region, unsigned first, unsigned en
 		const struct chunk *chunk = &region->chunks[first / CHUNK_FRAMES];
 		next = part_end(first, end);
 		unsigned offset = first % CHUNK_FRAMES;
-		if (next - first == CHUNK_FRAMES
-				? chunk->count == 0
-				: chunk_missing(chunk, offset, offset + next - first) > 0)
+		if (next - first == CHUNK_FRAMES ? chunk->count == 0
+						 : !chunk_has(chunk, offset, offset + next - first))
 			return false;
 	}
 	return true;

@@ -195,8 +195,8 @@ template <size_t n_live> void grow()
 		{ { "Boost.ICL interval_map", growing<icl_book, n_live> },
 			{ "hash of frames", growing<hash_book, n_live> },
 			{ "vfiod", growing<our_book, n_live> } } });
-	std::printf("\nplot\tcoverage-growth\t%zu\t%.0f\t%.0f\t%.0f\n", n_live, medians[0],
-		medians[1], medians[2]);
+	std::printf("\nplot\tcoverage-growth\t%s\t%.0f\t%.0f\t%.0f\n",
+		std::to_string(n_live).c_str(), medians[0], medians[1], medians[2]);
 }
 
 /* --- memory --------------------------------------------------------------------------------------

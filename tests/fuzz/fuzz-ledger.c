@@ -216,7 +216,7 @@ static unsigned take_word(struct input *input)
 /* Short ones, whole chunks, and some that reach beyond the host. */
 static frame_run take_run(struct input *input)
 {
-	unsigned first = take_word(input) % FRAMES, length = take_byte(input);
+	uint64_t first = take_word(input) % FRAMES, length = take_byte(input);
 
 	if (length >= 240)
 		return run_make(first / 512 * 512, (length % 4 + 1) * 512);

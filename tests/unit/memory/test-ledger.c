@@ -146,7 +146,7 @@ static void test_two_containers_are_owed_once(void **state)
 
 	charge_open(&world->charges[0], world->alice, world->s1);
 	assert_int_equal(cover(world, 0, &no_limits, 1000, 8192), 0);
-	for (unsigned container = 1; container <= 2; container++) {
+	for (uint64_t container = 1; container <= 2; container++) {
 		assert_int_equal(
 			charge_bill(&world->charges[0], 8192, &no_limits, 8192, &world->refusal),
 			0);
