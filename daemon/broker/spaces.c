@@ -224,11 +224,7 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 	enum space_state before = entry->state;
 
 	entry->state = space_state(space);
-	if (entry->state == SPACE_ORPHANED)
-		log_warning("space %s is orphaned: %s; what a device that is still open keeps "
-			    "pinned stays paid for",
-			entry->name, text);
-	else if (entry->state == SPACE_ENDED)
+	if (entry->state == SPACE_ENDED)
 		log_info("space %s ended: %s", entry->name, text);
 	if (keeper_has_ended(entry)) {
 		attachments_orphan(entry);

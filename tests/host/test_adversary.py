@@ -385,6 +385,34 @@ class Attacks:
                 self.assertNotIn(self.daemon.process.pid, closers.wait())
                 self.assert_serves()
 
+    def attack_spaces(self):
+        """As many as there may be, left in the middle of whatever they do; each has a process."""
+        memory = os.memfd_create("memory")
+        os.ftruncate(memory, 1 << 20)
+        calls = [{"method": f"org.vfiod.Space.{method}", "parameters": parameters}
+                 for method, parameters in (
+                     ("Map", {"memory": 1, "offset": 0, "iova": "0x0", "length": 4096}),
+                     ("Map", {"memory": 1, "offset": -1, "iova": "0x", "length": 2**63 - 2}),
+                     ("Unmap", {"iova": "0x0", "length": 2**63 - 2}),
+                     ("Attach", {"token": "", "group": 8}), ("Describe", {}), ("Destroy", {}))]
+        for n_calls in range(len(calls) + 1):
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(self.daemon.connect()) for _ in range(20)]
+                for client in clients:
+                    reply = client.call("org.vfiod.Space.Create")
+                    if "error" in reply:
+                        self.assertEqual(reply["parameters"]["limit"], "max-spaces-per-user")
+                        continue
+                    space = reply["parameters"]["space"]
+                    client.send({"method": "org.vfiod.Space.AddMemory", "parameters": {
+                        "space": space, "memoryFileDescriptor": 0}}, fds=[memory])
+                    for call in calls[:n_calls]:
+                        call["parameters"]["space"] = space
+                        client.send(call)
+            wait_until("their spaces are free", lambda: self.n_connections() == 1)
+            self.assert_serves()
+        os.close(memory)
+
     def attack_over_the_bound_with_descriptors(self):
         """Turned away at the door, with something in the hand that does not close."""
         with contextlib.ExitStack() as stack, socket.socket() as listener:
