@@ -230,7 +230,8 @@ static void say_too_many(struct sentence *s, struct json_object *p)
 static void say_interrupted(struct sentence *s, struct json_object *p)
 {
 	(void)p;
-	say(s, "vfiod went down while it worked on this; ask it again, and look before you do");
+	say(s, "this was broken off before it was done: vfiod went down, or the lease or space "
+	       "that it was for has ended");
 }
 
 static void say_configuration_invalid(struct sentence *s, struct json_object *p)

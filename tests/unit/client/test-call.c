@@ -96,7 +96,8 @@ static const struct {
 	{ B "TooMany", "{\"limit\":\"leases\",\"max\":64}", -EREMOTEIO,
 		"too many: leases, at most 64" },
 	{ B "Interrupted", "{}", -EREMOTEIO,
-		"vfiod went down while it worked on this; ask it again, and look before you do" },
+		"this was broken off before it was done: vfiod went down, or the lease or space "
+		"that it was for has ended" },
 	{ "org.vfiod.Admin.ConfigurationInvalid", "{\"reason\":\"vfiod.conf:3: unknown key\"}",
 		-EREMOTEIO,
 		"the configuration was not read, the rules are as before: vfiod.conf:3: unknown "
