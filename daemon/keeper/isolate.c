@@ -148,10 +148,16 @@ static int set_limits(void)
 {
 	static const int limited[] = { RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_MEMLOCK };
 	const struct rlimit zero = { 0, 0 };
+	struct rlimit files;
 
 	for (size_t i = 0; i < ARRAY_SIZE(limited); i++)
 		if (setrlimit(limited[i], &zero) < 0)
 			return failed("resource limits");
+	/* Each memory is one. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	/* Last: a change of identity sets it as fs.suid_dumpable says. */
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? failed("dumpable") : 0;
 }

@@ -75,6 +75,10 @@ static int map(struct memory *memory, int seals, char *text)
 					"opened for reading only, by /proc/self/fd");
 	if (errno == ENOMEM && memory->page_bytes != page_bytes())
 		return unsuitable(text, "there are not as many huge pages as it has");
+	/* A file may be larger than any address space. */
+	if (errno == ENOMEM || errno == EOVERFLOW || errno == EINVAL)
+		return unsuitable(text, "its %llu bytes cannot be mapped at once",
+			(unsigned long long)memory->size);
 	return -errno;
 }
 

@@ -115,6 +115,9 @@ static void test_what_is_refused(void **state)
 	int fd = memfd_create("less", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(fd, 4095), 0);
 	expect_refusal(fd, "whole page");
+	fd = memfd_create("larger", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, INT64_MAX / 4096 * 4096), 0);
+	expect_refusal(fd, "cannot be mapped at once");
 }
 
 static void test_its_size_is_fixed(void **state)
