@@ -124,8 +124,7 @@ static void undo_answered(struct operation *operation, const struct wire_done *d
 		space_distrust(operation->space, "it cannot undo an attach");
 		return;
 	}
-	free(operation->group);
-	operation->group = NULL;
+	operation->group = space_group_free(operation->group);
 	undo_bill(operation);
 }
 
@@ -334,8 +333,7 @@ static void attach_answered(struct operation *operation, const struct wire_done 
 		operation->result = done->result == WIRE_CHANGED && mapping
 					    ? mapping_refuse_changed(mapping, &operation->refusal)
 					    : operation_refuse(operation, done, "attaching");
-		free(operation->group);
-		operation->group = NULL;
+		operation->group = space_group_free(operation->group);
 		undo_bill(operation);
 	}
 }
@@ -367,7 +365,7 @@ static void attach_start(struct operation *operation)
 		struct space_container *containers =
 			reallocarray(space->described, n, sizeof(*containers));
 		space->described = containers ? containers : space->described;
-		operation->group = calloc(1, sizeof(*operation->group));
+		operation->group = space_group_make(space, group.number);
 		r = groups && containers && operation->group ? 0 : -ENOMEM;
 	}
 	if (r != 0) {
@@ -376,7 +374,6 @@ static void attach_start(struct operation *operation)
 		operation_finish(operation, r);
 		return;
 	}
-	operation->group->number = group.number;
 	operation_ask(operation, &request, &operation->fd, 1, space_pages(space), attach_answered);
 }
 

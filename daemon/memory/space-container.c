@@ -81,7 +81,7 @@ bool space_remove_group(struct space *space, struct group *group)
 
 	TAILQ_REMOVE(&space->groups, group, of_space);
 	space->n_groups--;
-	free(group);
+	space_group_free(group);
 	if (!container || --container->n_groups > 0)
 		return false;
 	TAILQ_REMOVE(&space->containers, container, of_space);

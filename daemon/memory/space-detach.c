@@ -108,6 +108,9 @@ int space_detach(struct space *space, int group, bool force, space_done done, vo
 
 	if (force) {
 		operation = operation_make(space, detach_start, -1, done, userdata);
+		if (!operation)
+			operation = space_group_spare(
+				space_group(space, group), detach_start, done, userdata);
 		r = operation ? 0 : -ENOMEM;
 	} else {
 		operation = operation_new(space, detach_start, -1, done, userdata, refusal, &r);
@@ -164,6 +167,8 @@ void space_group_gone(struct space *space, int number)
 	/* If the keeper dies before it is told, nobody will say so again. */
 	group->is_gone = true;
 	operation = operation_make(space, gone_start, -1, NULL, NULL);
+	if (!operation)
+		operation = space_group_spare(group, gone_start, NULL, NULL);
 	if (!operation) {
 		log_error("space %s: no memory; what group %d had pinned stays charged",
 			space->name, number);

@@ -35,6 +35,8 @@ struct group {
 	struct container *container; /* NULL: the keeper died before it said which */
 	bool is_let_go;              /* a device of it is open, and it only waits for that to end */
 	bool is_gone;                /* it has ended, and the keeper is to be told */
+	/* For its leaving, which cannot fail: a detach by force, and what follows. */
+	struct operation *spares[2];
 };
 TAILQ_HEAD(group_list, group);
 
@@ -155,6 +157,12 @@ void space_distrust(struct space *space, const char *why);
 /* In whatever state. NULL: no memory, and fd is buried. */
 struct operation *operation_make(struct space *space, void (*start)(struct operation *operation),
 	int fd, space_done done, void *userdata);
+/* So that no memory is needed when one leaves. NULL: no memory. */
+struct group *space_group_make(struct space *space, int number);
+struct group *space_group_free(struct group *group);
+/* One that needs no memory, if it has not been used yet. */
+struct operation *space_group_spare(struct group *group, void (*start)(struct operation *operation),
+	space_done done, void *userdata);
 /* NULL: no memory, or it is over, as *result says; fd is buried then. */
 struct operation *operation_new(struct space *space, void (*start)(struct operation *operation),
 	int fd, space_done done, void *userdata, struct refusal *refusal, int *result);

@@ -13,13 +13,51 @@ static struct operation *operation_free(struct operation *operation)
 	ev_timer_stop(operation->space->loop, &operation->back_off);
 	filling_free(operation->filling);
 	free(operation->new_memory);
-	free(operation->group);
+	space_group_free(operation->group);
 	container_free(operation->container);
 	free(operation->reserved);
 	/* Any of them may be the last, if the keeper has just died. */
 	fds_bury(fds, ARRAY_SIZE(fds));
 	free(operation);
 	return NULL;
+}
+
+struct group *space_group_make(struct space *space, int number)
+{
+	struct group *group = calloc(1, sizeof(*group));
+	if (!group)
+		return NULL;
+	group->number = number;
+	for (size_t i = 0; i < ARRAY_SIZE(group->spares); i++)
+		if (!(group->spares[i] = operation_make(space, NULL, -1, NULL, NULL)))
+			return space_group_free(group);
+	return group;
+}
+
+struct group *space_group_free(struct group *group)
+{
+	if (!group)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(group->spares); i++)
+		if (group->spares[i])
+			operation_free(group->spares[i]);
+	free(group);
+	return NULL;
+}
+
+struct operation *space_group_spare(struct group *group, void (*start)(struct operation *operation),
+	space_done done, void *userdata)
+{
+	struct operation *spare = NULL;
+
+	for (size_t i = 0; group && !spare && i < ARRAY_SIZE(group->spares); i++)
+		spare = steal_pointer(&group->spares[i]);
+	if (spare) {
+		spare->start = start;
+		spare->done = done;
+		spare->userdata = userdata;
+	}
+	return spare;
 }
 
 struct operation *operation_make(struct space *space, void (*start)(struct operation *operation),

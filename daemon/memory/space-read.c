@@ -4,7 +4,7 @@
 #include <errno.h>
 
 /* For compaction, and whoever else moves pages, to be done. */
-static const double BACK_OFF_SECONDS = 0.005;
+static const double BACK_OFF_SECONDS = 0.002;
 
 static void read_answered(struct operation *operation, const struct wire_done *done,
 	const struct wire_info *info, int fd);

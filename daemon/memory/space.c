@@ -198,7 +198,7 @@ struct space *space_free(struct space *space)
 	}
 	while ((group = TAILQ_FIRST(&space->groups))) {
 		TAILQ_REMOVE(&space->groups, group, of_space);
-		free(group);
+		space_group_free(group);
 	}
 	while ((container = TAILQ_FIRST(&space->containers))) {
 		TAILQ_REMOVE(&space->containers, container, of_space);

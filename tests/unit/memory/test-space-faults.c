@@ -2,6 +2,7 @@
 #include "space-bench.h"
 
 #include "daemon/base/util.h"
+#include "tests/unit/memory/failing.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -217,6 +218,42 @@ static void test_death_with_devices_open(void **state)
 	}
 }
 
+/* Each allocation fails, of the space and of the ledger: what it was for is undone. */
+static void test_each_allocation(void **state)
+{
+	for (unsigned k = 1;; k++) {
+		bench_tear_down(state);
+		bench_set_up(state);
+		bench_start();
+		fail_allocation(k);
+		run_steps(false);
+		bool is_last = !has_failed();
+		fail_allocation(0);
+		assert_int_equal(space_state(bench.space), SPACE_LIVE);
+		bench_destroy();
+		if (is_last)
+			return;
+	}
+}
+
+/* The only memory that there is, is what a group brought along. */
+static void test_a_group_leaves_without_memory(void **state)
+{
+	(void)state;
+	bench_start();
+	assert_int_equal(add(), 0);
+	assert_int_equal(map_a(), 0);
+	assert_int_equal(attach_20(), 0);
+	fail_allocation(1);
+	assert_int_equal(detach_20_in_use(), 0);
+	assert_true(has_failed() && bench.is_waiting[20]);
+	fail_allocation(1);
+	bench_close_devices();
+	assert_true(has_failed());
+	assert_int_equal(bench_audit(), 0);
+	assert_int_equal(bench_owed(), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
@@ -224,6 +261,8 @@ int main(void)
 		TEST(test_without_a_fault),
 		TEST(test_each_fault),
 		TEST(test_death_with_devices_open),
+		TEST(test_each_allocation),
+		TEST(test_a_group_leaves_without_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
