@@ -14,8 +14,8 @@
  * scatters its pages, that is a few bytes for each that is pinned, and nothing for those below a
  * piece that is pinned as a whole:
  *
- *   region (2¹⁸ frames)   a sorted list of frames with their counts, 4 bytes each, up to 4,096;
- *                         else 512 chunks, 16 bytes each
+ *   region (2¹⁸ frames)   a sorted list of frames with their counts, 4 bytes each, up to 4,096, or
+ *                         1,024 where long runs come; else 512 chunks, 16 bytes each
  *   chunk (512 frames)    one interval, as long as there is no other; such a list, up to 24 for
  * each plane that it would have; else planes of 64 bytes each
  */
@@ -50,7 +50,8 @@ uint64_t coverage_remove(struct coverage *coverage, uint64_t first, uint64_t n);
  */
 bool coverage_has(const struct coverage *coverage, uint64_t first, uint64_t n);
 
-/* How many frames of the interval are not covered: what an add would find new. */
+/* How many frames of an interval, all below n_frames, are not covered: what an add would find new.
+ */
 uint64_t coverage_missing(const struct coverage *coverage, uint64_t first, uint64_t n);
 /* How many frames are covered. */
 uint64_t coverage_total(const struct coverage *coverage);

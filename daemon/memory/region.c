@@ -8,10 +8,12 @@
 #define N_CHUNKS (REGION_FRAMES / CHUNK_FRAMES)
 /* 4 bytes a frame in a list; 8 KiB for chunks before there is a frame in them. */
 #define LIST_MAX 4096U
-/* More than that at once is a run, and no list is made of it. */
-#define LIST_RUN_MAX 64U
+/* More than that at once is a run, which is listed only among so few frames that chunks would cost
+ * more. */
+#define LIST_RUN 64U
+#define LIST_RUN_MAX 1024U
 /* Chunks become a list again only below this, lest it goes to and fro. */
-#define LIST_AGAIN 1024U
+#define LIST_AGAIN 512U
 
 void region_clear(struct region *region)
 {
@@ -135,6 +137,21 @@ static int chunks_add(struct region *region, unsigned first, unsigned end)
 	return n_new;
 }
 
+/* A chunk that is covered whole is never listed: it is counted as one. */
+static bool has_whole_chunk(unsigned first, unsigned end)
+{
+	unsigned chunk = (first + CHUNK_FRAMES - 1) / CHUNK_FRAMES;
+	return (chunk + 1) * CHUNK_FRAMES <= end;
+}
+
+/* How long the list may get by this interval. */
+static unsigned list_max(unsigned first, unsigned end)
+{
+	if (end - first <= LIST_RUN)
+		return LIST_MAX;
+	return has_whole_chunk(first, end) ? 0 : LIST_RUN_MAX;
+}
+
 /* --- the region ------------------------------------------------------------------------------ */
 
 int region_add(struct region *region, unsigned first, unsigned end)
@@ -142,8 +159,7 @@ int region_add(struct region *region, unsigned first, unsigned end)
 	int n_new = -EAGAIN;
 
 	if (!region->is_chunked) {
-		if (end - first <= LIST_RUN_MAX)
-			n_new = list_add(&region->list, region->covered, LIST_MAX, first, end);
+		n_new = list_add(&region->list, region->covered, list_max(first, end), first, end);
 		if (n_new == -EAGAIN) {
 			int r = to_chunks(region);
 			if (r < 0)
@@ -163,10 +179,11 @@ unsigned region_remove(struct region *region, unsigned first, unsigned end)
 				? chunks_remove(region, first, end)
 				: list_remove(&region->list, region->covered, first, end);
 
+	unsigned before = region->covered;
 	region->covered -= gone;
-	/* Looked at each time that a power of two is reached: it may not be possible yet. */
-	if (region->is_chunked && gone > 0 && region->covered <= LIST_AGAIN &&
-		(region->covered & (region->covered - 1)) == 0)
+	/* Looked at each time that its highest bit goes: it may not be possible yet. */
+	if (region->is_chunked && region->covered <= LIST_AGAIN &&
+		(before ^ region->covered) > region->covered)
 		to_list(region);
 	return gone;
 }
@@ -207,9 +224,7 @@ bool region_has(const struct region *region, unsigned first, unsigned end)
 {
 	if (region->is_chunked)
 		return chunks_have(region, first, end);
-	/* A chunk that is covered whole is never listed, not even one that was added in parts. */
-	unsigned chunk = (first + CHUNK_FRAMES - 1) / CHUNK_FRAMES;
-	return (chunk + 1) * CHUNK_FRAMES > end &&
+	return !has_whole_chunk(first, end) &&
 	       list_missing(region->list, region->covered, first, end) == 0;
 }
 
