@@ -195,7 +195,8 @@ static bool is_refund(const struct charge *charge, const frame_run *runs, size_t
 	}
 	if (n_runs == charge->n_runs)
 		return n_pages == charge->n_pages && digest == charge->digest;
-	return n_pages < charge->n_pages;
+	/* Each of those that are left has a page. */
+	return n_pages <= charge->n_pages && charge->n_pages - n_pages >= charge->n_runs - n_runs;
 }
 
 int charge_uncover(struct charge *charge, const frame_run *runs, size_t n_runs)

@@ -149,7 +149,7 @@ static void test_a_region_becomes_a_list_again(void **state)
 			assert_int_equal(
 				region_remove(&region, i * 1024, i * 1024 + length), length);
 		assert_false(region.is_chunked);
-		assert_true(region_memory(&region) <= length * 8);
+		assert_true(region_memory(&region) <= 8UL * length);
 		assert_true(region_has(&region, 0, length));
 		assert_int_equal(region_remove(&region, 0, length), length);
 		assert_int_equal(region_memory(&region), 0);

@@ -484,7 +484,9 @@ static void test_a_refund_of_others_is_not_taken(void **state)
 
 	assert_int_equal(charge_uncover(charge, shifted, 3), -EBADMSG); /* by the digest */
 	assert_int_equal(charge_uncover(charge, four, 4), -EBADMSG);    /* too many */
+	/* No page would be left for the other two; nor one for each. */
 	assert_int_equal(charge_uncover(charge, &(frame_run){ run_make(0, 30) }, 1), -EBADMSG);
+	assert_int_equal(charge_uncover(charge, &(frame_run){ run_make(0, 29) }, 1), -EBADMSG);
 	assert_int_equal(charge_uncover(charge, &(frame_run){ run_make(50, 1) }, 1), -EBADMSG);
 	assert_int_equal(charge_uncover(charge, &(frame_run){ UINT64_MAX }, 1), -EBADMSG);
 	assert_int_equal(charge->n_runs, 3);
