@@ -59,7 +59,7 @@ int space_limit_locked(struct space *space)
 
 /* --- taking back ---------------------------------------------------------------------------- */
 
-static int uncover_runs(struct operation *operation, const struct wire_runs *runs, size_t n_runs)
+int operation_take_back(struct operation *operation, const struct wire_runs *runs, size_t n_runs)
 {
 	return mapping_take_back(operation->mapping, runs, n_runs);
 }
@@ -91,7 +91,7 @@ void mapping_uncover(struct operation *operation, struct mapping *mapping,
 		after_uncover(operation);
 		return;
 	}
-	operation->runs = uncover_runs;
+	operation->runs = operation_take_back;
 	operation_ask(operation, &request, NULL, 0, mapping_pages(mapping), uncover_answered);
 }
 

@@ -8,11 +8,6 @@
 
 static void next_step(struct operation *operation);
 
-static int unmap_runs(struct operation *operation, const struct wire_runs *runs, size_t n_runs)
-{
-	return mapping_take_back(operation->mapping, runs, n_runs);
-}
-
 static void unmap_answered(struct operation *operation, const struct wire_done *done,
 	const struct wire_info *info, int fd)
 {
@@ -56,7 +51,7 @@ static void next_step(struct operation *operation)
 		operation->mapping = space->mappings.list[space->mappings.n - 1];
 		request.header.type = WIRE_UNMAP;
 		request.mapping = operation->mapping->number;
-		operation->runs = unmap_runs;
+		operation->runs = operation_take_back;
 		operation_ask(operation, &request, NULL, 0,
 			mapping_pages(operation->mapping) * (space->n_containers + 1),
 			unmap_answered);

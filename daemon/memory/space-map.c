@@ -111,11 +111,6 @@ static void drop_and_finish(struct operation *operation)
 	operation_finish(operation, operation->result);
 }
 
-static int undo_runs(struct operation *operation, const struct wire_runs *runs, size_t n_runs)
-{
-	return mapping_take_back(operation->mapping, runs, n_runs);
-}
-
 static void undo_answered(struct operation *operation, const struct wire_done *done,
 	const struct wire_info *info, int fd)
 {
@@ -139,7 +134,7 @@ static void map_undo(struct operation *operation, int result)
 		drop_and_finish(operation);
 		return;
 	}
-	operation->runs = undo_runs;
+	operation->runs = operation_take_back;
 	operation_ask(
 		operation, &request, NULL, 0, mapping_pages(operation->mapping), undo_answered);
 }

@@ -134,10 +134,7 @@ void space_refund(struct space *space)
 		refund_fail(space, strerror(-r));
 }
 
-/*
- * What was under way may have been done, or not: then it is as if it had been. What is covered is
- * at most what is pinned twice over, and never less than what is pinned.
- */
+/* What was under way may have been done, or not: it stays charged as if it had been. */
 static void abandon(struct operation *operation)
 {
 	struct space *space = operation->space;

@@ -192,6 +192,8 @@ void mapping_unbill(struct mapping *mapping, unsigned n_containers);
 void mapping_settle(struct mapping *mapping);
 /* Takes back what these runs have of it; those behind were never covered. 0 or -EBADMSG. */
 int mapping_take_back(struct mapping *mapping, const struct wire_runs *runs, size_t n_runs);
+/* The same, as operation->runs, for operation->mapping. */
+int operation_take_back(struct operation *operation, const struct wire_runs *runs, size_t n_runs);
 /* The keeper may have locked what is on the kernel's bill. 0 or -errno. */
 int space_limit_locked(struct space *space);
 /* Has the keeper say from its book what is covered, and takes it back. Then after_uncover(). */
@@ -229,7 +231,15 @@ void mapping_fill(struct operation *operation, uint64_t n_pages,
 	void (*after_fill)(struct operation *operation, int result));
 struct filling *filling_free(struct filling *filling);
 
-/* --- space-attach.c, space-detach.c --------------------------------------------------------- */
+/* --- space-attach.c, space-attach-new.c ----------------------------------------------------- */
+/* operation->group, which the keeper has, NEEDS_CONTAINER. */
+void attach_new(struct operation *operation);
+/* It is in this container, which is in the list: what that can do now is asked next. */
+void attach_joined(struct operation *operation, struct container *container);
+/* Has the keeper give the group up, takes back what it has cost, and ends with this result. */
+void attach_undo(struct operation *operation, int result);
+
+/* --- space-container.c ---------------------------------------------------------------------- */
 /* What the container can do now. 0 or -errno. */
 int container_learn(struct space *space, struct container *container, const struct wire_info *info);
 struct container *container_free(struct container *container);

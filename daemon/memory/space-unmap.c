@@ -3,11 +3,6 @@
 
 #include <errno.h>
 
-static int unmap_runs(struct operation *operation, const struct wire_runs *runs, size_t n_runs)
-{
-	return mapping_take_back(operation->mapping, runs, n_runs);
-}
-
 static void unmap_next(struct operation *operation);
 
 static void unmap_answered(struct operation *operation, const struct wire_done *done,
@@ -49,7 +44,7 @@ static void unmap_next(struct operation *operation)
 		.header.type = WIRE_UNMAP,
 		.mapping = operation->mapping->number,
 	};
-	operation->runs = unmap_runs;
+	operation->runs = operation_take_back;
 	operation_ask(operation, &request, NULL, 0,
 		mapping_pages(operation->mapping) * (space->n_containers + 1), unmap_answered);
 }
