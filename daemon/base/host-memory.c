@@ -17,12 +17,12 @@ uint64_t host_memory_bytes(void)
 
 unsigned cpuinfo_address_bits(const char *text)
 {
-	unsigned long bits;
-
 	/* "address sizes\t: 46 bits physical, 48 bits virtual" (arch/x86/kernel/cpu/proc.c) */
 	const char *line = strstr(text, "\naddress sizes");
 	const char *colon = line ? strchr(line, ':') : NULL;
-	if (!colon || sscanf(colon, ": %lu bits physical", &bits) != 1)
+	char *end;
+	unsigned long bits = colon ? strtoul(colon + 1, &end, 10) : 0;
+	if (bits == 0 || strncmp(end, " bits physical", strlen(" bits physical")) != 0)
 		return 0;
 	return bits < ADDRESS_BITS_MIN || bits > ADDRESS_BITS_MAX ? 0 : (unsigned)bits;
 }

@@ -193,12 +193,10 @@ static const struct job_listener open_listener = {
 	.late = on_open_late,
 };
 
-/* May this lease's group go into this space? 0 with *holding, or REFUSED. */
-static int check_attach(struct space_entry *entry, const struct lease *lease, struct group *group,
-	struct holding **holdingp, struct refusal *refusal)
+/* May this lease's group go into a space? 0 or REFUSED. */
+static int check_attach(struct broker *broker, const struct lease *lease, struct group *group,
+	const struct holding *holding, struct refusal *refusal)
 {
-	struct broker *broker = entry->broker;
-
 	if (!lease->brokered)
 		return refuse(refusal, REFUSAL_ACCESS_DENIED,
 			"lease %s was not acquired with mode brokered: its descriptors are with "
@@ -210,12 +208,10 @@ static int check_attach(struct space_entry *entry, const struct lease *lease, st
 	int r = group_is_usable(broker, group, refusal);
 	if (r != 0)
 		return r;
-	struct holding *holding = holding_find(broker, group);
 	if (attachment_of(broker, group) || !holding || holding->state != HOLDING_USED) {
 		refuse_busy(broker, group, REFUSAL_GROUP_BUSY, refusal);
 		return REFUSED;
 	}
-	*holdingp = holding;
 	return 0;
 }
 
@@ -246,13 +242,13 @@ int group_attach(struct space_entry *entry, const struct subject *subject, const
 {
 	struct broker *broker = entry->broker;
 	struct lease *lease = lease_book_by_token(&broker->book, lease_token);
-	struct holding *holding = NULL;
 
 	if (!lease || lease->state != LEASE_GRANTED || lease->subject.uid != subject->uid)
 		return refuse(refusal, REFUSAL_NO_SUCH_LEASE, "no lease has this token");
 	struct group *group = group_of_lease(lease, number);
-	int r = check_attach(entry, lease, group, &holding, refusal);
-	if (r != 0)
+	struct holding *holding = group ? holding_find(broker, group) : NULL;
+	int r = check_attach(broker, lease, group, holding, refusal);
+	if (r != 0 || !holding)
 		return r;
 	struct attachment *attachment = attachment_new(entry, lease, group);
 	r = attachment ? enter(attachment, -1, refusal) : -ENOMEM;

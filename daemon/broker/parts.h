@@ -303,6 +303,10 @@ void spaces_free(struct broker *broker);
 /* At the end of the daemon, and is it over with all of them, but for what lingers? */
 void spaces_end_all(struct broker *broker);
 bool spaces_have_ended(const struct broker *broker);
+/* hooks->limits of a space: the smallest that hold, also in other spaces of its account. */
+void space_entry_limits(struct space *space, struct limits *limits, void *entry);
+/* `news` with its group and space filled in. */
+void space_entry_news(const struct space_entry *entry, const struct broker_news *news);
 /* Frees those that nobody wants to hear of any more. */
 void spaces_sweep(struct broker *broker);
 /* The rules have changed: so may the host's limit have. */

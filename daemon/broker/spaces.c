@@ -1,7 +1,6 @@
 /* The spaces that clients have made: how they come, whom they follow, and how they end. */
 #include "daemon/broker/spaces.h"
 
-#include "daemon/base/host-memory.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
@@ -32,7 +31,7 @@ const char *space_state_name(enum space_state state)
 	return state_names[state];
 }
 
-static void entry_news(const struct space_entry *entry, const struct broker_news *what)
+void space_entry_news(const struct space_entry *entry, const struct broker_news *what)
 {
 	struct broker_news news = *what;
 	news.group = -1;
@@ -173,51 +172,6 @@ bool spaces_have_ended(const struct broker *broker)
 
 /* --- what a space asks, and tells ------------------------------------------------------------ */
 
-static uint64_t to_pages(uint64_t bytes)
-{
-	return bytes == BYTES_UNLIMITED ? LIMIT_NONE : bytes / (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* What the rules say of the groups in it. */
-static void narrow_limits(const struct space_entry *entry, struct byte_limits *limits)
-{
-	const struct attachment *attachment;
-
-	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
-		if (attachment->lease)
-			policy_limits(entry->broker->config, &attachment->lease->subject,
-				attachment->group, device_needs_rule, attachment->lease->account,
-				limits);
-}
-
-void broker_account_limits(
-	const struct broker *broker, const char *account, struct byte_limits *limits)
-{
-	const struct space_entry *entry;
-
-	*limits = BYTE_LIMITS_NONE;
-	policy_limits(broker->config, NULL, NULL, NULL, account, limits);
-	TAILQ_FOREACH (entry, &broker->spaces, of_broker) {
-		const struct account *payer = space_payer(entry->space);
-		if (payer && strcmp(payer->name, account) == 0)
-			narrow_limits(entry, limits);
-	}
-}
-
-/* The smallest holds, also in the other spaces of the account. */
-static void on_limits(struct space *space, struct limits *limits, void *userdata)
-{
-	const struct space_entry *entry = userdata;
-	const struct account *payer = space_payer(space);
-	struct byte_limits bytes = BYTE_LIMITS_NONE;
-
-	if (payer)
-		broker_account_limits(entry->broker, payer->name, &bytes);
-	narrow_limits(entry, &bytes);
-	limits->owed = to_pages(bytes.owed);
-	limits->kernel_bill = to_pages(bytes.kernel_bill);
-}
-
 static void on_changed(struct space *space, const char *text, void *userdata)
 {
 	struct space_entry *entry = userdata;
@@ -231,12 +185,13 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 		entry_tell_end(entry);
 	}
 	if (entry->state == SPACE_ENDED)
-		entry_news(entry, &(struct broker_news){ .event = "spaceEnded", .text = text });
+		space_entry_news(
+			entry, &(struct broker_news){ .event = "spaceEnded", .text = text });
 	else
-		entry_news(entry, &(struct broker_news){ .event = "spaceChanged",
-					  .before = space_state_name(before),
-					  .after = space_state_name(entry->state),
-					  .text = text });
+		space_entry_news(entry, &(struct broker_news){ .event = "spaceChanged",
+						.before = space_state_name(before),
+						.after = space_state_name(entry->state),
+						.text = text });
 	broker_pump_later(entry->broker);
 }
 
@@ -247,17 +202,10 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 }
 
 static const struct space_hooks hooks = {
-	.limits = on_limits,
+	.limits = space_entry_limits,
 	.changed = on_changed,
 	.let_go = on_let_go,
 };
-
-void space_entry_tell_limit(struct space_entry *entry, const struct refusal *refusal)
-{
-	char text[REFUSAL_TEXT_SIZE];
-	refusal_describe(refusal, text, sizeof(text));
-	entry_news(entry, &(struct broker_news){ .event = "limitExceeded", .text = text });
-}
 
 /* --- how it comes ------------------------------------------------------------------------------
  */
@@ -335,7 +283,7 @@ int space_entry_new(struct broker *broker, const struct space_request *request,
 	TAILQ_INSERT_TAIL(&broker->spaces, entry, of_broker);
 	log_info("space %s of pid %d (%s), uid %u", entry->name, (int)request->subject->pid,
 		request->subject->command, (unsigned)request->subject->process_uid);
-	entry_news(entry, &(struct broker_news){ .event = "spaceCreated" });
+	space_entry_news(entry, &(struct broker_news){ .event = "spaceCreated" });
 	*entryp = entry;
 	return 0;
 }
@@ -358,13 +306,6 @@ const struct ledger *broker_ledger(const struct broker *broker)
 struct space_list *broker_spaces(struct broker *broker)
 {
 	return &broker->spaces;
-}
-
-void spaces_reconfigure(struct broker *broker)
-{
-	if (broker->ledger)
-		ledger_set_host_limit(broker->ledger,
-			to_pages(config_host_limit(broker->config, host_memory_bytes())));
 }
 
 int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path)

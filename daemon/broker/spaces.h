@@ -94,5 +94,5 @@ struct attached_group {
 size_t space_entry_groups(
 	const struct space_entry *entry, struct attached_group *groups, size_t max);
 
-/* Somebody's request went beyond a limit: for monitors and the log. */
+/* Somebody's request went beyond a limit: for monitors. */
 void space_entry_tell_limit(struct space_entry *entry, const struct refusal *refusal);

@@ -261,7 +261,7 @@ int burial_start(struct user *user, int connection)
 {
 	struct fetch *fetch;
 	int r = fetch_new(user, NULL, 0, connection, &fetch);
-	if (r < 0)
+	if (!fetch)
 		return r;
 	/* Not the last reference: the child keeps one until it hears that this has gone. */
 	close(connection);

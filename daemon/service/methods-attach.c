@@ -151,7 +151,7 @@ static void describe(struct call *call)
 }
 
 const struct method attach_methods[] = {
-	{ .name = "org.vfiod.Space.Attach", .run = attach },
+	{ .name = "org.vfiod.Space.Attach", .run = attach, .transacts = true },
 	{ .name = "org.vfiod.Space.Detach", .run = detach },
 	{ .name = "org.vfiod.Space.GetDevice", .run = get_device },
 	{ .name = "org.vfiod.Space.Describe", .run = describe },

@@ -11,7 +11,7 @@
 
 #define FINDING_SIZE 512
 /* What each CPU may keep to itself of a counter (mm/vmstat.c, calculate_normal_threshold). */
-#define CPU_LAG_PAGES 125
+#define CPU_LAG_PAGES UINT64_C(125)
 
 /* One space. */
 struct item {
@@ -48,15 +48,15 @@ static uint64_t page_bytes(void)
 
 __attribute__((format(printf, 2, 3))) static void find(struct item *item, const char *format, ...)
 {
-	size_t used = strlen(item->finding);
+	size_t used = strlen(item->finding), size = sizeof(item->finding);
 	va_list arguments;
 
-	if (used > 0 && used + 2 < sizeof(item->finding)) {
-		strcpy(item->finding + used, "; ");
-		used += 2;
-	}
+	if (used > 0)
+		used += (size_t)snprintf(item->finding + used, size - used, "; ");
+	if (used >= size)
+		return;
 	va_start(arguments, format);
-	vsnprintf(item->finding + used, sizeof(item->finding) - used, format, arguments);
+	vsnprintf(item->finding + used, size - used, format, arguments);
 	va_end(arguments);
 }
 

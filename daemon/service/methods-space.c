@@ -18,7 +18,7 @@ static void create(struct call *call)
 		.holder_pidfd = -1,
 		.max_groups_per_container = (unsigned)max_groups,
 	};
-	struct space_entry *entry;
+	struct space_entry *entry = NULL;
 	struct refusal refusal;
 
 	if (max && (max_groups < 1 || max_groups > INT_MAX)) {
@@ -28,7 +28,7 @@ static void create(struct call *call)
 	int r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	if (r == 0)
 		r = space_entry_new(session->service->broker, &request, &entry, &refusal);
-	if (call_failed(call, r, &refusal))
+	if (call_failed(call, r, &refusal) || !entry)
 		return;
 	struct json_object *reply = json_object_new_object();
 	json_put(reply, "space", json_text(entry->token));

@@ -1,18 +1,22 @@
 #include "daemon/service/vmstat.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static int64_t number(const char *text)
+{
+	char *end;
+	int64_t value = strtoll(text, &end, 10);
+	return end == text ? -1 : value;
+}
 
 static int64_t counter(const char *text, const char *name)
 {
 	size_t length = strlen(name);
-	int64_t value;
-
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (strncmp(line, name, length) == 0 && line[length] == ' ')
-			return sscanf(line + length, " %" SCNd64, &value) == 1 ? value : -1;
+			return number(line + length);
 	}
 	return -1;
 }
