@@ -16,8 +16,12 @@
  *
  *   region (2¹⁸ frames)   a sorted list of frames with their counts, 4 bytes each, up to 4,096, or
  *                         1,024 where long runs come; else 512 chunks, 16 bytes each
- *   chunk (512 frames)    one interval, as long as there is no other; such a list, up to 24 for
- * each plane that it would have; else planes of 64 bytes each
+ *   chunk (512 frames)    one interval, as long as there is no other; such a list, up to 24
+ *                         entries for each plane it would have; else planes of 64 bytes each
+ *
+ * Measured (make bench BENCHES=coverage): at most 5 bytes a page that is pinned where every frame,
+ * or every 2nd, 64th or 4,096th is. The worst that was found is 23: in each GiB one long run, and
+ * two frames in each chunk; 16 where one huge page in each GiB is all there is.
  */
 #pragma once
 
@@ -50,8 +54,7 @@ uint64_t coverage_remove(struct coverage *coverage, uint64_t first, uint64_t n);
  */
 bool coverage_has(const struct coverage *coverage, uint64_t first, uint64_t n);
 
-/* How many frames of an interval, all below n_frames, are not covered: what an add would find new.
- */
+/* How many frames of an interval that is within n_frames are not covered: an add's *n_new. */
 uint64_t coverage_missing(const struct coverage *coverage, uint64_t first, uint64_t n);
 /* How many frames are covered. */
 uint64_t coverage_total(const struct coverage *coverage);
