@@ -238,6 +238,28 @@ static void test_memory_for_a_frame(void **state)
 	}
 }
 
+/* What a client could choose that costs most: chunks, with little in them. */
+static void test_memory_at_worst(void **state)
+{
+	(void)state;
+	struct coverage *coverage = coverage_new(REGION_FRAMES);
+
+	/* The blocks and their regions are there with the first frame. */
+	add(coverage, 0, 512);
+	size_t size = coverage_memory(coverage);
+	take_out(coverage, 0, 512);
+	assert_true(size - coverage_memory(coverage) <= 16 * 512);
+
+	size_t empty = coverage_memory(coverage);
+	for (uint64_t first = 0; first < REGION_FRAMES; first += 512) {
+		add(coverage, first, 1);
+		add(coverage, first + 7, 1);
+	}
+	add(coverage, 9, 65);
+	assert_true(coverage_memory(coverage) - empty <= 12 * coverage_total(coverage));
+	coverage_free(coverage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_many_times_the_same),
 		cmocka_unit_test(test_like_the_model),
 		cmocka_unit_test(test_memory_for_a_frame),
+		cmocka_unit_test(test_memory_at_worst),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
