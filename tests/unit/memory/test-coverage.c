@@ -248,7 +248,7 @@ static void test_memory_at_worst(void **state)
 	add(coverage, 0, 512);
 	size_t size = coverage_memory(coverage);
 	take_out(coverage, 0, 512);
-	assert_true(size - coverage_memory(coverage) <= 16 * 512);
+	assert_true(size - coverage_memory(coverage) <= 16 * UINT64_C(512));
 
 	size_t empty = coverage_memory(coverage);
 	for (uint64_t first = 0; first < REGION_FRAMES; first += 512) {
