@@ -97,7 +97,7 @@ check-vm: setup-vm all vm-programs
 .PHONY: check-killpoints
 check-killpoints: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) KILL_EVERY=1 SCENARIO_SECONDS=7200 VFIOD_VM_SECONDS=14400 \
-		tests/vm/run.sh 60-kill-take 61-kill-return
+		tests/vm/run.sh 60-kill-take 61-kill-return 98-keeper-killed
 # On the second kernel (tests/vm/kernel2.sh), with scenarios of its own. Each allocation of a take, one
 # by one, is more than other scenarios have time for.
 .PHONY: check-kernel2 kernel2-if-cached
@@ -138,11 +138,12 @@ fuzz-merge: fuzz-build
 	@BUILD=build/fuzz tests/fuzz/run.sh --merge $(FUZZ)
 
 # --- tests/bench: what it costs --------------------------------------------------
-# A program a bench, of what the other files there share. Needs nothing but libc.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover messages)
+# A program a bench, of what the other files there share. Needs nothing but libc, and `mapping` libvfiod.
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover mapping messages)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client)))
+$(BUILD)/tests/bench/mapping: $(BUILD)/libvfiod.a
 # Against what is written in C++; not among the programs that `check` compiles, which does without
 # its packages.
 BENCH_CXX := $(BUILD)/tests/bench/coverage

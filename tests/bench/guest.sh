@@ -19,10 +19,23 @@ return = no
 match = pci:address=$NIC_1
 allow = user:mallory
 return = no
+
+[rule bare]
+match = pci:address=$NIC_2
+allow = user:root
+return = no
 END
 fairness "$SOCKET" "$EDU" 1000 "$NIC_1" 1002
 echo
 handover "$SOCKET" "$EDU" "$(group_of "$EDU")"
-vfioctl return "$(group_of "$EDU")" >returned
+echo
+# The bare process has its group from nobody.
+vfioctl take "$NIC_2" >taken
+bare=$(group_of "$NIC_2")
+mapping "$SOCKET" "$EDU" "$bare"
+is_free() { vfioctl list --all | grep -q "^$bare  *taken"; }
+wait_until 20 is_free
+vfioctl return "$bare" >returned
+vfioctl return "$(group_of "$EDU")" >>returned
 vfioctl return "$(group_of "$NIC_1")" >>returned
 scenario_end
