@@ -48,6 +48,7 @@ allow = user:bob
 
 [rule edu]
 match = pci:id=1234:11e8
+match = pci:address=$NIC_1
 allow = user:alice
 END
 as_root vfioctl status
@@ -142,6 +143,24 @@ assert_unchanged
 assert_eq "$(interface_of "$NIC_A")" "$interface" "interface of $NIC_A"
 checked "every driver and driver_override is as it was before the demo,"
 checked "and interface $interface is back"
+
+step "9  One memory, two containers: the kernel bills 64 MiB, the ledger 32"
+prompt alice two-containers 32 "$EDU" "$NIC_1"
+in_background space as_user alice "$PROGRAMS/lib/two-containers" 32 "$EDU" "$NIC_1" <&8
+space=$PID
+said space space >/dev/null
+quote <space
+as_root vfioctl ledger
+keeper=$(pgrep -x vfiod-keeper)
+assert_eq "$(awk '$1 == "VmLck:" { print $2, $3 }' "/proc/$keeper/status")" "65536 kB" "what the kernel bills"
+assert_eq "$("$PROGRAMS/frames" memfd:memory "$keeper")" 8192 "distinct page frames"
+assert_contains "$(xargs <space)" "owed 33554432, kernel bill 67108864"
+checked "the kernel bills the keeper of her space, process $keeper, 65536 kB (VmLck);"
+checked "in its page tables these are 8192 distinct page frames: 32 MiB"
+echo >&8
+wait "$space" || fail "status $?: $(cat space)"
+wait_until 10 nothing_is_owed
+checked "she has ended, and nobody owes anything"
 
 scenario_end
 printf '\nAll checked against sysfs. Try: make shell\n'

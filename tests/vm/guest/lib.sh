@@ -330,6 +330,14 @@ scenario_begin() {
 	trap scenario_exit EXIT
 }
 
+# All accounts are at zero, and there is no space.
+nothing_is_owed() {
+	local book
+	book=$("$PROGRAMS/varlink-call" "$SOCKET" '{"method":"org.vfiod.Ledger.Describe"}')
+	[[ $book == *'"owedBytes":0,'* && $book == *'"kernelBillBytes":0,'* &&
+		$book == *'"accounts":[]'* && $book == *'"spaces":[]'* ]]
+}
+
 # The daemon may still be giving devices back when the last line of a scenario is done.
 scenario_end() {
 	local end=$((SECONDS + 10))
@@ -337,7 +345,9 @@ scenario_end() {
 	until is_unchanged || ((SECONDS >= end)); do
 		sleep 0.1
 	done
+	[ -z "$DAEMON" ] || wait_until 10 nothing_is_owed
 	stop_daemon
+	! pgrep -x vfiod-keeper || fail "a keeper is left"
 	assert_unchanged
 	ENDED_WELL=yes
 }
