@@ -10,7 +10,7 @@
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # VFIOD_VM_SECONDS the boot's deadline (1500)       SCENARIO_SECONDS  each scenario's (120)
-# KILL_EVERY       of 60-kill-take and 61-kill-return: 1 for all points
+# KILL_EVERY       of 60-kill-take, 61-kill-return and 98-keeper-killed: 1 for all points
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

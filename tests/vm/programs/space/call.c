@@ -165,6 +165,13 @@ static void print_account(FILE *text, const char *name, struct json_object *acco
 		(intmax_t)json_object_get_int64(field(account, "kernelBillBytes")) / PAGE);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	struct json_object *const *x = a, *const *y = b;
+	return strcmp(json_object_get_string(field(*x, "name")),
+		json_object_get_string(field(*y, "name")));
+}
+
 static void command_ledger(const struct words *words)
 {
 	struct json_object *book =
@@ -178,6 +185,7 @@ static void command_ledger(const struct words *words)
 	FILE *stream = open_memstream(&text, &size);
 	print_account(stream, "host", book);
 	struct json_object *accounts = field(book, "accounts");
+	json_object_array_sort(accounts, compare_names);
 	for (size_t i = 0; i < json_object_array_length(accounts); i++) {
 		struct json_object *account = json_object_array_get_idx(accounts, i);
 		print_account(stream, json_object_get_string(field(account, "name")), account);

@@ -56,6 +56,18 @@ void object_forget(struct object *object)
 	free(object);
 }
 
+void objects_forget_in(const char *space)
+{
+	size_t length = strlen(space);
+
+	for (struct object *object = objects, *next; object; object = next) {
+		next = object->next;
+		if (object->kind == MEMORY_OF_SPACE && strncmp(object->name, space, length) == 0 &&
+			object->name[length] == ' ')
+			object_forget(object);
+	}
+}
+
 uint64_t word_number(const struct words *words, size_t i)
 {
 	static const char units[] = "KMG";

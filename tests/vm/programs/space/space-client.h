@@ -16,8 +16,8 @@
  *	add S M, remove S M
  *	map S M OFFSET IOVA LENGTH [r|w|rw], unmap S IOVA LENGTH
  *	device D S L DEVICE, drop D            its descriptor, from the lease's first group
- *	ledger                                 pages: ok host=OWED/BILL uid:1000=OWED/BILL …
- *	call METHOD PARAMETERS
+ *	ledger                                 pages, by name: ok host=OWED/BILL uid:1000=OWED/BILL
+ *… call METHOD PARAMETERS
  *
  *	memfd M SIZE [FLAG…]       MFD_ flags: hugetlb, unsealable
  *	file M PATH [ro], reopen M OTHER [ro]  the latter through /proc/self/fd
@@ -69,6 +69,8 @@ struct object *object_new(enum kind kind, const char *name);
 /* Ends the program when there is none: the scenario is wrong. */
 struct object *object_find(enum kind kind, const char *name);
 void object_forget(struct object *object);
+/* The numbers of memories in a space. */
+void objects_forget_in(const char *space);
 
 /* What was said is cut into words; those that are not there are NULL. */
 enum { MAX_WORDS = 12 };

@@ -113,9 +113,17 @@ static void command_open(const struct words *words)
 	answer("ok");
 }
 
+/* Its name, and those of memory in it, can be used again. */
 static void command_destroy(const struct words *words)
 {
-	call_and_answer("org.vfiod.Space.Destroy", of_space(words, 1));
+	struct json_object *reply = call("org.vfiod.Space.Destroy", of_space(words, 1), -1, NULL);
+
+	if (!reply)
+		return;
+	object_forget(object_find(SPACE, words->word[1]));
+	objects_forget_in(words->word[1]);
+	answer_json("ok", reply);
+	json_object_put(reply);
 }
 
 static void command_describe(const struct words *words)
