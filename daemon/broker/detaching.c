@@ -67,7 +67,7 @@ int attachment_job(
 
 /* --- what lingers ----------------------------------------------------------------------------- */
 
-static void ask_again(struct attachment *attachment)
+static void ask_later(struct attachment *attachment)
 {
 	struct ev_loop *loop = attachment->entry->broker->loop;
 
@@ -76,6 +76,14 @@ static void ask_again(struct attachment *attachment)
 		attachment->again_seconds = AGAIN_LAST_SECONDS;
 	ev_timer_set(&attachment->again, attachment->again_seconds, 0);
 	ev_timer_start(loop, &attachment->again);
+}
+
+/* It is still open, or nobody can say. */
+static void ask_again(struct attachment *attachment)
+{
+	ask_later(attachment);
+	attachment->has_looked = true;
+	space_entry_looked(attachment->entry);
 }
 
 static void on_checked(
@@ -142,7 +150,7 @@ void attachment_linger(struct attachment *attachment)
 	}
 	leave_holding(attachment);
 	attachment->again_seconds = AGAIN_FIRST_SECONDS / 2;
-	ask_again(attachment);
+	ask_later(attachment);
 }
 
 void attachment_out(struct attachment *attachment)
@@ -164,6 +172,7 @@ static void gone_from(struct space_entry *entry, const struct group *group)
 		attachment_free(attachment);
 		space_group_gone(entry->space, group->number);
 	}
+	space_entry_looked(entry);
 }
 
 void attachments_opened(struct broker *broker, const struct group *group)
@@ -270,6 +279,7 @@ void attachments_bury(struct broker *broker)
 			int number = attachment->group->number;
 			attachment_free(attachment);
 			space_group_gone(entry->space, number);
+			space_entry_looked(entry);
 		}
 }
 

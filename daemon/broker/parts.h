@@ -293,6 +293,7 @@ struct attachment {
 	struct plan *plan; /* for `job`; owned */
 	struct job *job;   /* OPENING; LINGERING: looks whether it can be opened */
 	ev_timer again;    /* LINGERING */
+	bool has_looked;   /* LINGERING: once at least */
 	double again_seconds;
 	attached_fn told; /* who waits for ENTERING or LEAVING to be over; NULL */
 	void *userdata;
@@ -305,6 +306,8 @@ void spaces_end_all(struct broker *broker);
 bool spaces_have_ended(const struct broker *broker);
 /* hooks->limits of a space: the smallest that hold, also in other spaces of its account. */
 void space_entry_limits(struct space *space, struct limits *limits, void *entry);
+/* It is known now of one more group whether it is still open: who waits for the end may be told. */
+void space_entry_looked(struct space_entry *entry);
 /* `news` with its group and space filled in. */
 void space_entry_news(const struct space_entry *entry, const struct broker_news *news);
 /* Frees those that nobody wants to hear of any more. */

@@ -79,16 +79,21 @@ static void entry_dismiss(struct space_entry *entry, const char *why)
 	broker_pump_later(entry->broker);
 }
 
-/* Who waits for its end, hears which groups are still open. */
-static void entry_tell_end(struct space_entry *entry)
+/* Who waits for its end, hears which groups are still open, when somebody has looked. */
+void space_entry_looked(struct space_entry *entry)
 {
 	const struct attachment *attachment;
 	struct destroyer *destroyer;
 	_cleanup_free_ int *lingering = NULL;
 	size_t n = 0;
 
-	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
+	if (!keeper_has_ended(entry))
+		return;
+	TAILQ_FOREACH (attachment, &entry->attachments, of_entry) {
+		if (attachment->state == ATTACHMENT_LINGERING && !attachment->has_looked)
+			return;
 		n++;
+	}
 	lingering = calloc(n ? n : 1, sizeof(*lingering));
 	n = 0;
 	TAILQ_FOREACH (attachment, &entry->attachments, of_entry)
@@ -112,8 +117,7 @@ int space_entry_end(struct space_entry *entry, destroyed_fn destroyed, void *use
 		TAILQ_INSERT_TAIL(&entry->destroyers, destroyer, of_entry);
 	}
 	entry_dismiss(entry, "it was destroyed");
-	if (keeper_has_ended(entry))
-		entry_tell_end(entry);
+	space_entry_looked(entry);
 	return 0;
 }
 
@@ -182,7 +186,7 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 		log_info("space %s ended: %s", entry->name, text);
 	if (keeper_has_ended(entry)) {
 		attachments_orphan(entry);
-		entry_tell_end(entry);
+		space_entry_looked(entry);
 	}
 	if (entry->state == SPACE_ENDED)
 		space_entry_news(
