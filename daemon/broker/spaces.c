@@ -79,7 +79,10 @@ static void entry_dismiss(struct space_entry *entry, const char *why)
 	broker_pump_later(entry->broker);
 }
 
-/* Who waits for its end, hears which groups are still open, when somebody has looked. */
+/*
+ * Who waits for its end, hears which groups are still open. A keeper that ended well has said so;
+ * where it was killed, somebody has to look first.
+ */
 void space_entry_looked(struct space_entry *entry)
 {
 	const struct attachment *attachment;
@@ -90,7 +93,8 @@ void space_entry_looked(struct space_entry *entry)
 	if (!keeper_has_ended(entry))
 		return;
 	TAILQ_FOREACH (attachment, &entry->attachments, of_entry) {
-		if (attachment->state == ATTACHMENT_LINGERING && !attachment->has_looked)
+		if (space_state(entry->space) == SPACE_ORPHANED &&
+			attachment->state == ATTACHMENT_LINGERING && !attachment->has_looked)
 			return;
 		n++;
 	}
