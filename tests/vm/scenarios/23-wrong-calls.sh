@@ -22,13 +22,14 @@ invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\",\"group\":1}]}" gr
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":-1}" waitSeconds
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":\"long\"}" waitSeconds
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"force\":true}" force
-invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"brokered\"}" mode
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"cdev\"}" mode
 invalid $broker.Describe '{"group":9223372036854775807}' group
 invalid $broker.Release '{}' token
 wrong $broker.List '{}' "org.varlink.service.ExpectedMore {}"
 wrong $broker.Monitor '{}' "org.varlink.service.ExpectedMore {}"
 wrong $broker.Whatever '{}' "org.varlink.service.MethodNotFound {\"method\":\"$broker.Whatever\"}"
-wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.InterfaceNotFound {"interface":"org.vfiod.Ledger"}'
+wrong org.vfiod.Nothing.List '{}' 'org.varlink.service.InterfaceNotFound {"interface":"org.vfiod.Nothing"}'
+wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.MethodNotFound {"method":"org.vfiod.Ledger.List"}'
 many=$(printf "{\"device\":\"$EDU\"},%.0s" {1..65})
 wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"max-selectors\",\"max\":64}"
 

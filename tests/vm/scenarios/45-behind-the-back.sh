@@ -16,7 +16,7 @@ quoted() { [ -z "$1" ] && echo null || echo "\"$1\""; }
 has_said() { tail -n "+$((seen + 1))" monitor | grep -F -- "$1"; }
 # told EVENT GROUP DEVICE BEFORE AFTER: waits for this event; "" is null.
 told() {
-	wait_until 20 has_said "{\"event\":\"$1\",\"group\":$2,\"device\":$(quoted "$3"),\"lease\":null,\"before\":$(quoted "$4"),\"after\":$(quoted "$5"),"
+	wait_until 20 has_said "{\"event\":\"$1\",\"group\":$2,\"device\":$(quoted "$3"),\"lease\":null,\"space\":null,\"before\":$(quoted "$4"),\"after\":$(quoted "$5"),"
 	has_said "\"$1\",\"group\":$2"
 }
 group=$(group_of "$NIC_1")
