@@ -146,7 +146,7 @@ static const struct known_error space_errors[] = {
 	{ SPACE "Misaligned", -EINVAL, say_misaligned },
 	{ SPACE "ReservedRegionConflict", -EBUSY, say_reserved },
 	{ SPACE "NotAttached", -ENOENT, say_not_attached },
-	{ SPACE "LimitExceeded", -EDQUOT, say_limit_exceeded },
+	{ "org.vfiod.Broker.LimitExceeded", -EDQUOT, say_limit_exceeded },
 };
 
 const struct known_error *space_error_find(const char *name)

@@ -114,13 +114,6 @@ static void describe_memory(const struct refusal *refusal, char *buffer, size_t 
 	case REFUSAL_NOT_ATTACHED:
 		snprintf(buffer, size, "group %d is not attached to this space", refusal->group);
 		return;
-	case REFUSAL_LIMIT_EXCEEDED:
-		snprintf(buffer, size,
-			"%s of %s is %" PRIu64 " bytes, %" PRIu64 " of which are used; %" PRIu64
-			" more were asked for",
-			refusal->limit, refusal->account, refusal->limit_bytes,
-			refusal->state_bytes, refusal->requested_bytes);
-		return;
 	default:
 		snprintf(buffer, size, "refused (%d)", (int)refusal->kind);
 	}
@@ -134,6 +127,18 @@ void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
 	switch (refusal->kind) {
 	case REFUSAL_NONE:
 		snprintf(buffer, size, "no refusal");
+		return;
+	case REFUSAL_LIMIT_EXCEEDED:
+		snprintf(buffer, size,
+			"%s of %s is %" PRIu64 " bytes, %" PRIu64 " of which are used; %" PRIu64
+			" more were asked for",
+			refusal->limit, refusal->account, refusal->limit_bytes,
+			refusal->state_bytes, refusal->requested_bytes);
+		return;
+	case REFUSAL_NO_MEMORY_BOUND:
+		snprintf(buffer, size, "no memory.max bounds what a process in %s can pin: %s",
+			*refusal->account ? refusal->account : "an unknown control group",
+			refusal->text);
 		return;
 	case REFUSAL_NO_SUCH_GROUP:
 		snprintf(buffer, size, "there is no group %d", refusal->group);

@@ -25,23 +25,25 @@
 enum refusal_kind {
 	REFUSAL_NONE = 0,
 	/* org.vfiod.Broker */
-	REFUSAL_NO_SUCH_GROUP,  /* group */
-	REFUSAL_NO_SUCH_DEVICE, /* device */
-	REFUSAL_GROUP_BUSY,     /* group, owner_pid, owner_uid */
-	REFUSAL_NOT_VIABLE,     /* group, text: the devices that keep it from being viable */
-	REFUSAL_DEVICE_IN_USE,  /* device, text: what uses it */
-	REFUSAL_TAKE_FAILED,    /* group, device, step, errnum, rolled_back, text */
-	REFUSAL_RETURN_FAILED,  /* group, device, step, errnum, text */
-	REFUSAL_GROUP_FAILED,   /* group, text: what an earlier transaction left behind */
-	REFUSAL_ACCESS_DENIED,  /* device (may be empty), text: reason */
-	REFUSAL_RESET_REQUIRED, /* group, device, text: who had it, and what to do */
-	REFUSAL_NO_SUCH_LEASE,  /* (nothing) */
-	REFUSAL_NOT_SUPPORTED,  /* text: what is missing */
-	REFUSAL_STUCK,          /* group, device, step, owner_pid (0: unknown) */
-	REFUSAL_TIMED_OUT,      /* group, owner_pid, owner_uid: who has it still */
-	REFUSAL_TOO_MANY,       /* text: which limit, max */
-	REFUSAL_INTERRUPTED,    /* text: the daemon is going down */
-	REFUSAL_CONFIGURATION,  /* text: file:line: what is wrong and what is allowed */
+	REFUSAL_NO_SUCH_GROUP,   /* group */
+	REFUSAL_NO_SUCH_DEVICE,  /* device */
+	REFUSAL_GROUP_BUSY,      /* group, owner_pid, owner_uid */
+	REFUSAL_NOT_VIABLE,      /* group, text: the devices that keep it from being viable */
+	REFUSAL_DEVICE_IN_USE,   /* device, text: what uses it */
+	REFUSAL_TAKE_FAILED,     /* group, device, step, errnum, rolled_back, text */
+	REFUSAL_RETURN_FAILED,   /* group, device, step, errnum, text */
+	REFUSAL_GROUP_FAILED,    /* group, text: what an earlier transaction left behind */
+	REFUSAL_ACCESS_DENIED,   /* device (may be empty), text: reason */
+	REFUSAL_RESET_REQUIRED,  /* group, device, text: who had it, and what to do */
+	REFUSAL_NO_SUCH_LEASE,   /* (nothing) */
+	REFUSAL_NOT_SUPPORTED,   /* text: what is missing */
+	REFUSAL_STUCK,           /* group, device, step, owner_pid (0: unknown) */
+	REFUSAL_TIMED_OUT,       /* group, owner_pid, owner_uid: who has it still */
+	REFUSAL_TOO_MANY,        /* text: which limit, max */
+	REFUSAL_INTERRUPTED,     /* text: the daemon is going down */
+	REFUSAL_LIMIT_EXCEEDED,  /* account, limit; limit_, state_ and requested_bytes */
+	REFUSAL_NO_MEMORY_BOUND, /* account: the cgroup's path, may be empty; text: reason */
+	REFUSAL_CONFIGURATION,   /* text: file:line: what is wrong and what is allowed */
 	/* org.vfiod.Space */
 	REFUSAL_NO_SUCH_SPACE,     /* (nothing) */
 	REFUSAL_SPACE_ENDED,       /* text: why */
@@ -55,7 +57,6 @@ enum refusal_kind {
 	REFUSAL_MISALIGNED,        /* number: the page size */
 	REFUSAL_RESERVED_REGION,   /* group, ranges[0]: the region, ranges[1]: the mapping */
 	REFUSAL_NOT_ATTACHED,      /* group */
-	REFUSAL_LIMIT_EXCEEDED,    /* account, limit; limit_, state_ and requested_bytes */
 	/* org.varlink.service */
 	REFUSAL_INVALID_PARAMETER, /* text: the parameter's name */
 	REFUSAL_PERMISSION_DENIED, /* (nothing) */

@@ -120,9 +120,10 @@ struct acquire_request {
 	const struct subject *subject;
 	struct group *const *groups; /* each once */
 	size_t n_groups;
-	double wait_seconds; /* 0: not at all */
-	bool brokered;       /* no descriptors: see spaces.h */
-	int holder_pidfd;    /* taken over, also on failure; -1: none */
+	double wait_seconds;   /* 0: not at all */
+	bool brokered;         /* no descriptors: see spaces.h */
+	uint64_t memory_bytes; /* to reserve: see reserving.h */
+	int holder_pidfd;      /* taken over, also on failure; -1: none */
 	const struct lease_listener *listener;
 	void *userdata;
 };

@@ -47,8 +47,10 @@ struct lease {
 	char token[33]; /* 128 random bits in hexadecimal; for the client alone */
 	struct subject subject;
 	char account[256];
-	bool stay;     /* at its end its groups stay taken */
-	bool brokered; /* nothing was handed out: its groups are attached to spaces */
+	bool stay;       /* at its end its groups stay taken */
+	bool brokered;   /* nothing was handed out: its groups are attached to spaces */
+	bool is_trusted; /* not brokered: no memory.max is demanded, and reports are observed */
+	struct reservation *reservation; /* the broker's; NULL: it has reserved nothing */
 
 	struct group **groups; /* each held (group_hold) */
 	size_t n_groups;

@@ -272,7 +272,7 @@ int policy_check(const struct config *config, const struct subject *subject,
 {
 	bool is_admin = policy_is_admin(config, subject);
 	size_t n_members = 0;
-	*verdict = (struct verdict){ 0 };
+	*verdict = (struct verdict){ .trusted = is_admin };
 
 	const struct device *member;
 	TAILQ_FOREACH (member, &group->devices, of_group) {

@@ -20,6 +20,7 @@ struct verdict {
 	const struct rule *rule; /* first covering rule of the first member that needs one;
 				    borrowed, NULL for an administrator without a rule */
 	bool stay;               /* any covering rule says so */
+	bool trusted; /* of each member that needs one, a covering rule says so; an administrator */
 };
 
 /*

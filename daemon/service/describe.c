@@ -1,5 +1,6 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/plan.h"
+#include "daemon/broker/reserving.h"
 #include "daemon/service/parts.h"
 
 #include <inttypes.h>
@@ -163,6 +164,8 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));
 	json_put(json, "isGranted", json_object_new_boolean(granted));
 	json_put(json, "isReleaseRequested", json_object_new_boolean(lease->is_release_requested));
+	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
+	json_put(json, "memoryBytes", json_bytes(reservation_bytes(lease->reservation)));
 	return json;
 }
 

@@ -60,16 +60,6 @@ static void put_group(struct json_object *json, const struct refusal *refusal)
 	json_put(json, "group", json_object_new_int(refusal->group));
 }
 
-static const char *limit_error(const struct refusal *refusal, struct json_object *json)
-{
-	json_put(json, "account", json_text(refusal->account));
-	json_put(json, "limit", json_text(refusal->limit));
-	json_put(json, "limitBytes", json_bytes(refusal->limit_bytes));
-	json_put(json, "stateBytes", json_bytes(refusal->state_bytes));
-	json_put(json, "requestedBytes", json_bytes(refusal->requested_bytes));
-	return ERROR("LimitExceeded");
-}
-
 static const char *mapping_error(const struct refusal *refusal, struct json_object *json)
 {
 	switch (refusal->kind) {
@@ -90,8 +80,6 @@ static const char *mapping_error(const struct refusal *refusal, struct json_obje
 		json_put(json, "reserved", json_range(&refusal->ranges[0]));
 		json_put(json, "mapping", json_range(&refusal->ranges[1]));
 		return ERROR("ReservedRegionConflict");
-	case REFUSAL_LIMIT_EXCEEDED:
-		return limit_error(refusal, json);
 	default:
 		return NULL;
 	}

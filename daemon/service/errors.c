@@ -36,6 +36,16 @@ static struct json_object *device_list(const struct refusal *refusal)
 	return list;
 }
 
+static const char *limit_error(const struct refusal *refusal, struct json_object *json)
+{
+	json_put(json, "account", json_text(refusal->account));
+	json_put(json, "limit", json_text(refusal->limit));
+	json_put(json, "limitBytes", json_bytes(refusal->limit_bytes));
+	json_put(json, "stateBytes", json_bytes(refusal->state_bytes));
+	json_put(json, "requestedBytes", json_bytes(refusal->requested_bytes));
+	return ERROR("LimitExceeded");
+}
+
 static const char *take_errors(const struct refusal *refusal, struct json_object *json)
 {
 	switch (refusal->kind) {
@@ -126,6 +136,12 @@ const char *refusal_to_varlink(const struct refusal *refusal, struct json_object
 		return ERROR("TooMany");
 	case REFUSAL_INTERRUPTED:
 		return ERROR("Interrupted");
+	case REFUSAL_LIMIT_EXCEEDED:
+		return limit_error(refusal, json);
+	case REFUSAL_NO_MEMORY_BOUND:
+		json_put(json, "cgroup", json_text(refusal->account));
+		json_put(json, "reason", json_text(refusal->text));
+		return ERROR("NoMemoryBound");
 	case REFUSAL_CONFIGURATION:
 		json_put(json, "reason", json_text(refusal->text));
 		return "org.vfiod.Admin.ConfigurationInvalid";

@@ -143,6 +143,7 @@ static void audit_reply(struct audit *audit)
 		is_right = false;
 	json_put(reply, "isRight", json_object_new_boolean(is_right));
 	json_put(reply, "spaces", spaces);
+	json_put(reply, "leases", json_object_new_array());
 	json_put(reply, "kernelBillBytes", json_pages(billed));
 	json_put(reply, "hostPinnedBytes", pinned < 0 ? NULL : json_pages((uint64_t)pinned));
 	json_put(reply, "findings", findings);

@@ -72,6 +72,7 @@ static void answer(struct call *call, const struct subject *subject, const struc
 	json_put(reply, "may", json_object_new_boolean(may));
 	json_put(reply, "isAdministrator",
 		json_object_new_boolean(policy_is_admin(config, subject)));
+	json_put(reply, "isTrusted", json_object_new_boolean(verdict.trusted));
 	json_put(reply, "rule", may && verdict.rule ? json_text(verdict.rule->name) : NULL);
 	json_put(reply, "account", may ? json_text(account) : NULL);
 	json_put(reply, "denial", may ? NULL : json_text(refusal.text));

@@ -1,4 +1,5 @@
 /* org.vfiod.Ledger: the book of pinned pages, as it is. */
+#include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 
@@ -12,6 +13,17 @@ static struct json_object *limit_json(uint64_t bytes)
 	return bytes == BYTES_UNLIMITED ? NULL : json_bytes(bytes);
 }
 
+static uint64_t reserved_by(struct broker *broker, const struct account *account)
+{
+	const struct lease *lease;
+	uint64_t bytes = 0;
+
+	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book)
+		if (strcmp(lease->account, account->name) == 0)
+			bytes += reservation_bytes(lease->reservation);
+	return bytes;
+}
+
 static struct json_object *account_json(struct broker *broker, const struct account *account)
 {
 	struct json_object *json = json_object_new_object();
@@ -23,6 +35,7 @@ static struct json_object *account_json(struct broker *broker, const struct acco
 	json_put(json, "owedLimitBytes", limit_json(limits.owed));
 	json_put(json, "kernelBillBytes", json_pages(account_kernel_bill(account)));
 	json_put(json, "kernelBillLimitBytes", limit_json(limits.kernel_bill));
+	json_put(json, "reservedBytes", json_bytes(reserved_by(broker, account)));
 	return json;
 }
 
@@ -111,6 +124,8 @@ static struct json_object *lease_json(struct broker *broker, const struct lease 
 	json_put(json, "spaces", spaces);
 	json_put(json, "owedBytes", json_pages(owed));
 	json_put(json, "kernelBillBytes", json_pages(kernel_bill));
+	json_put(json, "reservedBytes", json_bytes(reservation_bytes(lease->reservation)));
+	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
 	return json;
 }
 
@@ -119,7 +134,7 @@ static struct json_object *leases_json(struct broker *broker)
 	struct json_object *list = json_object_new_array();
 	const struct lease *lease;
 	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book)
-		if (lease->brokered && lease->state == LEASE_GRANTED)
+		if (lease->state == LEASE_GRANTED && (lease->brokered || lease->reservation))
 			json_object_array_add(list, lease_json(broker, lease));
 	return list;
 }

@@ -135,25 +135,25 @@ static const struct {
 		"group 7 was not attached: the mapping 0xfe000000-0xffffffff lies where it has "
 		"the reserved region 0xfee00000-0xfeefffff" },
 	{ S "NotAttached", "{\"group\":7}", -ENOENT, "group 7 is not attached to this space" },
-	{ S "LimitExceeded",
+	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"alice\",\"limit\":\"owed-limit\",\"limitBytes\":25769803776,"
 		"\"stateBytes\":17179869184,\"requestedBytes\":17179869184}",
 		-EDQUOT,
 		"the owed-limit of account alice is 24.0 GiB: it owes 16.0 GiB, and 16.0 GiB was "
 		"asked for; nothing was pinned" },
-	{ S "LimitExceeded",
+	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"uid:1000\",\"limit\":\"kernel-bill-limit\",\"limitBytes\":67108864,"
 		"\"stateBytes\":0,\"requestedBytes\":67112960}",
 		-EDQUOT,
 		"the kernel-bill-limit of account uid:1000 is 64.0 MiB: the kernel bills it 0 B, "
 		"and 64.0 MiB was asked for; nothing was pinned" },
-	{ S "LimitExceeded",
+	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"host\",\"limit\":\"host-limit\",\"limitBytes\":4096,"
 		"\"stateBytes\":1,\"requestedBytes\":1023}",
 		-EDQUOT,
 		"the host-limit of this host is 4.0 KiB: all accounts together owe 1 B, and 1023 B "
 		"was asked for; nothing was pinned" },
-	{ S "LimitExceeded",
+	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"/user.slice\",\"limit\":\"memory.max\",\"limitBytes\":16777216,"
 		"\"stateBytes\":12582912,\"requestedBytes\":33554432}",
 		-EDQUOT,

@@ -195,7 +195,7 @@ static void answer_create(struct fake *fake, int peer, const char *method,
 		return;
 	}
 	/* As a daemon does that has them beyond the limit. */
-	fake_error(fake, peer, S "LimitExceeded",
+	fake_error(fake, peer, "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"uid:1000\",\"limit\":\"owed-limit\",\"limitBytes\":4096,"
 		"\"stateBytes\":0,\"requestedBytes\":8192}");
 }
@@ -222,7 +222,7 @@ static void errors_leave_the_handle_usable(void **state)
 	assert_int_equal(vfiod_space_add_memory(vfiod, space, 9999, &memory), -EBADF);
 
 	assert_int_equal(vfiod_space_map(vfiod, space, 0, 0, 0, 8192, 3, NULL), -EDQUOT);
-	assert_string_equal(vfiod_error_name(vfiod), S "LimitExceeded");
+	assert_string_equal(vfiod_error_name(vfiod), "org.vfiod.Broker.LimitExceeded");
 	assert_int_equal(vfiod_space_unmap(vfiod, space, 0, 4096, NULL), -EDQUOT);
 	assert_int_equal(vfiod_space_attach(vfiod, space, "l", 7), -EDQUOT);
 	assert_int_equal(vfiod_space_detach(vfiod, space, 7), -EDQUOT);

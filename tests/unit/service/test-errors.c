@@ -90,9 +90,6 @@ static void of_spaces(void **state)
 			"{\"group\":13,\"reserved\":{\"first\":\"0x1000\",\"last\":\"0x1fff\"},"
 			"\"mapping\":{\"first\":\"0x0\",\"last\":\"0xffffffffffffffff\"}}" },
 		{ REFUSAL_NOT_ATTACHED, "NotAttached", "{\"group\":13}" },
-		{ REFUSAL_LIMIT_EXCEEDED, "LimitExceeded",
-			"{\"account\":\"uid:1000\",\"limit\":\"owed-limit\",\"limitBytes\":8192,"
-			"\"stateBytes\":4096,\"requestedBytes\":9223372036854775806}" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct refusal refusal;
@@ -104,15 +101,30 @@ static void of_spaces(void **state)
 		refusal.ranges[0] = (struct iova_range){ 0x1000, 0x1fff };
 		refusal.ranges[1] = (struct iova_range){ 0, UINT64_MAX };
 		refusal.n_ranges = 2;
-		strcpy(refusal.account, "uid:1000");
-		strcpy(refusal.limit, "owed-limit");
-		refusal.limit_bytes = 8192;
-		refusal.state_bytes = 4096;
-		/* More than Varlink has numbers for. */
-		refusal.requested_bytes = UINT64_MAX;
 		snprintf(error, sizeof(error), "org.vfiod.Space.%s", cases[i].error);
 		assert_error(&refusal, error, cases[i].json);
 	}
+}
+
+static void of_limits(void **state)
+{
+	(void)state;
+	struct refusal refusal;
+
+	refuse(&refusal, REFUSAL_LIMIT_EXCEEDED, "too much");
+	strcpy(refusal.account, "uid:1000");
+	strcpy(refusal.limit, "owed-limit");
+	refusal.limit_bytes = 8192;
+	refusal.state_bytes = 4096;
+	/* More than Varlink has numbers for. */
+	refusal.requested_bytes = UINT64_MAX;
+	assert_error(&refusal, "org.vfiod.Broker.LimitExceeded",
+		"{\"account\":\"uid:1000\",\"limit\":\"owed-limit\",\"limitBytes\":8192,"
+		"\"stateBytes\":4096,\"requestedBytes\":9223372036854775806}");
+	refuse(&refusal, REFUSAL_NO_MEMORY_BOUND, "nothing bounds it");
+	strcpy(refusal.account, "/user.slice");
+	assert_error(&refusal, "org.vfiod.Broker.NoMemoryBound",
+		"{\"cgroup\":\"\\/user.slice\",\"reason\":\"nothing bounds it\"}");
 }
 
 int main(void)
@@ -120,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_are_declared),
 		cmocka_unit_test(of_spaces),
+		cmocka_unit_test(of_limits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

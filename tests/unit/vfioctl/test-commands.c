@@ -368,14 +368,17 @@ static void answer_leases(struct fake *fake, int peer, const char *method,
 		"{\"leases\":[{\"lease\":\"3\",\"groups\":[13,14],\"holder\":{\"pid\":4711,\"uid\":"
 		"0,"
 		"\"command\":\"qemu\"},\"account\":\"alice\",\"ageSeconds\":240,\"followsProcess\":"
-		"false,\"isGranted\":true,\"isReleaseRequested\":false},{\"lease\":\"4\","
+		"false,\"isGranted\":true,\"isReleaseRequested\":false,\"isTrusted\":false,"
+		"\"memoryBytes\":0},{\"lease\":\"4\","
 		"\"groups\":"
 		"[7],\"holder\":{\"pid\":5,\"uid\":0,\"command\":\"x\"},\"account\":\"bob\","
 		"\"ageSeconds\":0,\"followsProcess\":true,\"isGranted\":false,"
-		"\"isReleaseRequested\":false},{\"lease\":\"5\",\"groups\":[8],\"holder\":{\"pid\":"
+		"\"isReleaseRequested\":false,\"isTrusted\":false,\"memoryBytes\":0},{\"lease\":"
+		"\"5\",\"groups\":[8],\"holder\":{\"pid\":"
 		"6,"
 		"\"uid\":0,\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":90000,"
-		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true}]}");
+		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true,"
+		"\"isTrusted\":false,\"memoryBytes\":0}]}");
 }
 
 static void leases_is_a_table(void **state)

@@ -86,7 +86,8 @@ static void answer_revoke(struct fake *fake, int peer, const char *method,
 	fake_reply(fake, peer, false,
 		"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,9],\"holder\":{\"pid\":4711,\"uid\":"
 		"0,\"command\":\"qemu\"},\"account\":\"uid:0\",\"ageSeconds\":1,"
-		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false}]}");
+		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+		"\"isTrusted\":false,\"memoryBytes\":0}]}");
 }
 
 static void revoke_says_whose_it_is(void **state)
@@ -127,14 +128,16 @@ static void answer_can(struct fake *fake, int peer, const char *method,
 	fake_expect(strcmp(method, "org.vfiod.Broker.Can") == 0, "Can");
 	if (!subject) {
 		fake_reply(fake, peer, false,
-			"{\"group\":7,\"may\":true,\"isAdministrator\":true,\"account\":\"uid:0\","
+			"{\"group\":7,\"may\":true,\"isAdministrator\":true,\"isTrusted\":false,"
+			"\"account\":\"uid:0\","
 			"\"devices\":[" COVERED("0000:02:01.0", "null") "]}");
 	} else if (json_object_get_string(json_object_object_get(subject, "unit"))) {
 		fake_expect(strcmp(json_object_get_string(json_object_object_get(subject, "unit")),
 				    "dpdk.service") == 0,
 			"the unit");
 		fake_reply(fake, peer, false,
-			"{\"group\":7,\"may\":true,\"isAdministrator\":false,\"rule\":\"nics\","
+			"{\"group\":7,\"may\":true,\"isAdministrator\":false,\"isTrusted\":false,"
+			"\"rule\":\"nics\","
 			"\"account\":\"unit:dpdk.service\",\"devices\":[{\"device\":"
 			"\"0000:01:00.0\",\"needsRule\":false}," COVERED(
 				"0000:02:01.0", "\"nics\"") "]}");
@@ -143,7 +146,8 @@ static void answer_can(struct fake *fake, int peer, const char *method,
 		fake_expect(json_object_get_int64(json_object_object_get(subject, "gid")) == 65534,
 			"the group");
 		fake_reply(fake, peer, false,
-			"{\"group\":7,\"may\":false,\"isAdministrator\":false,\"denial\":\"no rule "
+			"{\"group\":7,\"may\":false,\"isAdministrator\":false,\"isTrusted\":false,"
+			"\"denial\":\"no rule "
 			"matches 0000:02:01.0 (8086:100e); add a rule with match = "
 			"pci:address=0000:02:01.0 and allow = "
 			"user:12345678\",\"devices\":[" COVERED("0000:02:01.0", "null") "]}");

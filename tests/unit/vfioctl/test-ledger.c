@@ -18,7 +18,8 @@
 
 #define ACCOUNT(name, owed, limit, bill, bill_limit)                                               \
 	"{\"name\":\"" name "\",\"owedBytes\":" owed ",\"owedLimitBytes\":" limit                  \
-	",\"kernelBillBytes\":" bill ",\"kernelBillLimitBytes\":" bill_limit "}"
+	",\"kernelBillBytes\":" bill ",\"kernelBillLimitBytes\":" bill_limit                       \
+	",\"reservedBytes\":0}"
 #define ACCOUNTS                                                                                   \
 	ACCOUNT("alice", GIB_16, GIB_24, GIB_32, "null")                                           \
 	"," ACCOUNT("uid:0", MIB_32, GIB_24, MIB_64, GIB_32) ","                                   \
@@ -39,8 +40,9 @@
 			MIB_64) "," SPACE("S3", "starting", "null", "100", "", "0", "0"),          \
 		"{\"lease\":\"L3\",\"account\":\"alice\",\"groups\":[7,13],\"spaces\":[\"S1\","    \
 		"\"S2\"],\"owedBytes\":" GIB_16 ",\"kernelBillBytes\":" GIB_32                     \
-		"},{\"lease\":\"L4\",\"account\":\"alice\",\"groups\":[9],\"spaces\":[],"          \
-		"\"owedBytes\":0,\"kernelBillBytes\":0}",                                          \
+		",\"reservedBytes\":0,\"isTrusted\":false},{\"lease\":\"L4\",\"account\":"         \
+		"\"alice\",\"groups\":[9],\"spaces\":[],"                                          \
+		"\"owedBytes\":0,\"kernelBillBytes\":0,\"reservedBytes\":0,\"isTrusted\":false}",  \
 		GIB_24)
 
 static bool is(const char *method, const char *name)
@@ -164,13 +166,16 @@ static void answer_others(struct fake *fake, int peer, const char *method,
 		fake_reply(fake, peer, false,
 			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"
 			"\"uid\":0,\"command\":\"spdk\"},\"account\":\"alice\",\"ageSeconds\":240,"
-			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false},"
+			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false,"
+			"\"isTrusted\":false,\"memoryBytes\":0},"
 			"{\"lease\":\"L4\",\"groups\":[9],\"holder\":{\"pid\":5,\"uid\":0,"
 			"\"command\":\"x\"},\"account\":\"alice\",\"ageSeconds\":1,"
-			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true},{"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true,"
+			"\"isTrusted\":false,\"memoryBytes\":0},{"
 			"\"lease\":\"L5\",\"groups\":[8],\"holder\":{\"pid\":6,\"uid\":0,"
 			"\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":2,"
-			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false}]"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+			"\"isTrusted\":false,\"memoryBytes\":0}]"
 			"}");
 	else if (peer == 0)
 		fake_reply(fake, peer, false, BOOK(ACCOUNTS, "", "", "null"));
@@ -222,21 +227,22 @@ static void answer_audit(struct fake *fake, int peer, const char *method,
 	fake_expect(is(method, "org.vfiod.Admin.Audit"), "Audit");
 	if (peer == 0)
 		fake_reply(fake, peer, false,
-			"{\"isRight\":true,\"spaces\":[" AUDITED("S1", "live", "0", MIB_64,
-				"null") "," AUDITED("S2", "orphaned", "0", "null",
-				"null") "],\"kernelBillBytes\":134217728,\"hostPinnedBytes\":"
-					"150994944,\"findings\":[]}");
+			"{\"isRight\":true,\"spaces\":[" AUDITED(
+				"S1", "live", "0", MIB_64, "null") "," AUDITED("S2", "orphaned",
+				"0", "null", "null") "],\"leases\":[],\"kernelBillBytes\":"
+						     "134217728,\"hostPinnedBytes\":"
+						     "150994944,\"findings\":[]}");
 	else if (peer < 3)
 		fake_reply(fake, peer, false,
 			"{\"isRight\":false,\"spaces\":[" AUDITED("S1", "live", "1", MIB_64,
 				"\"a hole was punched in its memory after it was mapped: the "
 				"device uses the old page\"") "," AUDITED("S2", "live", "2", MIB_32,
-				"null") "],\"kernelBillBytes\":134217728,"
+				"null") "],\"leases\":[],\"kernelBillBytes\":134217728,"
 					"\"hostPinnedBytes\":null,"
 					"\"findings\":[\"less is pinned than is charged\"]}");
 	else if (peer == 3)
 		fake_reply(fake, peer, false,
-			"{\"isRight\":true,\"spaces\":[],\"kernelBillBytes\":0,"
+			"{\"isRight\":true,\"spaces\":[],\"leases\":[],\"kernelBillBytes\":0,"
 			"\"hostPinnedBytes\":0,\"findings\":[]}");
 	else
 		fake_error(fake, peer, "org.varlink.service.PermissionDenied", "{}");

@@ -43,7 +43,7 @@ assert_contains "$(vfioctl status)" "Ledger  uid:1000 32.0 of 64.0 MiB (kernel b
 assert_contains "$(vfioctl audit)" "S1     live   64.0 MiB     64.0 MiB  as charged"
 
 ask_in_vain alice map space m 32M 0x10000000 20M
-assert_contains "$ANSWER" "Space.LimitExceeded"
+assert_contains "$ANSWER" "Broker.LimitExceeded"
 assert_contains "$ANSWER" "limit=kernel-bill-limit"
 assert_contains "$ANSWER" "limitBytes=100663296"
 ask alice detach space nics 1

@@ -62,7 +62,7 @@ ask alice present m
 assert_eq "$ANSWER" "$MIB"
 ask_in_vain alice map space m 0 0x0 64M
 echo "$ANSWER"
-assert_contains "$ANSWER" "Space.LimitExceeded account="
+assert_contains "$ANSWER" "Broker.LimitExceeded account="
 assert_contains "$ANSWER" "/scenario/tight limit=memory.max limitBytes="
 assert_ledger alice "host=0/0"
 assert_pinned 0
@@ -106,7 +106,7 @@ for slack in 0 64 128 256 512 1024 2048; do
 done
 echo "with $slack KiB more than it takes: $ANSWER"
 [ "$(killed "$group")" -gt "$was_killed" ] || fail "nobody was killed: what was shown?"
-assert_contains "$ANSWER" "error org.vfiod.Space.LimitExceeded account="
+assert_contains "$ANSWER" "error org.vfiod.Broker.LimitExceeded account="
 assert_contains "$ANSWER" " limit=memory.max "
 ! has_ended "$keeper" || fail "the keeper was killed"
 ask alice present m

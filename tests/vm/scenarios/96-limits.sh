@@ -37,7 +37,7 @@ asked_too_much() {
 	pinned
 	local before=$PINNED
 	ask_in_vain "$1" "${@:7}"
-	assert_eq "$ANSWER" "Space.LimitExceeded account=$2 limit=$3 limitBytes=$(($4 * MIB)) stateBytes=$(($5 * MIB)) requestedBytes=$(($6 * MIB))"
+	assert_eq "$ANSWER" "Broker.LimitExceeded account=$2 limit=$3 limitBytes=$(($4 * MIB)) stateBytes=$(($5 * MIB)) requestedBytes=$(($6 * MIB))"
 	assert_ledger alice "$book"
 	pinned
 	assert_eq "$PINNED" "$before" "pages pinned"
