@@ -40,3 +40,16 @@ void observing_figures_of_lease(
 	const struct broker *broker, const struct lease *lease, struct observing_figures *figures);
 /* The ledger of all that is observed, with accounts of the same names; no limits. NULL: none. */
 const struct ledger *observing_ledger(const struct broker *broker);
+
+/*
+ * For an audit: how many pages of a lease that were observed have another frame now, or none. Read
+ * by a child with a deadline, which the processes can make miss it: `result` is 0; -ESRCH, a
+ * process has ended; -ETIMEDOUT or another -errno, it could not be known. Once, on the loop, later;
+ * 0 or -errno. A lease for which nothing is reported has 0 such pages.
+ */
+struct comparison;
+typedef void (*compared_fn)(int result, uint64_t different_pages, void *userdata);
+int observing_compare(struct broker *broker, const struct lease *lease, compared_fn compared,
+	void *userdata, struct comparison **comparison);
+/* Before compared(): it is never called. NULL-safe. */
+struct comparison *comparison_free(struct comparison *comparison);
