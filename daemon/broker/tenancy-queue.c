@@ -25,6 +25,7 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 {
 	struct lease *lease = tenancy->lease;
 	lease->stay = false;
+	lease->is_trusted = true;
 	for (size_t i = 0; i < lease->n_groups; i++) {
 		struct verdict verdict = { 0 };
 		int r = group_is_usable(tenancy->broker, lease->groups[i], refusal);
@@ -36,6 +37,7 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 		if (i == 0)
 			account_name(verdict.rule, &lease->subject, lease->name, lease->account,
 				sizeof(lease->account));
+		lease->is_trusted = lease->is_trusted && verdict.trusted;
 		/* Whom an administrator has had returned, goes back after a lease, too. */
 		lease->stay =
 			lease->stay ||

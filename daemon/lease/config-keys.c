@@ -80,6 +80,11 @@ static int key_require_reset(struct parser *parser, const char *value)
 	return r;
 }
 
+static int key_trusted(struct parser *parser, const char *value)
+{
+	return parse_boolean(parser, value, &parser_rule(parser)->trusted);
+}
+
 static int key_account(struct parser *parser, const char *value)
 {
 	/* It is what refusals call the one account that all pinned pages count in. */
@@ -161,6 +166,7 @@ static const struct key rule_keys[] = {
 	{ "take", false, key_take },
 	{ "owed-limit", false, key_rule_owed_limit },
 	{ "kernel-bill-limit", false, key_rule_kernel_bill_limit },
+	{ "trusted", false, key_trusted },
 };
 
 static const struct key account_keys[] = {

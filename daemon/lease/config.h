@@ -87,6 +87,7 @@ struct rule {
 	bool stay;           /* at the end of a lease: stay taken (return = no) */
 	bool force;          /* past the guard */
 	bool skips_reset;    /* require-reset = no: also what was not reset since another had it */
+	bool trusted;        /* who has its devices may map for himself with no memory.max */
 	enum take_when take; /* other than TAKE_LEASE: `stay`, too */
 	struct byte_limits limits; /* of whichever account pays */
 };

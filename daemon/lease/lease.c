@@ -42,6 +42,7 @@ int lease_new(struct lease_book *book, const struct subject *subject, struct gro
 	}
 	for (size_t i = 0; i < n_groups; i++)
 		lease->groups[lease->n_groups++] = group_hold(groups[i]);
+	lease->memory_max_bytes = UINT64_MAX;
 	lease->state = LEASE_QUEUED;
 	snprintf(lease->name, sizeof(lease->name), "L%llu", ++book->n_named);
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);

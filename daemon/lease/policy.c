@@ -184,6 +184,18 @@ static bool any_rule_stays(const struct config *config, const struct subject *su
 	return false;
 }
 
+/* Trust is of the subject: a rule for somebody else says nothing of it. */
+static bool any_rule_trusts(
+	const struct config *config, const struct subject *subject, const struct device *device)
+{
+	for (size_t i = 0; i < config->n_rules; i++) {
+		const struct rule *rule = &config->rules[i];
+		if (rule->trusted && rule_allows(rule, subject) && rule_covers(rule, device))
+			return true;
+	}
+	return false;
+}
+
 /* "uid:1000" by its own name, and by that of its kind. */
 static bool section_fits(const struct account_section *section, const char *account)
 {
@@ -270,9 +282,9 @@ int policy_check(const struct config *config, const struct subject *subject,
 	const struct group *group, bool (*needs_rule)(const struct device *),
 	struct verdict *verdict, struct refusal *refusal)
 {
-	bool is_admin = policy_is_admin(config, subject);
+	bool is_admin = policy_is_admin(config, subject), trusted = true;
 	size_t n_members = 0;
-	*verdict = (struct verdict){ .trusted = is_admin };
+	*verdict = (struct verdict){ 0 };
 
 	const struct device *member;
 	TAILQ_FOREACH (member, &group->devices, of_group) {
@@ -288,6 +300,7 @@ int policy_check(const struct config *config, const struct subject *subject,
 			verdict->rule = rule;
 		if (any_rule_stays(config, subject, member, is_admin))
 			verdict->stay = true;
+		trusted = trusted && any_rule_trusts(config, subject, member);
 	}
 	/* Or a group of nothing but bridges would be everybody's. */
 	if (n_members == 0 && !is_admin)
@@ -295,5 +308,6 @@ int policy_check(const struct config *config, const struct subject *subject,
 			"group %d has no device that a rule could allow: all of its devices are "
 			"left alone, as bridges are",
 			group->number);
+	verdict->trusted = is_admin || trusted;
 	return 0;
 }

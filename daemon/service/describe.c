@@ -165,6 +165,8 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 	json_put(json, "isGranted", json_object_new_boolean(granted));
 	json_put(json, "isReleaseRequested", json_object_new_boolean(lease->is_release_requested));
 	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
+	json_put(json, "memoryMaxBytes",
+		lease->memory_max_bytes == UINT64_MAX ? NULL : json_bytes(lease->memory_max_bytes));
 	json_put(json, "memoryBytes", json_bytes(reservation_bytes(lease->reservation)));
 	return json;
 }

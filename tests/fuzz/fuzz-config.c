@@ -161,6 +161,17 @@ static void check_limits(const struct config *config, const struct subject *subj
 	must(config_host_limit(config, 100) <= 100 || config->host_limit_percent == 0, "host");
 }
 
+/* What all rules say is so, and what none says is not. */
+static void check_trust(const struct config *config, bool trusted)
+{
+	size_t n_trusting = 0;
+
+	for (size_t i = 0; i < config->n_rules; i++)
+		n_trusting += config->rules[i].trusted;
+	must(n_trusting > 0 || !trusted, "trusted by no rule");
+	must(n_trusting < config->n_rules || trusted, "not trusted, though all rules say so");
+}
+
 /* What policy grants is what its rules say of each device, and the other way round. */
 static void check_policy(const struct config *config, const struct subject *subject)
 {
@@ -179,6 +190,7 @@ static void check_policy(const struct config *config, const struct subject *subj
 	must((r == 0) == !first, "%d, and no rule for %s", r, first ? first->name : "nothing");
 	if (r == 0) {
 		must(verdict.rule && verdict.rule->n_allows > 0, "allowed by nobody");
+		check_trust(config, verdict.trusted);
 		return;
 	}
 	must(r == REFUSED && refusal.kind == REFUSAL_ACCESS_DENIED, "%d", r);

@@ -157,7 +157,8 @@ static void test_unknown_keys(void **state)
 {
 	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
-		"force, require-reset, account, driver, take, owed-limit, kernel-bill-limit");
+		"force, require-reset, account, driver, take, owed-limit, kernel-bill-limit, "
+		"trusted");
 	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
@@ -175,7 +176,7 @@ static void test_repeated_keys(void **state)
 {
 	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
 		"require-reset = yes", "account = uid", "driver = vfio-pci", "take = lease",
-		"owed-limit = none", "kernel-bill-limit = 1G" };
+		"owed-limit = none", "kernel-bill-limit = 1G", "trusted = yes" };
 	char text[160], part[80];
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
@@ -300,6 +301,12 @@ static void test_switches(void **state)
 	assert_true(config->rules[0].skips_reset);
 	config = bench_accepts(state, RULE "require-reset = yes\n");
 	assert_false(config->rules[0].skips_reset);
+	assert_false(config->rules[0].trusted);
+	config = bench_accepts(state, RULE "trusted = yes\n");
+	assert_true(config->rules[0].trusted);
+	assert_false(config->rules[0].stay || config->rules[0].skips_reset);
+	config = bench_accepts(state, RULE "trusted = no\n");
+	assert_false(config->rules[0].trusted);
 	config = bench_accepts(state, RULE "force = yes\n");
 	assert_true(config->rules[0].force);
 	assert_false(config->rules[0].whole_group || config->rules[0].stay);
@@ -310,6 +317,10 @@ static void test_switches(void **state)
 	bench_refuses(
 		state, RULE "force = true\n", 3, "'true' is no value for force; allowed: yes, no");
 	bench_refuses(state, RULE "return =\n", 3, "'' is no value for return; allowed: yes, no");
+	bench_refuses(state, RULE "trusted = maybe\n", 3,
+		"'maybe' is no value for trusted; allowed: yes, no");
+	bench_refuses(state, "[account uid]\ntrusted = yes\n", 2,
+		"unknown key 'trusted' in [account uid]");
 	bench_refuses(state, RULE "whole-group = Yes\n", 3, "'Yes' is no value for whole-group");
 }
 
@@ -472,7 +483,7 @@ static void test_shipped_file(void **state)
 		"max-message", "max-output", "max-calls", "max-depth", "max-values",
 		"max-descriptors", "max-selectors", "message-timeout", "output-timeout", "match",
 		"allow", "whole-group", "return", "force", "require-reset", "account", "driver",
-		"take" };
+		"take", "trusted" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
@@ -490,7 +501,7 @@ static void test_shipped_file(void **state)
 	config_free(defaults);
 	assert_int_equal(all->n_rules, 1);
 	assert_false(all->rules[0].whole_group || all->rules[0].stay || all->rules[0].force ||
-		     all->rules[0].skips_reset);
+		     all->rules[0].skips_reset || all->rules[0].trusted);
 	assert_int_equal(all->rules[0].take, TAKE_LEASE);
 	assert_true(all->rules[0].limits.owed == BYTES_UNLIMITED);
 	assert_true(all->rules[0].limits.kernel_bill == BYTES_UNLIMITED);

@@ -249,6 +249,70 @@ static void test_stay_counts_for_whom_the_rule_allows(void **state)
 		&subject, &bench, "a", false);
 }
 
+static bool is_trusted(
+	const char *rules, const struct subject *subject, const struct bench *bench)
+{
+	struct verdict verdict;
+	struct refusal refusal;
+	struct config *config;
+	if (check(rules, subject, bench, &verdict, &refusal, &config) != 0)
+		fail_msg("%s", refusal.text);
+	config_free(config);
+	return verdict.trusted;
+}
+
+static void test_trust(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init_nics(&bench);
+	struct subject subject = alice(), root = { 0 };
+	static const char plain[] = "[rule a]\nmatch = bus:pci\nallow = user:1000\n";
+
+	assert_false(is_trusted(plain, &subject, &bench));
+	assert_true(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\ntrusted = yes\n",
+		&subject, &bench));
+	/* Not the first of those that cover it; for each member another; a companion's. */
+	assert_true(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\n[rule b]\n"
+			       "match = pci:address=01:00.0\nallow = user:1000\ntrusted = yes\n"
+			       "[rule c]\nmatch = pci:address=01:01.0\nallow = user:1000\n"
+			       "trusted = yes\n",
+		&subject, &bench));
+	assert_true(is_trusted("[rule a]\nmatch = pci:address=01:00.0\nwhole-group = yes\n"
+			       "allow = user:1000\ntrusted = yes\n",
+		&subject, &bench));
+	/* One member is not covered by such a rule, whichever. */
+	assert_false(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\n[rule b]\n"
+				"match = pci:address=01:00.0\nallow = user:1000\ntrusted = yes\n",
+		&subject, &bench));
+	assert_false(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\n[rule b]\n"
+				"match = pci:address=01:01.0\nallow = user:1000\ntrusted = yes\n",
+		&subject, &bench));
+	/* That of a bridge, which needs no rule, does not count. */
+	assert_false(is_trusted("[rule a]\nmatch = pci:class=02\nallow = user:1000\n[rule b]\n"
+				"match = pci:class=0604\nallow = user:1000\ntrusted = yes\n",
+		&subject, &bench));
+	/* Nor one for somebody else, or for nobody. */
+	assert_false(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\n[rule b]\n"
+				"match = bus:pci\nallow = user:1001\ntrusted = yes\n"
+				"[rule c]\nmatch = bus:pci\ntrusted = yes\n",
+		&subject, &bench));
+	assert_true(is_trusted("", &root, &bench));
+	assert_true(is_trusted(plain, &root, &bench));
+	assert_true(is_trusted("[daemon]\nadmin = user:1000\n", &subject, &bench));
+
+	/* Who is refused is not trusted. */
+	struct verdict verdict;
+	struct refusal refusal;
+	struct config *config;
+	assert_int_equal(check("[rule a]\nmatch = pci:address=01:00.0\nallow = user:1000\n"
+			       "trusted = yes\n",
+				 &subject, &bench, &verdict, &refusal, &config),
+		REFUSED);
+	assert_false(verdict.trusted);
+	config_free(config);
+}
+
 static void test_admins(void **state)
 {
 	(void)state;
@@ -391,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_group_of_nothing),
 		cmocka_unit_test(test_first_rule_wins),
 		cmocka_unit_test(test_stay_counts_for_whom_the_rule_allows),
+		cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_admins),
 		cmocka_unit_test(test_subjects),
 		cmocka_unit_test(test_take),
