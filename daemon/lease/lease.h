@@ -50,7 +50,7 @@ struct lease {
 	bool stay;       /* at its end its groups stay taken */
 	bool brokered;   /* nothing was handed out: its groups are attached to spaces */
 	bool is_trusted; /* not brokered: no memory.max is demanded, and reports are observed */
-	uint64_t memory_max_bytes; /* that bound its process when it was granted; UINT64_MAX: none */
+	uint64_t memory_max_bytes;       /* that bounds its process, as granted; UINT64_MAX: none */
 	struct reservation *reservation; /* the broker's; NULL: it has reserved nothing */
 
 	struct group **groups; /* each held (group_hold) */

@@ -249,8 +249,7 @@ static void test_stay_counts_for_whom_the_rule_allows(void **state)
 		&subject, &bench, "a", false);
 }
 
-static bool is_trusted(
-	const char *rules, const struct subject *subject, const struct bench *bench)
+static bool is_trusted(const char *rules, const struct subject *subject, const struct bench *bench)
 {
 	struct verdict verdict;
 	struct refusal refusal;
@@ -270,8 +269,8 @@ static void test_trust(void **state)
 	static const char plain[] = "[rule a]\nmatch = bus:pci\nallow = user:1000\n";
 
 	assert_false(is_trusted(plain, &subject, &bench));
-	assert_true(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\ntrusted = yes\n",
-		&subject, &bench));
+	assert_true(is_trusted(
+		"[rule a]\nmatch = bus:pci\nallow = user:1000\ntrusted = yes\n", &subject, &bench));
 	/* Not the first of those that cover it; for each member another; a companion's. */
 	assert_true(is_trusted("[rule a]\nmatch = bus:pci\nallow = user:1000\n[rule b]\n"
 			       "match = pci:address=01:00.0\nallow = user:1000\ntrusted = yes\n"
