@@ -139,7 +139,7 @@ fuzz-merge: fuzz-build
 
 # --- tests/bench: what it costs --------------------------------------------------
 # A program a bench, of what the other files there share. Needs nothing but libc, and `mapping` libvfiod.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,fairness handover mapping messages)
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire fairness mapping messages)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client)))
@@ -153,7 +153,7 @@ $(BUILD)/tests/bench/%.o: tests/bench/%.cc | setup-bench
 $(BENCH_CXX): %: %.o $(BUILD)/tests/bench/sample.o $(call lib_of,memory)
 	$(CXX) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
 .PHONY: bench
-# BENCHES="coverage messages vm" chooses.
+# BENCHES="acquire mapping" chooses; tests/bench/run.sh has the names.
 bench: setup-bench all vm-programs $(BENCH_BIN) $(BENCH_CXX)
 	@BUILD=$(BUILD) VARIANT=$(VARIANT) tests/bench/run.sh $(BENCHES)
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The part of `make bench` that needs real groups; runs in the guest, its output to run.sh.
+# The part of `make bench` that needs real groups; runs in the guest, its output to run.sh, which
+# gives the names of the benches.
 set -eEu -o pipefail
 # shellcheck source=tests/vm/guest/lib.sh
 . "$VM/guest/lib.sh"
@@ -7,7 +8,7 @@ exec </dev/null
 scenario_begin
 PATH=$BUILD/tests/bench:$PATH
 
-# Both groups stay taken: what is left to measure is the broker.
+# The groups stay taken: what is left to measure is the broker.
 start_daemon <<END
 [rule measured]
 match = pci:address=$EDU
@@ -25,17 +26,30 @@ match = pci:address=$NIC_2
 allow = user:root
 return = no
 END
-fairness "$SOCKET" "$EDU" 1000 "$NIC_1" 1002
-echo
-handover "$SOCKET" "$EDU" "$(group_of "$EDU")"
-echo
+taken=("$EDU" "$NIC_1" "$NIC_2")
+vfioctl take "${taken[@]}" >taken
+
+bench_fairness() {
+	fairness "$SOCKET" "$EDU" 1000 "$NIC_1" 1002
+}
+
+bench_acquire() {
+	acquire "$SOCKET" "$EDU" "$(group_of "$EDU")"
+}
+
 # The bare process has its group from nobody.
-vfioctl take "$NIC_2" >taken
-bare=$(group_of "$NIC_2")
-mapping "$SOCKET" "$EDU" "$bare"
-is_free() { vfioctl list --all | grep -q "^$bare  *taken"; }
-wait_until 20 is_free
-vfioctl return "$bare" >returned
-vfioctl return "$(group_of "$EDU")" >>returned
-vfioctl return "$(group_of "$NIC_1")" >>returned
+bench_mapping() {
+	mapping "$SOCKET" "$EDU" "$(group_of "$NIC_2")"
+}
+
+for name in "$@"; do
+	"bench_$name"
+	echo
+done
+
+is_free() { vfioctl list --all | grep -q "^$1  *taken"; }
+for device in "${taken[@]}"; do
+	wait_until 20 is_free "$(group_of "$device")"
+	vfioctl return "$(group_of "$device")" >>returned
+done
 scenario_end

@@ -2,7 +2,9 @@
 # `make bench`: what things cost, against peers of our own in the same run. Prints tables, and keeps
 # every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head), and what
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
-#   run.sh [coverage] [messages] [vm]      (all)
+#   run.sh [BENCH…]      (all)
+# On the host: coverage messages. In the virtual machine, those that follow each other in one boot:
+# fairness acquire mapping.
 # BUILD is where the programs are.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -56,16 +58,33 @@ bench_coverage() {
 	"$BUILD/tests/bench/coverage"
 }
 
-bench_vm() {
-	tests/vm/run.sh --plain tests/bench/guest.sh
+# In one boot.
+bench_vm() { # NAME…
+	printf 'set -- %s\n. "$CHECKOUT/tests/bench/guest.sh"\n' "$*" >"$results/guest.sh"
+	tests/vm/run.sh --plain "$results/guest.sh"
+}
+
+is_on_host() { # NAME
+	[ "$1" = coverage ] || [ "$1" = messages ]
 }
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-for name in "${@:-}"; do
-	for part in ${name:-coverage messages vm}; do
-		echo
-		"bench_$part" | sort_out
-		[ ! -f "tests/bench/$part.gp" ] || draw "$part"
+[ $# -gt 0 ] || set -- coverage messages fairness acquire mapping
+while [ $# -gt 0 ]; do
+	echo
+	names=("$1")
+	shift
+	if is_on_host "${names[0]}"; then
+		"bench_${names[0]}" | sort_out
+	else
+		while [ $# -gt 0 ] && ! is_on_host "$1"; do
+			names+=("$1")
+			shift
+		done
+		bench_vm "${names[@]}" | sort_out
+	fi
+	for name in "${names[@]}"; do
+		[ ! -f "tests/bench/$name.gp" ] || draw "$name"
 	done
 done
