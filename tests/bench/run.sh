@@ -60,7 +60,7 @@ bench_coverage() {
 
 # In one boot.
 bench_vm() { # NAME…
-	printf 'set -- %s\n. "$CHECKOUT/tests/bench/guest.sh"\n' "$*" >"$results/guest.sh"
+	printf 'set -- %s\n. "%s/tests/bench/guest.sh"\n' "$*" "$PWD" >"$results/guest.sh"
 	tests/vm/run.sh --plain "$results/guest.sh"
 }
 
