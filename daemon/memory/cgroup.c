@@ -10,7 +10,7 @@
 
 #define FILE_NAME_SIZE (CGROUP_PATH_SIZE * 2UL)
 
-const struct cgroup_mounts cgroup_mounts = { "/proc", "/sys/fs/cgroup" };
+const struct cgroup_mounts cgroup_mounts = { "/proc", "/sys/fs/cgroup", 0 };
 
 /* cgroup_namespaces(7): what is not below the root of this namespace begins with "/..". */
 static bool is_outside(const char *path)
@@ -61,8 +61,18 @@ int cgroup_enter(const struct cgroup_mounts *mounts, const char *path)
 	return write(fd, "0", 1) < 0 ? -errno : 0;
 }
 
-/* A file with one number, or "max". */
-static int read_bytes(
+int cgroup_stat(
+	const struct cgroup_mounts *mounts, const char *path, const char *file, struct stat *st)
+{
+	char name[FILE_NAME_SIZE];
+
+	int r = file_of(mounts, path, file, name);
+	if (r < 0)
+		return r;
+	return stat(name, st) < 0 ? -errno : 0;
+}
+
+int cgroup_read_bytes(
 	const struct cgroup_mounts *mounts, const char *path, const char *file, uint64_t *bytes)
 {
 	char name[FILE_NAME_SIZE], text[64], *end;
@@ -106,8 +116,8 @@ static uint64_t swappable(const struct cgroup_mounts *mounts, const char *path)
 	struct sysinfo host;
 	uint64_t max, current;
 
-	if (sysinfo(&host) < 0 || read_bytes(mounts, path, "memory.swap.max", &max) < 0 ||
-		read_bytes(mounts, path, "memory.swap.current", &current) < 0)
+	if (sysinfo(&host) < 0 || cgroup_read_bytes(mounts, path, "memory.swap.max", &max) < 0 ||
+		cgroup_read_bytes(mounts, path, "memory.swap.current", &current) < 0)
 		return 0;
 	uint64_t here = max > current ? max - current : 0;
 	uint64_t there = (uint64_t)host.freeswap * host.mem_unit;
@@ -120,8 +130,8 @@ static void consider(
 	uint64_t max, current;
 
 	/* The root has no limit, and where the controller is off nobody has. */
-	if (read_bytes(mounts, path, "memory.max", &max) < 0 || max == UINT64_MAX ||
-		read_bytes(mounts, path, "memory.current", &current) < 0)
+	if (cgroup_read_bytes(mounts, path, "memory.max", &max) < 0 || max == UINT64_MAX ||
+		cgroup_read_bytes(mounts, path, "memory.current", &current) < 0)
 		return;
 	uint64_t bytes = max > current ? max - current : 0;
 	if (__builtin_add_overflow(

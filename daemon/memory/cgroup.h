@@ -6,11 +6,13 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
-/* Where proc and the hierarchy are mounted: a test has its own. */
+/* Where proc and the hierarchy are mounted, and whose it is: a test has its own. */
 struct cgroup_mounts {
 	const char *proc, *cgroup;
+	uid_t root;
 };
 extern const struct cgroup_mounts cgroup_mounts;
 
@@ -25,6 +27,13 @@ int cgroup_find(const struct cgroup_mounts *mounts, pid_t pid, unsigned long lon
 	char path[static CGROUP_PATH_SIZE]);
 /* Moves this process there: 0 or -errno. */
 int cgroup_enter(const struct cgroup_mounts *mounts, const char *path);
+
+/* A file of a cgroup. 0 or -errno. */
+int cgroup_stat(
+	const struct cgroup_mounts *mounts, const char *path, const char *file, struct stat *st);
+/* One with a number, or "max": UINT64_MAX. 0 or -errno. */
+int cgroup_read_bytes(
+	const struct cgroup_mounts *mounts, const char *path, const char *file, uint64_t *bytes);
 
 struct cgroup_headroom {
 	uint64_t bytes; /* that it may still have; UINT64_MAX: no limit is known */

@@ -56,7 +56,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(bench->top));
 	snprintf(bench->proc, sizeof(bench->proc), "%s/proc", bench->top);
 	snprintf(bench->hierarchy, sizeof(bench->hierarchy), "%s/cgroup", bench->top);
-	bench->mounts = (struct cgroup_mounts){ bench->proc, bench->hierarchy };
+	bench->mounts = (struct cgroup_mounts){ bench->proc, bench->hierarchy, 0 };
 	assert_int_equal(process_start_time(getpid(), &bench->ticks), 0);
 	*state = bench;
 	return 0;
