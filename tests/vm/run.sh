@@ -9,8 +9,8 @@
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
-# VFIOD_VM_SECONDS the boot's deadline (1500)       SCENARIO_SECONDS  each scenario's (120)
-# KILL_EVERY       of 60-kill-take, 61-kill-return and 98-keeper-killed: 1 for all points
+# VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (120)
+# KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,7 +21,7 @@ variant=${VARIANT:-release}
 kernel_kind=${VFIOD_VM_KERNEL:-stock}
 directory=$here/scenarios
 [ "$kernel_kind" = stock ] || directory=$here/scenarios-kernel2
-deadline=${VFIOD_VM_SECONDS:-1500}
+deadline=${VFIOD_VM_SECONDS:-2700}
 mode=suite
 scenarios=()
 run=
