@@ -134,6 +134,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->state_lock = -1;
 	inquiries_init(broker);
 	spaces_init(broker);
+	reservations_init(broker);
 	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);

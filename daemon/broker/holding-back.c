@@ -84,6 +84,7 @@ void holding_back_init(struct holding *holding)
 static void stay_taken(struct holding *holding)
 {
 	holding->state = HOLDING_IDLE;
+	holding->reservation = reservation_release(holding->reservation);
 	subject_clear(&holding->former);
 	holding->has_former = false;
 	holding_journal_follow(holding, JOURNAL_TAKEN);
@@ -240,6 +241,9 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, steal_fd(&holding->group_fd));
+	/* What was mapped with it may live until nobody has it open. */
+	if (lease)
+		holding->reservation = reservation_hold(lease->reservation);
 	holding->tenancy = NULL;
 	holding->stay = holding->stay || stay;
 	holding->settling = settling;

@@ -46,6 +46,7 @@ struct holding *holding_free(struct holding *holding)
 	joining_clear(holding);
 	plan_free(holding->plan);
 	subject_clear(&holding->former);
+	reservation_release(holding->reservation);
 	group_release(holding->group);
 	free(holding);
 	return NULL;
@@ -158,6 +159,7 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 	}
 	refusal_describe(refusal, text, sizeof(text));
 	holding->state = HOLDING_FAILED;
+	holding->reservation = reservation_release(holding->reservation);
 	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_FAILED, text);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);

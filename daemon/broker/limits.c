@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint64_t to_pages(uint64_t bytes)
+uint64_t limit_pages(uint64_t bytes)
 {
 	return bytes == BYTES_UNLIMITED ? LIMIT_NONE : bytes / (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -34,6 +34,7 @@ void broker_account_limits(
 		if (payer && strcmp(payer->name, account) == 0)
 			narrow_limits(entry, limits);
 	}
+	reservations_limits(broker, account, limits);
 }
 
 void space_entry_limits(struct space *space, struct limits *limits, void *userdata)
@@ -45,15 +46,15 @@ void space_entry_limits(struct space *space, struct limits *limits, void *userda
 	if (payer)
 		broker_account_limits(entry->broker, payer->name, &bytes);
 	narrow_limits(entry, &bytes);
-	limits->owed = to_pages(bytes.owed);
-	limits->kernel_bill = to_pages(bytes.kernel_bill);
+	limits->owed = limit_pages(bytes.owed);
+	limits->kernel_bill = limit_pages(bytes.kernel_bill);
 }
 
 void spaces_reconfigure(struct broker *broker)
 {
 	if (broker->ledger)
 		ledger_set_host_limit(broker->ledger,
-			to_pages(config_host_limit(broker->config, host_memory_bytes())));
+			limit_pages(config_host_limit(broker->config, host_memory_bytes())));
 }
 
 void space_entry_tell_limit(struct space_entry *entry, const struct refusal *refusal)

@@ -5,6 +5,8 @@
 #include "daemon/bind/journal.h"
 #include "daemon/bind/opener.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/memlock.h"
+#include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/lease/former.h"
 #include "daemon/lease/policy.h"
@@ -19,6 +21,7 @@ TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
 TAILQ_HEAD(inquiry_list, inquiry);
 TAILQ_HEAD(appearance_list, appearance);
+LIST_HEAD(reservation_list, reservation);
 
 struct broker {
 	struct ev_loop *loop;
@@ -39,6 +42,8 @@ struct broker {
 	char *keeper_path;
 	struct space_list spaces;
 	unsigned long long n_named_spaces;
+	struct reservation_list reservations;
+	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
@@ -90,6 +95,8 @@ struct holding {
 	struct attachment *attachment; /* a space has it, or is to have it; NULL */
 	struct subject former;         /* who had it last, under an earlier daemon, too */
 	bool has_former;
+	/* Of the lease that it was let go by, until it has settled; held. NULL: none. */
+	struct reservation *reservation;
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
 	ev_timer retry;
@@ -270,6 +277,22 @@ struct plan_wish broker_wish(
 /* Before the group is handed out to the subject: it counts as his from here on. 0 or -errno. */
 int broker_note_user(
 	struct broker *broker, const struct group *group, const struct subject *subject);
+
+/* --- what leases have reserved ------------------------------------------------------------ */
+
+void reservations_init(struct broker *broker);
+/* Its groups are to be handed over: raises the limit of its process. 0 or REFUSED. NULL-safe. */
+int reservation_grant(struct reservation *reservation, struct refusal *refusal);
+/* Takes the limit back, and lease->reservation; what is charged stays while somebody holds it. */
+void lease_end_reservation(struct lease *lease);
+/* NULL-safe. The last one refunds it. */
+struct reservation *reservation_hold(struct reservation *reservation);
+struct reservation *reservation_release(struct reservation *reservation);
+/* Narrows *limits by the rules of all leases that have reserved something on the account. */
+void reservations_limits(
+	const struct broker *broker, const char *account, struct byte_limits *limits);
+/* The most that limits in bytes leave of whole pages. */
+uint64_t limit_pages(uint64_t bytes);
 
 /* --- spaces, and the groups in them ----------------------------------------------------- */
 

@@ -1,12 +1,222 @@
 #include "daemon/broker/reserving.h"
 
-#include <unistd.h>
+#include "daemon/base/log.h"
+#include "daemon/broker/parts.h"
+
+#include <errno.h>
+#include <string.h>
 
 struct reservation {
+	LIST_ENTRY(reservation) of_broker;
+	struct broker *broker;
+	struct lease *lease; /* NULL: over */
+	size_t n_references; /* the lease's, and those of its groups that have not settled */
 	struct charge charge;
+	struct memlock memlock;
 };
+
+static uint64_t page_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void reservations_init(struct broker *broker)
+{
+	LIST_INIT(&broker->reservations);
+	memlock_book_init(&broker->memlocks);
+}
+
+/* --- one of them ------------------------------------------------------------------------------ */
+
+static int reservation_new(struct broker *broker, struct lease *lease)
+{
+	struct reservation *reservation = calloc(1, sizeof(*reservation));
+	struct account *payer = ledger_account(broker->ledger, lease->account),
+		       *own = ledger_space_account(broker->ledger, lease->name);
+	int r = -ENOMEM;
+
+	if (reservation && payer && own) {
+		charge_open(&reservation->charge, payer, own);
+		reservation->broker = broker;
+		reservation->lease = lease;
+		reservation->n_references = 1;
+		LIST_INSERT_HEAD(&broker->reservations, reservation, of_broker);
+		lease->reservation = reservation;
+		r = 0;
+	} else {
+		free(reservation);
+	}
+	account_release(payer);
+	account_release(own);
+	return r;
+}
+
+struct reservation *reservation_hold(struct reservation *reservation)
+{
+	if (reservation)
+		reservation->n_references++;
+	return reservation;
+}
+
+struct reservation *reservation_release(struct reservation *reservation)
+{
+	if (!reservation || --reservation->n_references > 0)
+		return NULL;
+	charge_unbill(&reservation->charge, reservation->charge.kernel_bill);
+	charge_close(&reservation->charge);
+	LIST_REMOVE(reservation, of_broker);
+	free(reservation);
+	return NULL;
+}
+
+void lease_end_reservation(struct lease *lease)
+{
+	struct reservation *reservation = lease->reservation;
+
+	if (!reservation)
+		return;
+	int r = memlock_lower(&reservation->broker->memlocks, &reservation->memlock);
+	if (r < 0 && r != -ESRCH)
+		log_warning("process %d keeps the memory lock limit (RLIMIT_MEMLOCK) that it had "
+			    "for lease %s: %s",
+			(int)lease->subject.pid, lease->name, strerror(-r));
+	reservation->lease = NULL;
+	lease->reservation = reservation_release(reservation);
+}
+
+/* --- what is charged -------------------------------------------------------------------------- */
+
+void reservations_limits(
+	const struct broker *broker, const char *account, struct byte_limits *limits)
+{
+	const struct reservation *reservation;
+
+	LIST_FOREACH (reservation, &broker->reservations, of_broker) {
+		const struct lease *lease = reservation->lease;
+		if (!lease || strcmp(lease->account, account) != 0)
+			continue;
+		for (size_t i = 0; i < lease->n_groups; i++)
+			policy_limits(broker->config, &lease->subject, lease->groups[i],
+				device_needs_rule, account, limits);
+	}
+}
+
+static int reservation_charge(
+	struct reservation *reservation, uint64_t pages, struct refusal *refusal)
+{
+	struct byte_limits bytes;
+
+	broker_account_limits(reservation->broker, reservation->lease->account, &bytes);
+	struct limits limits = {
+		.owed = limit_pages(bytes.owed),
+		.kernel_bill = limit_pages(bytes.kernel_bill),
+	};
+	return charge_bill(&reservation->charge, pages, &limits, pages, refusal);
+}
+
+/* Rounded up to pages, and such that all that it has then is a size in bytes still. */
+static int pages_of(const struct lease *lease, uint64_t bytes, uint64_t *pages)
+{
+	uint64_t sum;
+
+	*pages = bytes / page_bytes() + (bytes % page_bytes() > 0);
+	if (__builtin_add_overflow(reservation_bytes(lease->reservation), bytes, &sum) ||
+		sum > INT64_MAX - page_bytes())
+		return -EOVERFLOW;
+	return 0;
+}
+
+int lease_reserve(
+	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal)
+{
+	uint64_t pages;
+
+	if (bytes == 0)
+		return 0;
+	if (!broker->ledger)
+		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"reserving memory: this vfiod was started without a ledger");
+	int r = pages_of(lease, bytes, &pages);
+	if (r == 0)
+		r = reservation_new(broker, lease);
+	if (r < 0)
+		return r;
+	r = reservation_charge(lease->reservation, pages, refusal);
+	if (r != 0)
+		lease->reservation = reservation_release(lease->reservation);
+	return r;
+}
+
+/* --- what its process may lock ------------------------------------------------------------------
+ */
+
+static int reservation_raise(
+	struct reservation *reservation, uint64_t pages, struct refusal *refusal)
+{
+	const struct subject *subject = &reservation->lease->subject;
+
+	int r = memlock_raise(&reservation->broker->memlocks, &reservation->memlock, subject->pid,
+		subject->start_ticks, pages * page_bytes());
+	if (r == 0)
+		return 0;
+	refuse(refusal, REFUSAL_SYSTEM, "raising what process %d may lock (RLIMIT_MEMLOCK)%s",
+		(int)subject->pid, r == -ESRCH ? ": it has ended" : "");
+	refusal->errnum = -r;
+	return REFUSED;
+}
+
+int reservation_grant(struct reservation *reservation, struct refusal *refusal)
+{
+	return reservation
+		       ? reservation_raise(reservation, reservation->charge.kernel_bill, refusal)
+		       : 0;
+}
+
+int lease_reserve_more(
+	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal)
+{
+	bool is_first = !lease->reservation;
+	uint64_t pages;
+
+	if (lease->brokered)
+		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
+			"reserving memory with mode brokered: a space is charged for what it maps");
+	int r = pages_of(lease, bytes, &pages);
+	if (r < 0 || bytes == 0)
+		return r;
+	r = is_first ? lease_reserve(broker, lease, bytes, refusal)
+		     : reservation_charge(lease->reservation, pages, refusal);
+	if (r != 0)
+		return r;
+	r = reservation_raise(lease->reservation, pages, refusal);
+	if (r == 0)
+		return 0;
+	charge_unbill(&lease->reservation->charge, pages);
+	if (is_first)
+		lease->reservation = reservation_release(lease->reservation);
+	return r;
+}
+
+/* --- figures ------------------------------------------------------------------------------------
+ */
 
 uint64_t reservation_bytes(const struct reservation *reservation)
 {
-	return reservation ? reservation->charge.kernel_bill * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+	return reservation ? reservation->charge.kernel_bill * page_bytes() : 0;
+}
+
+const struct account *reservation_account(const struct reservation *reservation)
+{
+	return reservation ? reservation->charge.space : NULL;
+}
+
+uint64_t broker_reserved_pages(const struct broker *broker, const char *account)
+{
+	const struct reservation *reservation;
+	uint64_t pages = 0;
+
+	LIST_FOREACH (reservation, &broker->reservations, of_broker)
+		if (!account || strcmp(reservation->charge.payer->name, account) == 0)
+			pages += reservation->charge.kernel_bill;
+	return pages;
 }

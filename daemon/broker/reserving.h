@@ -18,13 +18,13 @@ struct reservation;
 
 /*
  * For a lease that is not granted yet: charges; no limit is raised. 0, REFUSED (LIMIT_EXCEEDED,
- * NOT_SUPPORTED: no ledger), -ENOMEM. lease->reservation is set.
+ * NOT_SUPPORTED: no ledger), -EOVERFLOW, -ENOMEM. lease->reservation is set, unless bytes is 0.
  */
 int lease_reserve(
 	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal);
 /*
  * More for a granted lease (not a brokered one: NOT_SUPPORTED), and its holder's limit with it. All
- * or nothing.
+ * or nothing. REFUSED, too, where the limit cannot be raised (SYSTEM).
  */
 int lease_reserve_more(
 	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal);
@@ -32,3 +32,8 @@ int lease_reserve_more(
 uint64_t reservation_bytes(const struct reservation *reservation);
 /* Of the lease's own; NULL for NULL. */
 const struct account *reservation_account(const struct reservation *reservation);
+/*
+ * What is reserved on this account (NULL: on all), also for leases that are over, of which a group
+ * has not settled.
+ */
+uint64_t broker_reserved_pages(const struct broker *broker, const char *account);

@@ -40,7 +40,7 @@ TAILQ_HEAD(space_list, space_entry);
 int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char *keeper_path);
 const char *space_state_name(enum space_state state); /* "live"; as in org.vfiod.Space */
 /* What the account may have pinned, by its own section and by the rules of all that is attached
- * for it. */
+ * for it, or has memory reserved on it. */
 void broker_account_limits(
 	const struct broker *broker, const char *account, struct byte_limits *limits);
 /* NULL: no spaces are kept. */

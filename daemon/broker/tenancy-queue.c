@@ -68,21 +68,37 @@ static void tenancy_tell_position(struct tenancy *tenancy)
 		lease->listener->queued(lease, position, lease->userdata);
 }
 
+static void tenancy_fail(struct tenancy *tenancy, int result, const char *origin)
+{
+	if (result < 0) {
+		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "%s", origin);
+		tenancy->refusal.errnum = -result;
+	}
+	tenancy_refuse(tenancy);
+}
+
+/* Its turn has come. What it is to reserve is charged before anything is written. */
+static void tenancy_begin(struct tenancy *tenancy)
+{
+	int r = lease_reserve(
+		tenancy->broker, tenancy->lease, tenancy->memory_bytes, &tenancy->refusal);
+	if (r == 0)
+		tenancy_start(tenancy);
+	else
+		tenancy_fail(tenancy, r, "reserving memory");
+}
+
 bool tenancy_try(struct lease *lease)
 {
 	struct tenancy *tenancy = lease->tenancy;
 	int r = tenancy_check(tenancy, &tenancy->refusal);
 	if (r != 0) {
-		if (r < 0) {
-			refuse(&tenancy->refusal, REFUSAL_SYSTEM, "asking the rules");
-			tenancy->refusal.errnum = -r;
-		}
-		tenancy_refuse(tenancy);
+		tenancy_fail(tenancy, r, "asking the rules");
 		return true;
 	}
 	const struct group *obstacle = tenancy_obstacle(tenancy);
 	if (!obstacle) {
-		tenancy_start(tenancy);
+		tenancy_begin(tenancy);
 		return true;
 	}
 	if (ev_is_active(&tenancy->wait)) {
@@ -127,6 +143,7 @@ static int tenancy_new(struct broker *broker, const struct acquire_request *requ
 		return -ENOMEM;
 	tenancy->broker = broker;
 	tenancy->only_takes = only_takes;
+	tenancy->memory_bytes = request->memory_bytes;
 	tenancy->n_holdings = request->n_groups;
 	tenancy->holdings = calloc(request->n_groups, sizeof(struct holding *));
 	int r = !tenancy->holdings ? -ENOMEM

@@ -31,6 +31,7 @@ void tenancy_free(struct tenancy *tenancy)
 	if (tenancy->holder_pidfd >= 0)
 		close(tenancy->holder_pidfd);
 	attachments_forget_lease(broker, tenancy->lease);
+	lease_end_reservation(tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
 	free(tenancy);
@@ -99,6 +100,8 @@ static void tenancy_undo(struct tenancy *tenancy)
 	bool tell_later = settling && settling_join(settling, on_undone, tenancy) == 0;
 
 	tenancy->phase = PHASE_UNDOING;
+	/* Nobody has got anything to map with. */
+	lease_end_reservation(tenancy->lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++) {
 		struct holding *holding = tenancy->holdings[i];
 		if (!holding)
@@ -155,6 +158,10 @@ static void tenancy_grant(struct tenancy *tenancy)
 	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
+	} else {
+		r = reservation_grant(lease->reservation, &tenancy->refusal);
+	}
+	if (r != 0) {
 		tenancy_undo(tenancy);
 		return;
 	}
@@ -296,6 +303,7 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		if (tenancy->holdings[i])
 			holding_let_go(tenancy->holdings[i], lease->stay, settling);
+	lease_end_reservation(lease);
 	tenancy_news(tenancy, "leaseEnded", reason);
 	if (lease->listener)
 		lease->listener->ended(lease, reason, lease->userdata);

@@ -27,6 +27,7 @@ struct tenancy {
 	bool has_failed;
 	struct refusal refusal; /* the first */
 	size_t told_position;   /* in the queue */
+	uint64_t memory_bytes;  /* to reserve when its turn comes */
 	bool only_takes;        /* an administrator's take: no lease stays when it is done */
 	ev_timer wait;
 	ev_io holder_ended;

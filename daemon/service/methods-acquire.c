@@ -229,8 +229,10 @@ static void acquire(struct call *call)
 {
 	struct session *session = call->session;
 	struct json_object *wait = json_field(call->varlink.parameters, "waitSeconds");
+	struct json_object *memory = json_field(call->varlink.parameters, "memoryBytes");
 	const char *mode = json_field_text(call->varlink.parameters, "mode");
 	int64_t wait_seconds = wait ? json_object_get_int64(wait) : 0;
+	int64_t memory_bytes = memory ? json_object_get_int64(memory) : 0;
 	struct group *groups[MAX_SELECTORS];
 	struct refusal refusal;
 	struct subject holder = session->subject; /* its pointers stay the session's */
@@ -239,12 +241,17 @@ static void acquire(struct call *call)
 		.groups = groups,
 		.wait_seconds = (double)wait_seconds,
 		.brokered = mode && strcmp(mode, "brokered") == 0,
+		.memory_bytes = (uint64_t)memory_bytes,
 		.holder_pidfd = -1,
 		.listener = &acquisition_listener,
 	};
 
 	if (wait_seconds < 0 || wait_seconds > MAX_WAIT_SECONDS) {
 		call_invalid(call, "waitSeconds");
+		return;
+	}
+	if (memory_bytes < 0 || (memory_bytes > 0 && request.brokered)) {
+		call_invalid(call, "memoryBytes");
 		return;
 	}
 	int r = check_bounds(session, wait_seconds > 0, &refusal);

@@ -1,5 +1,6 @@
 /* org.vfiod.Admin, Audit: the books against keepers, their page tables, and the kernel. */
 #include "daemon/base/util.h"
+#include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 #include "daemon/service/vmstat.h"
@@ -126,11 +127,15 @@ static int64_t find_in_host(uint64_t billed, struct json_object *findings)
 static void audit_reply(struct audit *audit)
 {
 	struct call *call = audit->call;
-	const struct ledger *ledger = broker_ledger(call->session->service->broker);
+	struct broker *broker = call->session->service->broker;
+	const struct ledger *ledger = broker_ledger(broker);
 	struct json_object *reply = json_object_new_object(), *spaces = json_object_new_array(),
 			   *findings = json_object_new_array();
 	uint64_t billed = ledger ? account_kernel_bill(ledger_host(ledger)) : 0;
 	bool is_right = true;
+
+	/* What is reserved need not be pinned. */
+	billed -= broker_reserved_pages(broker, NULL);
 
 	for (size_t i = 0; i < audit->n_items; i++) {
 		const struct item *item = &audit->items[i];

@@ -13,17 +13,6 @@ static struct json_object *limit_json(uint64_t bytes)
 	return bytes == BYTES_UNLIMITED ? NULL : json_bytes(bytes);
 }
 
-static uint64_t reserved_by(struct broker *broker, const struct account *account)
-{
-	const struct lease *lease;
-	uint64_t bytes = 0;
-
-	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book)
-		if (strcmp(lease->account, account->name) == 0)
-			bytes += reservation_bytes(lease->reservation);
-	return bytes;
-}
-
 static struct json_object *account_json(struct broker *broker, const struct account *account)
 {
 	struct json_object *json = json_object_new_object();
@@ -35,7 +24,7 @@ static struct json_object *account_json(struct broker *broker, const struct acco
 	json_put(json, "owedLimitBytes", limit_json(limits.owed));
 	json_put(json, "kernelBillBytes", json_pages(account_kernel_bill(account)));
 	json_put(json, "kernelBillLimitBytes", limit_json(limits.kernel_bill));
-	json_put(json, "reservedBytes", json_bytes(reserved_by(broker, account)));
+	json_put(json, "reservedBytes", json_pages(broker_reserved_pages(broker, account->name)));
 	return json;
 }
 
@@ -162,7 +151,48 @@ static void describe(struct call *call)
 	call_reply(call, reply);
 }
 
+/* More for a lease of the caller's own, or for an administrator anybody's. */
+static struct lease *lease_of(struct call *call, const char *token)
+{
+	const struct session *session = call->session;
+	struct lease *lease = lease_book_by_token(broker_book(session->service->broker), token);
+
+	if (!lease || lease->state != LEASE_GRANTED)
+		return NULL;
+	return lease->subject.uid == session->subject.uid || session_is_admin(session) ? lease
+										       : NULL;
+}
+
+static void reserve(struct call *call)
+{
+	struct broker *broker = call->session->service->broker;
+	struct json_object *parameters = call->varlink.parameters;
+	int64_t bytes = json_object_get_int64(json_field(parameters, "memoryBytes"));
+	struct lease *lease = lease_of(call, json_field_text(parameters, "token"));
+	struct refusal refusal;
+	int r;
+
+	if (bytes < 0) {
+		call_invalid(call, "memoryBytes");
+		return;
+	}
+	if (lease)
+		r = lease_reserve_more(broker, lease, (uint64_t)bytes, &refusal);
+	else
+		r = refuse(&refusal, REFUSAL_NO_SUCH_LEASE, "no lease has this token");
+	if (r < 0) {
+		call_fail(call, -r, "reserving memory");
+	} else if (r == REFUSED) {
+		call_refuse(call, &refusal);
+	} else {
+		struct json_object *reply = json_object_new_object();
+		json_put(reply, "memoryBytes", json_bytes(reservation_bytes(lease->reservation)));
+		call_reply(call, reply);
+	}
+}
+
 const struct method ledger_methods[] = {
 	{ .name = "org.vfiod.Ledger.Describe", .run = describe },
+	{ .name = "org.vfiod.Ledger.Reserve", .run = reserve },
 	{ .name = NULL },
 };
