@@ -1,6 +1,5 @@
 /* Sentences for the errors of org.vfiod.Space. */
 #include "client/error-words.h"
-#include "client/size.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,14 +7,6 @@
 static void say_range(struct sentence *s, struct json_object *range)
 {
 	say(s, "%s-%s", word(range, "first", "?"), word(range, "last", "?"));
-}
-
-static void say_size(struct sentence *s, struct json_object *p, const char *key)
-{
-	char text[SIZE_TEXT];
-
-	size_describe((uint64_t)field_int(p, key, 0), text, sizeof text);
-	say(s, "%s", text);
 }
 
 static void say_no_such_space(struct sentence *s, struct json_object *p)
@@ -107,30 +98,6 @@ static void say_not_attached(struct sentence *s, struct json_object *p)
 	say(s, " is not attached to this space");
 }
 
-/* "the owed-limit of account alice is 24.0 GiB: it owes 16.0 GiB, and 16.0 GiB was asked for". */
-static void say_limit_exceeded(struct sentence *s, struct json_object *p)
-{
-	const char *limit = word(p, "limit", "limit"), *account = word(p, "account", "?");
-	const char *whose = "account ", *has = "it owes ";
-
-	if (strcmp(limit, "host-limit") == 0) {
-		whose = account = "this host";
-		has = "all accounts together owe ";
-	} else if (strcmp(limit, "memory.max") == 0) {
-		whose = "control group ";
-		has = "it has ";
-	} else if (strcmp(limit, "kernel-bill-limit") == 0) {
-		has = "the kernel bills it ";
-	}
-	say(s, "the %s of %s%s is ", limit, whose, whose == account ? "" : account);
-	say_size(s, p, "limitBytes");
-	say(s, ": %s", has);
-	say_size(s, p, "stateBytes");
-	say(s, ", and ");
-	say_size(s, p, "requestedBytes");
-	say(s, " was asked for; nothing was pinned");
-}
-
 #define SPACE "org.vfiod.Space."
 
 static const struct known_error space_errors[] = {
@@ -146,7 +113,6 @@ static const struct known_error space_errors[] = {
 	{ SPACE "Misaligned", -EINVAL, say_misaligned },
 	{ SPACE "ReservedRegionConflict", -EBUSY, say_reserved },
 	{ SPACE "NotAttached", -ENOENT, say_not_attached },
-	{ "org.vfiod.Broker.LimitExceeded", -EDQUOT, say_limit_exceeded },
 };
 
 const struct known_error *space_error_find(const char *name)

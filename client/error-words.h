@@ -1,4 +1,4 @@
-/* What the sentences for errors are made of: error.c, error-space.c. */
+/* What the sentences for errors are made of: error.c, error-space.c, error-memory.c. */
 #pragma once
 
 #include "client/error.h"
@@ -24,3 +24,5 @@ struct known_error {
 };
 /* Of org.vfiod.Space; NULL: none of these. */
 const struct known_error *space_error_find(const char *name);
+/* Of what memory costs. Likewise. */
+const struct known_error *memory_error_find(const char *name);

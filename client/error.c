@@ -306,7 +306,7 @@ static const struct known_error *known_error_find(const char *name)
 	for (size_t i = 0; i < sizeof known_errors / sizeof *known_errors; i++)
 		if (strcmp(known_errors[i].name, name) == 0)
 			return &known_errors[i];
-	return space_error_find(name);
+	return memory_error_find(name) ? memory_error_find(name) : space_error_find(name);
 }
 
 int error_number(const char *name)

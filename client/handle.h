@@ -97,6 +97,11 @@ int vfiod_fail(struct vfiod *vfiod, int error, const char *format, ...)
 int vfiod_fail_reply(struct vfiod *vfiod, const struct varlink_reply *reply);
 void vfiod_error_clear(struct vfiod *vfiod);
 
+/* --- reserve.c ----------------------------------------------------------------- */
+
+/* What Varlink's integers cannot say is no memory: 0, or -EINVAL, said. */
+int memory_check(struct vfiod *vfiod, uint64_t bytes);
+
 /* --- lease.c ------------------------------------------------------------------- */
 
 /*

@@ -1,6 +1,9 @@
 #include "client/size.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 void size_describe(uint64_t bytes, char *buffer, size_t size)
 {
@@ -18,4 +21,28 @@ void size_describe(uint64_t bytes, char *buffer, size_t size)
 		unit++;
 	}
 	snprintf(buffer, size, "%.1f %s", value, units[unit]);
+}
+
+int size_parse(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "KMGT";
+	const char *suffix = NULL;
+	unsigned long long number;
+	unsigned shift = 0;
+	char *end;
+
+	if (*text < '0' || *text > '9') /* nor a sign or a blank, which strtoull() takes */
+		return -EINVAL;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (*end && !end[1])
+		suffix = strchr(suffixes, *end);
+	if (*end && !suffix)
+		return -EINVAL;
+	if (suffix)
+		shift = 10 * (unsigned)(suffix - suffixes + 1);
+	if (errno || number > UINT64_MAX >> shift)
+		return -ERANGE;
+	*bytes = (uint64_t)number << shift;
+	return 0;
 }

@@ -15,7 +15,7 @@ function __vfioctl_operands
             continue
         end
         switch $token
-            case --socket --timeout --unit --reason --device --group --wait --by
+            case --socket --timeout --unit --reason --device --group --wait --memory --by
                 set skip 1
             case '-*'
             case '*'
@@ -70,6 +70,7 @@ complete -c vfioctl -n '__vfioctl_is -1 revoke' -l reason -x -d 'What the holder
 complete -c vfioctl -n '__vfioctl_is -1 ledger' -l by -x -a 'account space lease' -d 'A table of these'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l device -x -a '(__vfioctl_names devices)' -d 'Its group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l group -x -a '(__vfioctl_names groups)' -d 'This group'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l memory -x -d 'For what it maps: 512M, 16G'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l wait -x -d 'In the queue, so many seconds'
 
 complete -c vfioctl -n '__vfioctl_is 0 status why' -a '(__vfioctl_names devices groups)'

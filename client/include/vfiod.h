@@ -16,7 +16,7 @@
  *
  * errno values: -ECONNREFUSED, -ENOENT (no daemon), -ECONNRESET (it has gone),
  * -EPROTO (it does not speak our language), -EACCES (AccessDenied, ResetRequired,
- * PermissionDenied),
+ * PermissionDenied), -EPERM (NoMemoryBound), -EDQUOT (LimitExceeded),
  * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup),
  * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter),
  * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error
@@ -101,6 +101,47 @@ int vfiod_acquire_watching(struct vfiod *vfiod, const char *const devices[], siz
 	unsigned wait_seconds, int pidfd, vfiod_queued_fn on_queued, void *userdata,
 	struct vfiod_lease **lease);
 
+/*
+ * All that can be asked for with a lease; the functions above and vfiod_acquire_brokered() are
+ * short for it. Zeros stand for nothing asked: without flags the lease lives with the connection,
+ * and the handle stays free for other calls.
+ */
+enum vfiod_acquire_flags {
+	VFIOD_ACQUIRE_FOLLOW = 1 << 0,   /* the lease follows the process of `pidfd` */
+	VFIOD_ACQUIRE_WATCH = 1 << 1,    /* the handle becomes the lease's stream: events */
+	VFIOD_ACQUIRE_BROKERED = 1 << 2, /* no descriptors, see vfiod_space_attach() */
+};
+struct vfiod_acquire_options {
+	size_t size; /* sizeof(struct vfiod_acquire_options): it may grow at its end */
+	unsigned flags;
+	int pidfd; /* as from pidfd_open(2), of your own user; it stays yours */
+	unsigned wait_seconds;
+	/*
+	 * What the kernel may bill for memory that you map for these devices by yourself: a page
+	 * once for each container. It is charged on your account's kernel bill until the groups are
+	 * back. RLIMIT_MEMLOCK of the process that has the lease (of pidfd, or yours) is that much
+	 * higher until the lease ends: there is no need to raise it by hand, nor a right to.
+	 */
+	uint64_t memory_bytes;
+	vfiod_queued_fn on_queued; /* or NULL; with VFIOD_ACQUIRE_WATCH only */
+	void *userdata;            /* of on_queued */
+};
+/*
+ * options NULL: none. Beside the errors above: -EINVAL (flags that are not known, or that do not go
+ * together), -E2BIG (options of a newer library that this one cannot heed), -EDQUOT
+ * (LimitExceeded: the account's kernel-bill-limit), -EPERM (NoMemoryBound: the rules do not trust
+ * you, and no memory.max bounds what you can pin).
+ */
+int vfiod_acquire_with(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	const struct vfiod_acquire_options *options, struct vfiod_lease **lease);
+/*
+ * So much more for a lease that has its descriptors (not a brokered one): all of it, or nothing.
+ * total (may be NULL): what it has reserved now. The handle may be any that is no stream: a lease
+ * that has its handle as its stream needs a second one. -EDQUOT, -ENOKEY, -EINVAL.
+ */
+int vfiod_reserve(
+	struct vfiod *vfiod, const char *lease_token, uint64_t memory_bytes, uint64_t *total);
+
 const char *vfiod_lease_name(const struct vfiod_lease *lease);
 const char *vfiod_lease_token(const struct vfiod_lease *lease);
 size_t vfiod_lease_n_groups(const struct vfiod_lease *lease);
@@ -155,7 +196,7 @@ int vfiod_acquire_brokered(struct vfiod *vfiod, const char *const devices[], siz
  * max_groups_per_container: 0 for as many as the kernel accepts.
  *
  * Beside those above: -EINVAL (Misaligned, UnmapSplitsMapping), -EEXIST (MappingOverlaps), -ERANGE
- * (IovaOutOfRange), -EDQUOT (LimitExceeded), -EBUSY (MemoryMapped, ReservedRegionConflict), -ENOENT
+ * (IovaOutOfRange), -EBUSY (MemoryMapped, ReservedRegionConflict), -ENOENT
  * (NoSuchMemory, NotAttached), -EOWNERDEAD (SpaceEnded), -ENOKEY (NoSuchSpace), -EPERM
  * (MemoryUnsuitable), -ESTALE (MemoryChanged).
  */

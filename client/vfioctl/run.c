@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/size.h"
 #include "client/vfioctl/dry-run.h"
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/run.h"
@@ -19,6 +20,7 @@ struct run {
 	char *names; /* LISTEN_FDNAMES */
 	char *lease; /* its name, once there is one */
 	int wait_seconds;
+	uint64_t memory_bytes; /* for CMD to map by itself */
 	bool is_dry;
 	int pidfd; /* of CMD; launch's */
 	char end[512];
@@ -162,6 +164,14 @@ static void queued_print(unsigned position, void *targets)
 
 static int acquire(struct run *run, const struct launch *launch, struct vfiod_lease **lease)
 {
+	struct vfiod_acquire_options options = {
+		.size = sizeof options,
+		.flags = VFIOD_ACQUIRE_FOLLOW | VFIOD_ACQUIRE_WATCH,
+		.pidfd = launch->pidfd,
+		.wait_seconds = (unsigned)run->wait_seconds,
+		.memory_bytes = run->memory_bytes,
+		.on_queued = queued_print,
+	};
 	struct run_groups *groups = &run->groups;
 	const char **names = calloc(groups->n_targets, sizeof *names);
 	char numbers[256] = "";
@@ -179,8 +189,8 @@ static int acquire(struct run *run, const struct launch *launch, struct vfiod_le
 			used += (size_t)snprintf(numbers + used, sizeof numbers - used, "%s%s",
 				i ? ", " : "", target);
 	}
-	r = vfiod_acquire_watching(run->context->vfiod, names, groups->n_targets,
-		(unsigned)run->wait_seconds, launch->pidfd, queued_print, numbers, lease);
+	options.userdata = numbers;
+	r = vfiod_acquire_with(run->context->vfiod, names, groups->n_targets, &options, lease);
 	free(names);
 	if (r == 0)
 		return 0;
@@ -331,6 +341,23 @@ static int run_command(struct run *run)
 	return exit_code;
 }
 
+static int memory_option(struct run *run)
+{
+	int r = size_parse(optarg, &run->memory_bytes);
+
+	/* Varlink's integers end there. */
+	if (r == -ERANGE || (r == 0 && run->memory_bytes >= INT64_MAX))
+		usage_error(run->context, "--memory %s: more than there can be", optarg);
+	else if (r < 0)
+		usage_error(run->context,
+			"--memory '%s': not a number of bytes, as 4096, 512M or 16G", optarg);
+	else if (run->memory_bytes > 0)
+		return 0;
+	else
+		usage_error(run->context, "--memory %s: nothing to reserve", optarg);
+	return EXIT_RUN_FAILED;
+}
+
 static int run_option(struct run *run, int option)
 {
 	char name[32];
@@ -351,6 +378,8 @@ static int run_option(struct run *run, int option)
 		usage_error(run->context, "--wait %s: not a number of seconds", optarg);
 		return EXIT_RUN_FAILED;
 	}
+	if (option == 'm')
+		return memory_option(run);
 	if (group_argument(optarg) < 0) {
 		usage_error(run->context, "--group %s: not the number of a group", optarg);
 		return EXIT_RUN_FAILED;
@@ -366,6 +395,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "device", required_argument, NULL, 'd' },
 		{ "group", required_argument, NULL, 'g' },
 		{ "wait", required_argument, NULL, 'w' },
+		{ "memory", required_argument, NULL, 'm' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
 	};
@@ -445,13 +475,15 @@ static int run_run(struct context *context, int argc, char *argv[])
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--device DEVICE | --group GROUP]… [--wait SECONDS] [--dry-run] \\\n"
-		     "            -- CMD [ARG…]",
+	.arguments = "[--device DEVICE | --group GROUP]… [--memory BYTES] \\\n"
+		     "            [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
 		"In ARG, {group:X} becomes the number of a descriptor; X is a group's number\n"
 		"or one of its devices; {group} is enough where there is one group.\n"
+		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
+		"                  has the lease; charged to your account, see vfioctl ledger\n"
 		"  --wait SECONDS  wait in the queue while others have the groups\n"
 		"  --dry-run       say what would be done with each device, and what is in the\n"
 		"                  way; nothing is run, and CMD may be left out\n"
@@ -461,6 +493,7 @@ const struct command command_run = {
 		"\n"
 		"Examples:\n"
 		"  vfioctl run --device 01:00.0 -- my-driver --vfio-group-fd={group}\n"
+		"  vfioctl run --memory 4G --device 01:00.0 -- my-vmm --vfio-group-fd={group}\n"
 		"  vfioctl run --wait 60 --device 3b:02.0 --group 15 -- \\\n"
 		"      pump --in={group:3b:02.0} --out={group:15}\n",
 	.run = run_run,

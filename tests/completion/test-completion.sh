@@ -98,6 +98,9 @@ offers "vfioctl can root 1" 13
 offers "vfioctl revoke --end L" L3
 offers "vfioctl run --device 0000:05" 0000:05:00.0
 offers "vfioctl run --group 7 -- vfioct" vfioctl
+offers "vfioctl run --mem" --memory
+offers "vfioctl run --memory 512M --device 0000:05" 0000:05:00.0
+offers "vfioctl run --memory 512M --group 7 -- vfioct" vfioctl
 offers "vfioctl run --group 7 cat tests/completion/test-c" tests/completion/test-completion.sh
 offers "vfioctl ledger --by s" space
 offers "vfioctl help ch" check

@@ -145,8 +145,8 @@ static const struct {
 		"{\"account\":\"uid:1000\",\"limit\":\"kernel-bill-limit\",\"limitBytes\":67108864,"
 		"\"stateBytes\":0,\"requestedBytes\":67112960}",
 		-EDQUOT,
-		"the kernel-bill-limit of account uid:1000 is 64.0 MiB: the kernel bills it 0 B, "
-		"and 64.0 MiB was asked for; nothing was pinned" },
+		"the kernel-bill-limit of account uid:1000 is 64.0 MiB: 0 B of it is billed or "
+		"reserved, and 64.0 MiB was asked for; nothing was pinned or reserved" },
 	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"host\",\"limit\":\"host-limit\",\"limitBytes\":4096,"
 		"\"stateBytes\":1,\"requestedBytes\":1023}",
@@ -159,6 +159,20 @@ static const struct {
 		-EDQUOT,
 		"the memory.max of control group /user.slice is 16.0 MiB: it has 12.0 MiB, and "
 		"32.0 MiB was asked for; nothing was pinned" },
+	/* A limit that a newer daemon has. */
+	{ "org.vfiod.Broker.LimitExceeded",
+		"{\"account\":\"alice\",\"limit\":\"new-limit\",\"limitBytes\":4096,"
+		"\"stateBytes\":0,\"requestedBytes\":8192}",
+		-EDQUOT,
+		"the new-limit of account alice is 4.0 KiB: it owes 0 B, and 8.0 KiB was asked "
+		"for; nothing was pinned" },
+	{ B "NoMemoryBound",
+		"{\"cgroup\":\"/user.slice\",\"reason\":\"no memory.max; ask for one\"}", -EPERM,
+		"nothing bounds the memory that you can pin: no memory.max; ask for one" },
+	{ B "NoMemoryBound", "{\"cgroup\":\"/user.slice\",\"reason\":\"\"}", -EPERM,
+		"nothing bounds the memory that you can pin: control group /user.slice has no "
+		"memory.max that you cannot raise yourself; an administrator can set MemoryMax= of "
+		"its unit, or trusted = yes in the rule" },
 	{ V "InvalidParameter", "{\"parameter\":\"selectors[0].group\"}", -EINVAL,
 		"vfiod does not accept the parameter selectors[0].group" },
 	{ V "PermissionDenied", "{}", -EACCES, "permission denied: this is for administrators" },

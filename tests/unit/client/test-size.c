@@ -1,6 +1,7 @@
 /* Sizes for people: where one unit ends and the next begins. */
 #include "client/size.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -37,9 +38,53 @@ static void sizes_have_the_largest_unit(void **state)
 	}
 }
 
+static void sizes_are_read_as_the_configuration_does(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		uint64_t bytes;
+	} cases[] = {
+		{ "0", 0, 0 },
+		{ "1", 0, 1 },
+		{ "4K", 0, 4096 },
+		{ "512M", 0, 536870912 },
+		{ "16G", 0, UINT64_C(16) << 30 },
+		{ "1T", 0, UINT64_C(1) << 40 },
+		{ "18446744073709551615", 0, UINT64_MAX },
+		{ "18446744073709551616", -ERANGE, 7 },
+		{ "99999999999999999999T", -ERANGE, 7 },
+		{ "18014398509481983K", 0, UINT64_MAX - 1023 },
+		{ "18014398509481984K", -ERANGE, 7 },
+		{ "16777216T", -ERANGE, 7 },
+		{ "", -EINVAL, 7 },
+		{ "G", -EINVAL, 7 },
+		{ "-1", -EINVAL, 7 },
+		{ "+1", -EINVAL, 7 },
+		{ " 1", -EINVAL, 7 },
+		{ "1 G", -EINVAL, 7 },
+		{ "1g", -EINVAL, 7 },
+		{ "1GiB", -EINVAL, 7 },
+		{ "1.5G", -EINVAL, 7 },
+		{ "0x10", -EINVAL, 7 },
+		{ "infinity", -EINVAL, 7 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint64_t bytes = 7; /* stays where nothing was read */
+
+		assert_int_equal(size_parse(cases[i].text, &bytes), cases[i].result);
+		assert_true(bytes == cases[i].bytes);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_have_the_largest_unit) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_have_the_largest_unit),
+		cmocka_unit_test(sizes_are_read_as_the_configuration_does),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

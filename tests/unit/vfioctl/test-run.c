@@ -32,11 +32,17 @@ static bool is(const char *text, const char *wanted)
 
 /* --- the daemon ---------------------------------------------------------------------------- */
 
-static int holder = -1;     /* the daemon's copy of the pidfd */
-static int stream;          /* the peer that acquired: it hears of the end */
-static int n_releases;      /* that were asked for */
+static int holder = -1; /* the daemon's copy of the pidfd */
+static int stream;      /* the peer that acquired: it hears of the end */
+static int n_releases;  /* that were asked for */
+static int expect_memory;
 static int expect_no_calls; /* a refusal before anything is acquired */
 static const char *release_reply;
+
+#define ACQUIRE(memory)                                                                            \
+	"{\"selectors\":[{\"device\":\"0000:01:00.0\"},{\"group\":7}],\"waitSeconds\":5,"          \
+	"\"holderFileDescriptor\":0" memory "}"
+#define RUN_OPTIONS "--wait", "5", "--device", "01:00.0", "--group", "7", "--"
 
 static void grant(struct fake *fake, int peer)
 {
@@ -77,9 +83,9 @@ static void answer_run(struct fake *fake, int peer, const char *method,
 		answer_describe(fake, peer, text);
 	} else if (is(method, "org.vfiod.Broker.Acquire")) {
 		fake_expect(!expect_no_calls, "no Acquire");
-		fake_expect(is(text, "{\"selectors\":[{\"device\":\"0000:01:00.0\"},{\"group\":7}],"
-				     "\"waitSeconds\":5,\"holderFileDescriptor\":0}"),
-			"the selectors in order, and a holder");
+		fake_expect(is(text, expect_memory ? ACQUIRE(",\"memoryBytes\":536870912")
+						   : ACQUIRE("")),
+			"the selectors in order, a holder, and memory");
 		fake_expect(n_fds == 1, "the holder's pidfd");
 		holder = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
 		grant(fake, peer);
@@ -98,7 +104,44 @@ static void answer_run(struct fake *fake, int peer, const char *method,
 	}
 }
 
-#define RUN "run", "--wait", "5", "--device", "01:00.0", "--group", "7", "--"
+static void memory_is_asked_for(void **state)
+{
+	static const char *const wrong[] = { "", "x", "-1", "512MB", "1.5G", "16g", "infinity", "0",
+		"9223372036854775807", "8388608T", "99999999999999999999" };
+	static const char *const why[] = { "not a number of bytes, as 4096, 512M or 16G",
+		"nothing to reserve", "more than there can be" };
+	struct fake *fake;
+
+	(void)state;
+	expect_memory = 1;
+	fake = fake_start(answer_run);
+	assert_int_equal(ctl(fake, "run", "--memory", "512M", RUN_OPTIONS, "true", NULL), 0);
+	assert_string_equal(ctl_err, "");
+	expect_memory = 0;
+	fake_stop(fake);
+	expect_no_calls = 1;
+	fake = fake_start(answer_run);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		const char *quote = i < 7 ? "'" : "";
+		char text[160];
+
+		assert_int_equal(ctl(fake, "run", "--memory", wrong[i], RUN_OPTIONS, "true", NULL),
+			EXIT_RUN_FAILED);
+		snprintf(text, sizeof text,
+			"vfioctl run: --memory %s%s%s: %s\nSee vfioctl run --help.\n", quote,
+			wrong[i], quote,
+			why[i < 7        ? 0
+				: i == 7 ? 1
+					 : 2]);
+		assert_string_equal(ctl_err, text);
+	}
+	assert_int_equal(ctl(fake, "run", "--dry-run", "--memory", "x", "--group", "7", NULL),
+		EXIT_RUN_FAILED);
+	expect_no_calls = 0;
+	fake_stop(fake);
+}
+
+#define RUN "run", RUN_OPTIONS
 
 /* --- CMD --------------------------------------------------------------------------------- */
 
@@ -411,6 +454,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cmd_has_the_groups_and_nothing_else),
+		cmocka_unit_test(memory_is_asked_for),
 		cmocka_unit_test(the_exit_status_is_cmds),
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(killing_vfioctl_leaves_cmd_alone),
