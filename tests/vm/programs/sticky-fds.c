@@ -3,11 +3,11 @@
  * peace, with calls that take them and calls that do not, and keeps the connections:
  *
  *   a file of a FUSE file system, mounted at DIRECTORY, whose server never answers a FLUSH, which
- *   each close(2) sends and waits for
+ *   each close(2) sends and waits for, nor a READ
  *   a TCP socket with unsent data and SO_LINGER of an hour
  *
- * Prints "sent N" when all calls are out, and a line "flush" for each FLUSH that came from then on.
- * SIGTERM: the server ends, and with it whatever hung.
+ * Prints "sent N" when all calls are out, and a line "flush" or "read" for each that came from then
+ * on. SIGTERM: the server ends, and with it whatever hung.
  *
  * sticky-fds DIRECTORY: the server alone, for somebody else to send DIRECTORY/file.
  */
@@ -58,6 +58,7 @@ static struct fuse_attr attributes(uint64_t node)
 		.ino = node,
 		.mode = is_root ? S_IFDIR | 0755 : S_IFREG | 0666,
 		.nlink = 1,
+		.size = is_root ? 0 : 4096,
 		.blksize = 4096,
 	};
 }
@@ -87,7 +88,8 @@ static void serve(int fuse, const struct fuse_in_header *in)
 		answer(fuse, in->unique, 0, &open, sizeof(open));
 		break;
 	case FUSE_FLUSH:
-		puts("flush");
+	case FUSE_READ:
+		puts(in->opcode == FUSE_READ ? "read" : "flush");
 		fflush(stdout);
 		break;
 	case FUSE_FORGET:

@@ -86,7 +86,8 @@ void answer_json(const char *begin, struct json_object *value)
 
 struct reply {
 	char *text;
-	int fd;
+	int fds[MAX_GROUPS];
+	size_t n_fds;
 };
 
 static int on_reply(const char *parameters, int *fds, size_t n_fds, void *userdata)
@@ -94,9 +95,9 @@ static int on_reply(const char *parameters, int *fds, size_t n_fds, void *userda
 	struct reply *reply = userdata;
 
 	reply->text = strdup(parameters);
-	if (n_fds > 0) {
-		reply->fd = fds[0];
-		fds[0] = -1;
+	for (; reply->n_fds < n_fds && reply->n_fds < MAX_GROUPS; reply->n_fds++) {
+		reply->fds[reply->n_fds] = fds[reply->n_fds];
+		fds[reply->n_fds] = -1;
 	}
 	return 0;
 }
@@ -115,25 +116,43 @@ static void answer_error(const struct vfiod *vfiod)
 	json_object_put(parameters);
 }
 
-struct json_object *call(const char *method, struct json_object *parameters, int fd, int *reply_fd)
+static struct json_object *call_with(
+	const char *method, struct json_object *parameters, int fd, struct reply *reply)
 {
 	struct vfiod *vfiod = handle();
-	struct reply reply = { .fd = -1 };
 
 	int r = vfiod_call(vfiod, method, json_object_to_json_string(parameters), false, &fd,
-		fd >= 0 ? 1 : 0, TIMEOUT_MS, on_reply, &reply);
+		fd >= 0 ? 1 : 0, TIMEOUT_MS, on_reply, reply);
 	json_object_put(parameters);
+	struct json_object *result = json_tokener_parse(reply->text ? reply->text : "{}");
+	free(reply->text);
+	if (r >= 0)
+		return result;
+	json_object_put(result);
+	answer_error(vfiod);
+	return NULL;
+}
+
+struct json_object *call(const char *method, struct json_object *parameters, int fd, int *reply_fd)
+{
+	struct reply reply = { .fds = { -1 } };
+	struct json_object *result = call_with(method, parameters, fd, &reply);
+
 	if (reply_fd)
-		*reply_fd = reply.fd;
-	else if (reply.fd >= 0)
-		close(reply.fd);
-	if (r < 0) {
-		answer_error(vfiod);
-		free(reply.text);
-		return NULL;
-	}
-	struct json_object *result = json_tokener_parse(reply.text ? reply.text : "{}");
-	free(reply.text);
+		*reply_fd = reply.fds[0];
+	for (size_t i = reply_fd ? 1 : 0; i < reply.n_fds; i++)
+		close(reply.fds[i]);
+	return result;
+}
+
+struct json_object *call_for_fds(
+	const char *method, struct json_object *parameters, int fds[MAX_GROUPS], size_t *n_fds)
+{
+	struct reply reply = { .n_fds = 0 };
+	struct json_object *result = call_with(method, parameters, -1, &reply);
+
+	memcpy(fds, reply.fds, sizeof(reply.fds));
+	*n_fds = reply.n_fds;
 	return result;
 }
 
@@ -151,56 +170,10 @@ static void command_call(const struct words *words)
 	call_and_answer(words->word[1], json_tokener_parse(words->word[2] ? words->word[2] : "{}"));
 }
 
-static struct json_object *field(struct json_object *object, const char *key)
-{
-	return json_object_object_get(object, key);
-}
-
-static void print_account(FILE *text, const char *name, struct json_object *account)
-{
-	enum { PAGE = 4096 };
-
-	fprintf(text, " %s=%jd/%jd", name,
-		(intmax_t)json_object_get_int64(field(account, "owedBytes")) / PAGE,
-		(intmax_t)json_object_get_int64(field(account, "kernelBillBytes")) / PAGE);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	struct json_object *const *x = a, *const *y = b;
-	return strcmp(json_object_get_string(field(*x, "name")),
-		json_object_get_string(field(*y, "name")));
-}
-
-static void command_ledger(const struct words *words)
-{
-	struct json_object *book =
-		call("org.vfiod.Ledger.Describe", json_object_new_object(), -1, NULL);
-	char *text = NULL;
-	size_t size = 0;
-
-	(void)words;
-	if (!book)
-		return;
-	FILE *stream = open_memstream(&text, &size);
-	print_account(stream, "host", book);
-	struct json_object *accounts = field(book, "accounts");
-	json_object_array_sort(accounts, compare_names);
-	for (size_t i = 0; i < json_object_array_length(accounts); i++) {
-		struct json_object *account = json_object_array_get_idx(accounts, i);
-		print_account(stream, json_object_get_string(field(account, "name")), account);
-	}
-	fclose(stream);
-	answer("ok%s", text);
-	free(text);
-	json_object_put(book);
-}
-
 const struct command call_commands[] = {
 	{ "connect", 1, command_connect },
 	{ "use", 1, command_use },
 	{ "close", 1, command_close },
 	{ "call", 1, command_call },
-	{ "ledger", 0, command_ledger },
 	{ NULL },
 };

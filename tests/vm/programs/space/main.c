@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct object *objects;
@@ -51,6 +52,9 @@ void object_forget(struct object *object)
 	*at = object->next;
 	if (object->fd >= 0)
 		close(object->fd);
+	lease_close_groups(object);
+	if (object->address)
+		munmap(object->address, object->n_bytes);
 	free(object->token);
 	free(object->name);
 	free(object);
@@ -114,8 +118,10 @@ static bool run_one_of(const struct command *commands, const struct words *words
 
 static void run(const struct words *words)
 {
-	if (!run_one_of(call_commands, words) && !run_one_of(space_commands, words) &&
-		!run_one_of(memory_commands, words) && !run_one_of(device_commands, words))
+	if (!run_one_of(call_commands, words) && !run_one_of(ledger_commands, words) &&
+		!run_one_of(space_commands, words) && !run_one_of(memory_commands, words) &&
+		!run_one_of(device_commands, words) && !run_one_of(direct_commands, words) &&
+		!run_one_of(child_commands, words))
 		errx(EXIT_USAGE, "what is '%s'?", words->word[0]);
 }
 

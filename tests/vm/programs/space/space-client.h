@@ -7,7 +7,8 @@
  *	failed WORD: TEXT    a system call of this program, or the connection
  *
  * Numbers can be hexadecimal, and end in K, M or G. Whatever has a name is called by it from then
- * on. M, S, L, D, C stand for names of memory, spaces, leases, devices and connections.
+ * on. M, S, L, D, C, V, P stand for names of memory, spaces, leases, devices, connections,
+ * VFIO containers and processes.
  *
  *	connect C, use C, close C              it begins with "main"; calls go over the one in use
  *	acquire L DEVICE…, release L           brokered; it lives with the connection
@@ -16,8 +17,10 @@
  *	add S M, remove S M
  *	map S M OFFSET IOVA LENGTH [r|w|rw], unmap S IOVA LENGTH
  *	device D S L DEVICE, drop D            its descriptor, from the lease's first group
+ *	call METHOD PARAMETERS
  *	ledger                                 pages, by name: ok host=OWED/BILL uid:1000=OWED/BILL
- *… call METHOD PARAMETERS
+ *	reserved, observed                     likewise, of accounts that have it: uid:1000=PAGES,
+ *	                                       uid:1000=OBSERVED/BILL
  *
  *	memfd M SIZE [FLAG…]       MFD_ flags: hugetlb, unsealable
  *	file M PATH [ro], reopen M OTHER [ro]  the latter through /proc/self/fd
@@ -27,8 +30,16 @@
  *	present M                  how many bytes of it there are
  *	pattern M OFFSET SEED, holds M OFFSET SEED   2,048 bytes; yes or no
  *	forget M
- *	churn M OFFSET LENGTH, still           punches and touches it again and again, beside the
- *rest hog SIZE                   memory of its own
+ *	churn M OFFSET LENGTH, still           punches and touches it again and again meanwhile
+ *	hog SIZE                   memory of its own
+ *
+ *	lease L BYTES DEVICE…, reserve L BYTES   with descriptors and memoryBytes; release ends it
+ *	close-groups L                         but containers have it still
+ *	container V L [INDEX], forget-container V    type1, of a group of the lease
+ *	pin V M IOVA LENGTH [r], unpin V IOVA LENGTH   the bare ioctls; memory as it is here
+ *	address M, anonymous M SIZE, replace M OTHER   the last: in the page tables, not for devices
+ *	pinners V N LENGTH                     N children, each pins that much of its own and ends
+ *	fork P, child-pins P V IOVA LENGTH, child-ends P
  *
  *	edu D, to-device D IOVA, to-memory D IOVA    an edu's DMA
  *	quit
@@ -50,17 +61,23 @@ enum kind {
 	MEMORY,
 	MEMORY_OF_SPACE, /* "S M": its number there */
 	DEVICE,
+	CONTAINER,
+	CHILD,
 };
+enum { MAX_GROUPS = 8 };
 
 struct object {
 	struct object *next;
 	enum kind kind;
 	char *name;
-	struct vfiod *vfiod;   /* CONNECTION */
-	char *token;           /* SPACE, LEASE */
-	int groups[8];         /* LEASE */
-	int fd;                /* MEMORY, -1 otherwise */
-	long number;           /* MEMORY_OF_SPACE */
+	struct vfiod *vfiod;                           /* CONNECTION */
+	char *token;                                   /* SPACE, LEASE */
+	int groups[MAX_GROUPS], group_fds[MAX_GROUPS]; /* LEASE; the latter of a direct one */
+	size_t n_group_fds;
+	int fd;        /* MEMORY, CONTAINER, CHILD: a socket; -1 otherwise */
+	void *address; /* MEMORY that is mapped here, NULL otherwise */
+	size_t n_bytes;
+	long number;           /* MEMORY_OF_SPACE, CHILD: its pid */
 	struct edu_device edu; /* DEVICE */
 };
 
@@ -71,6 +88,15 @@ struct object *object_find(enum kind kind, const char *name);
 void object_forget(struct object *object);
 /* The numbers of memories in a space. */
 void objects_forget_in(const char *space);
+
+/* Where the memory is in this process; it stays there. Ends the program where there is no room. */
+void *memory_address(struct object *memory);
+
+/* Of a lease with descriptors. */
+void lease_close_groups(struct object *lease);
+/* VFIO_IOMMU_MAP_DMA */
+bool container_pin(
+	int container, const void *address, uint64_t iova, uint64_t length, uint32_t flags);
 
 /* What was said is cut into words; those that are not there are NULL. */
 enum { MAX_WORDS = 12 };
@@ -92,6 +118,9 @@ void answer_failed(const char *what);
  * descriptor that comes with the reply goes.
  */
 struct json_object *call(const char *method, struct json_object *parameters, int fd, int *reply_fd);
+/* The same without a descriptor to send, and with up to MAX_GROUPS that come. */
+struct json_object *call_for_fds(
+	const char *method, struct json_object *parameters, int fds[MAX_GROUPS], size_t *n_fds);
 /* The same, and the reply is the answer. */
 void call_and_answer(const char *method, struct json_object *parameters);
 /* key=value key=value, the fields of all levels. */
@@ -102,4 +131,5 @@ struct command {
 	size_t n_words; /* at least, besides the name */
 	void (*run)(const struct words *words);
 };
-extern const struct command call_commands[], space_commands[], memory_commands[], device_commands[];
+extern const struct command call_commands[], ledger_commands[], space_commands[], memory_commands[],
+	device_commands[], direct_commands[], child_commands[];

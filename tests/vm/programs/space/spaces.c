@@ -77,6 +77,7 @@ static void command_release(const struct words *words)
 	struct json_object *parameters = object();
 
 	put_text(parameters, "token", lease->token);
+	lease_close_groups(lease);
 	call_and_answer("org.vfiod.Broker.Release", parameters);
 	object_forget(lease);
 }
