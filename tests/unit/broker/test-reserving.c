@@ -1,0 +1,374 @@
+/* What a lease's reservation charges, refuses and raises, and when it is refunded. */
+#include "daemon/base/log.h"
+#include "daemon/broker/parts.h"
+#include "tests/unit/broker/fake-memlock.h"
+#include "tests/unit/lease/config-bench.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ALICE "uid:1000"
+#define PID 100
+
+/* Rule "more" is of the devices with the id ffff:0002. */
+static const char configuration[] = "[rule less]\nmatch = pci:id=ffff:0001\nallow = user:1000\n"
+				    "kernel-bill-limit = 100M\n"
+				    "[rule more]\nmatch = pci:id=ffff:0002\nallow = user:1000\n"
+				    "[account uid]\nkernel-bill-limit = 1G\n";
+#define MIB (UINT64_C(1) << 20)
+
+enum { N_LEASES = 3 };
+
+struct bench {
+	struct broker broker;
+	struct group groups[N_LEASES];
+	struct device devices[N_LEASES];
+	struct lease *leases[N_LEASES]; /* each of its group */
+	struct fake_process *process;
+	struct refusal refusal;
+};
+
+static uint64_t page(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void add_lease(struct bench *bench, size_t i)
+{
+	struct group *group = &bench->groups[i];
+	struct device *device = &bench->devices[i];
+	const struct subject alice = {
+		.uid = 1000,
+		.process_uid = 1000,
+		.pid = PID,
+		.start_ticks = bench->process->start_ticks,
+	};
+
+	/* Never freed by the lease. */
+	*group = (struct group){ .number = (int)i, .n_holds = 1 };
+	TAILQ_INIT(&group->devices);
+	*device = (struct device){ .group = group, .is_pci = true, .vendor = 0xffff, .product = 2 };
+	strcpy(device->bus, "pci");
+	TAILQ_INSERT_TAIL(&group->devices, device, of_group);
+	assert_int_equal(lease_new(&bench->broker.book, &alice, &group, 1, &bench->leases[i]), 0);
+	strcpy(bench->leases[i]->account, ALICE);
+}
+
+static int set_up(void **state)
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+	struct broker *broker;
+
+	assert_non_null(bench);
+	log_open(LOG_EMERG);
+	broker = &bench->broker;
+	TAILQ_INIT(&broker->spaces);
+	lease_book_init(&broker->book);
+	reservations_init(broker);
+	fake_memlock_reset();
+	broker->memlocks.ops = &fake_memlock_ops;
+	broker->config = config_of(configuration);
+	broker->ledger = ledger_new(UINT64_C(1) << 28);
+	bench->process = fake_process_add(PID, 8 * MIB, 8 * MIB);
+	for (size_t i = 0; i < N_LEASES; i++)
+		add_lease(bench, i);
+	*state = bench;
+	return 0;
+}
+
+/* All accounts are at zero, or ledger_free() aborts. */
+static int tear_down(void **state)
+{
+	struct bench *bench = *state;
+
+	for (size_t i = 0; i < N_LEASES; i++) {
+		lease_end_reservation(bench->leases[i]);
+		lease_free(&bench->broker.book, bench->leases[i]);
+	}
+	assert_true(LIST_EMPTY(&bench->broker.reservations));
+	assert_true(LIST_EMPTY(&bench->broker.memlocks.processes));
+	ledger_free(bench->broker.ledger);
+	config_free(bench->broker.config);
+	free(bench);
+	return 0;
+}
+
+static int reserve(struct bench *bench, size_t i, uint64_t bytes)
+{
+	return lease_reserve(&bench->broker, bench->leases[i], bytes, &bench->refusal);
+}
+
+static int reserve_more(struct bench *bench, size_t i, uint64_t bytes)
+{
+	return lease_reserve_more(&bench->broker, bench->leases[i], bytes, &bench->refusal);
+}
+
+static int grant(struct bench *bench, size_t i)
+{
+	return reservation_grant(bench->leases[i]->reservation, &bench->refusal);
+}
+
+static uint64_t reserved_bytes(const struct bench *bench, size_t i)
+{
+	return reservation_bytes(bench->leases[i]->reservation);
+}
+
+/* What the account has is what the host has: there is no other. */
+static void assert_billed(const struct bench *bench, uint64_t bytes)
+{
+	const struct account *account = TAILQ_FIRST(ledger_accounts(bench->broker.ledger));
+
+	assert_int_equal(account ? account_kernel_bill(account) * page() : 0, bytes);
+	assert_int_equal(account_kernel_bill(ledger_host(bench->broker.ledger)) * page(), bytes);
+	assert_int_equal(broker_reserved_pages(&bench->broker, NULL) * page(), bytes);
+	assert_int_equal(broker_reserved_pages(&bench->broker, ALICE) * page(), bytes);
+	assert_int_equal(broker_reserved_pages(&bench->broker, "uid:1"), 0);
+}
+
+static void assert_limit(const struct bench *bench, uint64_t bytes)
+{
+	assert_int_equal(bench->process->limit.rlim_cur, bytes);
+	assert_int_equal(bench->process->limit.rlim_max, bytes);
+}
+
+static void assert_exceeded(
+	const struct bench *bench, uint64_t limit, uint64_t state, uint64_t requested)
+{
+	assert_int_equal(bench->refusal.kind, REFUSAL_LIMIT_EXCEEDED);
+	assert_string_equal(bench->refusal.account, ALICE);
+	assert_string_equal(bench->refusal.limit, "kernel-bill-limit");
+	assert_int_equal(bench->refusal.limit_bytes, limit);
+	assert_int_equal(bench->refusal.state_bytes, state);
+	assert_int_equal(bench->refusal.requested_bytes, requested);
+}
+
+static void test_nothing(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, 0), 0);
+	assert_null(bench->leases[0]->reservation);
+	assert_int_equal(reserved_bytes(bench, 0), 0);
+	assert_null(reservation_account(NULL));
+	assert_int_equal(grant(bench, 0), 0);
+	assert_int_equal(reserve_more(bench, 0, 0), 0);
+	assert_null(bench->leases[0]->reservation);
+	assert_int_equal(fake_memlock.n_calls, 0);
+}
+
+static void test_charged_raised_and_back(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, 512 * MIB), 0);
+	assert_billed(bench, 512 * MIB);
+	assert_int_equal(account_kernel_bill(reservation_account(bench->leases[0]->reservation)),
+		512 * MIB / page());
+	assert_limit(bench, 8 * MIB);
+	assert_int_equal(grant(bench, 0), 0);
+	assert_limit(bench, 520 * MIB);
+	assert_int_equal(reserve_more(bench, 0, 256 * MIB), 0);
+	assert_int_equal(reserved_bytes(bench, 0), 768 * MIB);
+	assert_billed(bench, 768 * MIB);
+	assert_limit(bench, 776 * MIB);
+	lease_end_reservation(bench->leases[0]);
+	assert_null(bench->leases[0]->reservation);
+	assert_billed(bench, 0);
+	assert_limit(bench, 8 * MIB);
+}
+
+static void test_rounded_up(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, 1), 0);
+	assert_int_equal(reserved_bytes(bench, 0), page());
+	assert_int_equal(grant(bench, 0), 0);
+	assert_limit(bench, 8 * MIB + page());
+	assert_int_equal(reserve_more(bench, 0, page() + 1), 0);
+	assert_int_equal(reserved_bytes(bench, 0), 3 * page());
+	assert_limit(bench, 8 * MIB + 3 * page());
+}
+
+/* A lease that ended, of which a group is still open, keeps the charge, and not the limit. */
+static void test_kept_by_groups(void **state)
+{
+	struct bench *bench = *state;
+	struct reservation *of_group, *of_other;
+
+	assert_int_equal(reserve(bench, 0, 900 * MIB), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	of_group = reservation_hold(bench->leases[0]->reservation);
+	of_other = reservation_hold(bench->leases[0]->reservation);
+	lease_end_reservation(bench->leases[0]);
+	assert_limit(bench, 8 * MIB);
+	assert_billed(bench, 900 * MIB);
+	assert_null(reservation_release(of_other));
+	assert_billed(bench, 900 * MIB);
+	assert_int_equal(reserve(bench, 1, 200 * MIB), REFUSED);
+	assert_exceeded(bench, 1024 * MIB, 900 * MIB, 200 * MIB);
+	assert_null(reservation_release(of_group));
+	assert_billed(bench, 0);
+	assert_int_equal(reserve(bench, 1, 200 * MIB), 0);
+}
+
+/* To the page: the account's, and all that it has in other leases. */
+static void test_account_limit(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, 1024 * MIB + 1), REFUSED);
+	assert_exceeded(bench, 1024 * MIB, 0, 1024 * MIB + page());
+	assert_null(bench->leases[0]->reservation);
+	assert_billed(bench, 0);
+	assert_int_equal(reserve(bench, 0, 600 * MIB), 0);
+	assert_int_equal(reserve(bench, 1, 424 * MIB + 1), REFUSED);
+	assert_exceeded(bench, 1024 * MIB, 600 * MIB, 424 * MIB + page());
+	assert_int_equal(reserve(bench, 1, 424 * MIB), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	assert_int_equal(reserve_more(bench, 0, 1), REFUSED);
+	assert_exceeded(bench, 1024 * MIB, 1024 * MIB, page());
+	assert_int_equal(reserved_bytes(bench, 0), 600 * MIB);
+	assert_limit(bench, 608 * MIB);
+	assert_int_equal(reserve_more(bench, 2, 1), REFUSED);
+	assert_null(bench->leases[2]->reservation);
+	assert_billed(bench, 1024 * MIB);
+}
+
+/* The rules of whatever has something reserved on it hold for all of the account. */
+static void test_limits_of_rules(void **state)
+{
+	struct bench *bench = *state;
+	struct byte_limits limits;
+
+	bench->devices[1].product = 1;
+	assert_int_equal(reserve(bench, 1, 100 * MIB + 1), REFUSED);
+	assert_exceeded(bench, 100 * MIB, 0, 100 * MIB + page());
+	assert_int_equal(reserve(bench, 0, 90 * MIB), 0);
+	assert_int_equal(reserve(bench, 1, 10 * MIB), 0);
+	assert_int_equal(reserve(bench, 2, 1), REFUSED);
+	assert_exceeded(bench, 100 * MIB, 100 * MIB, page());
+	broker_account_limits(&bench->broker, ALICE, &limits);
+	assert_int_equal(limits.kernel_bill, 100 * MIB);
+	broker_account_limits(&bench->broker, "uid:1", &limits);
+	assert_int_equal(limits.kernel_bill, 1024 * MIB);
+	lease_end_reservation(bench->leases[1]);
+	assert_int_equal(reserve(bench, 2, 900 * MIB), 0);
+}
+
+/* A reload that lowers a limit takes nothing away, and grants nothing more. */
+static void test_other_rules(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, 500 * MIB), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	config_free(bench->broker.config);
+	bench->broker.config = config_of("[account " ALICE "]\nkernel-bill-limit = 10M\n");
+	assert_int_equal(reserve_more(bench, 0, 1), REFUSED);
+	assert_exceeded(bench, 10 * MIB, 500 * MIB, page());
+	assert_billed(bench, 500 * MIB);
+	assert_limit(bench, 508 * MIB);
+}
+
+static void test_absurd(void **state)
+{
+	struct bench *bench = *state;
+	static const uint64_t absurd[] = { UINT64_MAX, INT64_MAX, (uint64_t)INT64_MAX + 1,
+		UINT64_MAX - 4095 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(absurd); i++)
+		assert_int_equal(reserve(bench, 0, absurd[i]), -EOVERFLOW);
+	config_free(bench->broker.config);
+	bench->broker.config = config_of("[daemon]\n");
+	assert_int_equal(reserve(bench, 0, INT64_MAX - page()), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(absurd); i++)
+		assert_int_equal(reserve_more(bench, 0, absurd[i]), -EOVERFLOW);
+	/* The process can lock as much twice, but not three times. */
+	assert_int_equal(reserve(bench, 1, INT64_MAX - page()), 0);
+	assert_int_equal(grant(bench, 1), REFUSED);
+	assert_int_equal(bench->refusal.errnum, EOVERFLOW);
+	assert_int_equal(broker_reserved_pages(&bench->broker, NULL),
+		2 * ((INT64_MAX - page()) / page() + 1));
+}
+
+/* The process has ended, or the kernel says no: all or nothing. */
+static void test_raise_fails(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_memlock.error = EPERM;
+	assert_int_equal(reserve(bench, 0, MIB), 0);
+	for (int call = 1; call <= 2; call++) {
+		fake_memlock.n_calls = 0;
+		fake_memlock.fail_at = call;
+		assert_int_equal(grant(bench, 0), REFUSED);
+		assert_int_equal(bench->refusal.kind, REFUSAL_SYSTEM);
+		assert_int_equal(bench->refusal.errnum, EPERM);
+		assert_limit(bench, 8 * MIB);
+	}
+	fake_memlock.fail_at = 0;
+	assert_int_equal(grant(bench, 0), 0);
+	for (int call = 1; call <= 2; call++) {
+		fake_memlock.n_calls = 0;
+		fake_memlock.fail_at = call;
+		assert_int_equal(reserve_more(bench, 0, MIB), REFUSED);
+		assert_int_equal(reserved_bytes(bench, 0), MIB);
+		fake_memlock.n_calls = 0;
+		assert_int_equal(reserve_more(bench, 1, MIB), REFUSED);
+		assert_null(bench->leases[1]->reservation);
+		assert_billed(bench, MIB);
+		assert_limit(bench, 9 * MIB);
+	}
+	fake_memlock.fail_at = 0;
+	bench->process->has_ended = true;
+	assert_int_equal(reserve_more(bench, 0, MIB), REFUSED);
+	assert_int_equal(bench->refusal.errnum, ESRCH);
+	assert_int_equal(reserve(bench, 1, MIB), 0);
+	assert_int_equal(grant(bench, 1), REFUSED);
+	assert_int_equal(bench->refusal.errnum, ESRCH);
+	assert_billed(bench, 2 * MIB);
+}
+
+/* Of a lease that is brokered, or of a broker without a ledger. */
+static void test_not_supported(void **state)
+{
+	struct bench *bench = *state;
+	struct ledger *ledger = bench->broker.ledger;
+
+	bench->leases[0]->brokered = true;
+	assert_int_equal(reserve_more(bench, 0, MIB), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_NOT_SUPPORTED);
+	bench->broker.ledger = NULL;
+	assert_int_equal(reserve(bench, 1, MIB), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_int_equal(reserve_more(bench, 1, MIB), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_NOT_SUPPORTED);
+	bench->broker.ledger = ledger;
+}
+
+#undef TEST
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nothing),
+		TEST(test_charged_raised_and_back),
+		TEST(test_rounded_up),
+		TEST(test_kept_by_groups),
+		TEST(test_account_limit),
+		TEST(test_limits_of_rules),
+		TEST(test_other_rules),
+		TEST(test_absurd),
+		TEST(test_raise_fails),
+		TEST(test_not_supported),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
