@@ -166,6 +166,7 @@ struct broker *broker_free(struct broker *broker)
 		settling_free(settling);
 	while ((lease = TAILQ_FIRST(&broker->book.leases)))
 		tenancy_discard(lease);
+	broker->observing = observing_free(broker->observing);
 	while ((holding = TAILQ_FIRST(&broker->holdings)))
 		holding_free(holding);
 	recovery_free_all(broker);

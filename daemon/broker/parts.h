@@ -40,6 +40,7 @@ struct broker {
 	struct appearance_list appearances;
 	struct ledger *ledger; /* NULL: no spaces are kept */
 	char *keeper_path;
+	struct observing *observing; /* NULL: nobody has reported anything yet */
 	struct space_list spaces;
 	unsigned long long n_named_spaces;
 	struct reservation_list reservations;
@@ -293,6 +294,10 @@ void reservations_limits(
 	const struct broker *broker, const char *account, struct byte_limits *limits);
 /* The most that limits in bytes leave of whole pages. */
 uint64_t limit_pages(uint64_t bytes);
+
+/* All reporters are gone. NULL-safe. */
+struct observing;
+struct observing *observing_free(struct observing *observing);
 
 /* --- spaces, and the groups in them ----------------------------------------------------- */
 

@@ -1,6 +1,8 @@
 /* A lease whose turn has come: prepare → take → grant → end. All groups or none. */
 #include "daemon/broker/tenancy.h"
 
+#include "daemon/broker/observing.h"
+
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 
@@ -32,6 +34,7 @@ void tenancy_free(struct tenancy *tenancy)
 		close(tenancy->holder_pidfd);
 	attachments_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
+	observing_end_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
 	free(tenancy);

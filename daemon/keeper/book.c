@@ -1,6 +1,6 @@
 #include "daemon/keeper/book.h"
 
-#include "daemon/keeper/frames.h"
+#include "daemon/base/frames.h"
 
 #include <errno.h>
 #include <fcntl.h>

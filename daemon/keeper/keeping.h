@@ -9,9 +9,9 @@
  */
 #pragma once
 
+#include "daemon/base/frames.h"
 #include "daemon/keeper/backend.h"
 #include "daemon/keeper/book.h"
-#include "daemon/keeper/frames.h"
 #include "daemon/keeper/memory.h"
 
 /* The daemon's own limits (lease/config-bounds.c) are not above these. */

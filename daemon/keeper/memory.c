@@ -1,7 +1,7 @@
 #include "daemon/keeper/memory.h"
 
+#include "daemon/base/frames.h"
 #include "daemon/base/util.h"
-#include "daemon/keeper/frames.h"
 #include "daemon/keeper/holes.h"
 
 #include <errno.h>

@@ -16,6 +16,7 @@ struct bounds {
 					 */
 	/* Spaces; those that are orphaned count, too. */
 	unsigned spaces_per_user, memories_per_space, mappings_per_space;
+	unsigned reports_per_user; /* mappings that clients report */
 	/* One connection. */
 	unsigned message_bytes, output_bytes, calls, depth, values, descriptors, selectors;
 	unsigned message_timeout_seconds; /* for a message that has begun to arrive whole */

@@ -23,6 +23,7 @@ static const struct bound_key {
 	{ "max-spaces-per-user", BOUND(spaces_per_user), 16, 1, 1024 },
 	{ "max-memories-per-space", BOUND(memories_per_space), 64, 1, 1024 },
 	{ "max-mappings-per-space", BOUND(mappings_per_space), 65535, 1, 1048576 },
+	{ "max-reports-per-user", BOUND(reports_per_user), 65535, 1, 1048576 },
 	{ "max-message", BOUND(message_bytes), 64U << 10, 4U << 10, 64U << 20, true },
 	{ "max-output", BOUND(output_bytes), 4U << 20, 64U << 10, 1U << 30, true },
 	{ "max-calls", BOUND(calls), 16, 1, 1024 },

@@ -150,6 +150,7 @@ static const struct key daemon_keys[] = {
 	{ "max-spaces-per-user", false, parse_bound },
 	{ "max-memories-per-space", false, parse_bound },
 	{ "max-mappings-per-space", false, parse_bound },
+	{ "max-reports-per-user", false, parse_bound },
 	{ "keeper-timeout", false, parse_bound },
 	{ "host-limit", false, parse_host_limit },
 };

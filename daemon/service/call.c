@@ -35,6 +35,7 @@ static const struct method *method_find(const char *name)
 		space_methods,
 		attach_methods,
 		ledger_methods,
+		report_methods,
 		audit_methods,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {

@@ -1,4 +1,5 @@
 /* org.vfiod.Ledger: the book of pinned pages, as it is. */
+#include "daemon/broker/observing.h"
 #include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
@@ -13,28 +14,66 @@ static struct json_object *limit_json(uint64_t bytes)
 	return bytes == BYTES_UNLIMITED ? NULL : json_bytes(bytes);
 }
 
-static struct json_object *account_json(struct broker *broker, const struct account *account)
+static void put_observed(struct json_object *json, const struct observing_figures *figures)
+{
+	json_put(json, "observedBytes",
+		figures->is_any ? json_pages(figures->distinct_pages) : NULL);
+	json_put(json, "observedBillBytes",
+		figures->is_any ? json_pages(figures->bill_pages) : NULL);
+}
+
+/* NULL: it owes nothing, and something is observed of it. */
+static struct json_object *account_json(
+	struct broker *broker, const char *name, const struct account *account)
 {
 	struct json_object *json = json_object_new_object();
+	struct observing_figures figures;
 	struct byte_limits limits;
 
-	broker_account_limits(broker, account->name, &limits);
-	json_put(json, "name", json_text(account->name));
-	json_put(json, "owedBytes", json_pages(account_owed(account)));
+	broker_account_limits(broker, name, &limits);
+	observing_figures_of_account(broker, name, &figures);
+	json_put(json, "name", json_text(name));
+	json_put(json, "owedBytes", json_pages(account ? account_owed(account) : 0));
 	json_put(json, "owedLimitBytes", limit_json(limits.owed));
-	json_put(json, "kernelBillBytes", json_pages(account_kernel_bill(account)));
+	json_put(json, "kernelBillBytes", json_pages(account ? account_kernel_bill(account) : 0));
 	json_put(json, "kernelBillLimitBytes", limit_json(limits.kernel_bill));
-	json_put(json, "reservedBytes", json_pages(broker_reserved_pages(broker, account->name)));
+	json_put(json, "reservedBytes", json_pages(broker_reserved_pages(broker, name)));
+	put_observed(json, &figures);
 	return json;
+}
+
+static const struct account *account_find(const struct ledger *ledger, const char *name)
+{
+	const struct account *account;
+	TAILQ_FOREACH (account, ledger_accounts(ledger), of_ledger)
+		if (strcmp(account->name, name) == 0)
+			return account;
+	return NULL;
+}
+
+static bool is_observed(struct broker *broker, const char *account)
+{
+	struct observing_figures figures;
+
+	observing_figures_of_account(broker, account, &figures);
+	return figures.is_any;
 }
 
 static struct json_object *accounts_json(struct broker *broker)
 {
 	struct json_object *list = json_object_new_array();
+	const struct ledger *ledger = broker_ledger(broker), *observed = observing_ledger(broker);
 	const struct account *account;
-	TAILQ_FOREACH (account, ledger_accounts(broker_ledger(broker)), of_ledger)
-		if (account_owed(account) > 0 || account_kernel_bill(account) > 0)
-			json_object_array_add(list, account_json(broker, account));
+
+	TAILQ_FOREACH (account, ledger_accounts(ledger), of_ledger)
+		if (account_owed(account) > 0 || account_kernel_bill(account) > 0 ||
+			is_observed(broker, account->name))
+			json_object_array_add(list, account_json(broker, account->name, account));
+	if (!observed)
+		return list;
+	TAILQ_FOREACH (account, ledger_accounts(observed), of_ledger)
+		if (!account_find(ledger, account->name) && is_observed(broker, account->name))
+			json_object_array_add(list, account_json(broker, account->name, NULL));
 	return list;
 }
 
@@ -96,6 +135,7 @@ static struct json_object *lease_json(struct broker *broker, const struct lease 
 	struct json_object *json = json_object_new_object(), *groups = json_object_new_array(),
 			   *spaces = json_object_new_array();
 	const struct space_entry *entry;
+	struct observing_figures figures;
 	uint64_t owed = 0, kernel_bill = 0;
 
 	for (size_t i = 0; i < lease->n_groups; i++)
@@ -115,16 +155,25 @@ static struct json_object *lease_json(struct broker *broker, const struct lease 
 	json_put(json, "kernelBillBytes", json_pages(kernel_bill));
 	json_put(json, "reservedBytes", json_bytes(reservation_bytes(lease->reservation)));
 	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
+	observing_figures_of_lease(broker, lease, &figures);
+	put_observed(json, &figures);
+	json_put(json, "unobservedBytes",
+		figures.is_any ? json_pages(figures.unobserved_pages) : NULL);
 	return json;
 }
 
 static struct json_object *leases_json(struct broker *broker)
 {
 	struct json_object *list = json_object_new_array();
+	struct observing_figures figures;
 	const struct lease *lease;
-	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book)
-		if (lease->state == LEASE_GRANTED && (lease->brokered || lease->reservation))
+
+	TAILQ_FOREACH (lease, &broker_book(broker)->leases, of_book) {
+		observing_figures_of_lease(broker, lease, &figures);
+		if (lease->state == LEASE_GRANTED &&
+			(lease->brokered || lease->reservation || figures.is_any))
 			json_object_array_add(list, lease_json(broker, lease));
+	}
 	return list;
 }
 

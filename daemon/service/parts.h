@@ -155,6 +155,7 @@ struct session {
 	bool is_readable, wants_fetch, has_drained, resumes;
 	bool at_eof, is_dead;
 	struct acquisition_list acquisitions; /* leases that live with this connection */
+	struct reporter *reporter;            /* NULL: it has reported nothing */
 };
 
 /* Takes the fd and the subject over; 0 or -errno, and then the fd is the caller's still. */
@@ -210,7 +211,7 @@ struct method {
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
-	attach_methods[], ledger_methods[], audit_methods[];
+	attach_methods[], ledger_methods[], report_methods[], audit_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong

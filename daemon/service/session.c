@@ -1,6 +1,7 @@
 /* A connection: what comes in, whose turn it is, what goes out, and its end. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/observing.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 #include "proto/input.h"
@@ -85,6 +86,7 @@ struct session *session_free(struct session *session)
 	}
 	spaces_disconnect(service->broker, session);
 	acquisitions_disconnect(session);
+	reporter_free(session->reporter);
 	session_close(session);
 	subject_clear(&session->subject);
 	TAILQ_REMOVE(&service->sessions, session, of_service);

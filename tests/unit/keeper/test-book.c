@@ -1,8 +1,8 @@
 /* The book, a real memfd: what is dropped gives its memory back, and its neighbours keep theirs. */
 #include "daemon/keeper/book.h"
 
+#include "daemon/base/frames.h"
 #include "daemon/base/util.h"
-#include "daemon/keeper/frames.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* Files that a client may send as memory: real ones. */
 #include "daemon/keeper/memory.h"
 
+#include "daemon/base/frames.h"
 #include "daemon/base/util.h"
-#include "daemon/keeper/frames.h"
 #include "daemon/keeper/holes.h"
 
 #include <errno.h>

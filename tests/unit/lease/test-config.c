@@ -102,6 +102,7 @@ static void assert_defaults(const struct config *config)
 		.spaces_per_user = 16,
 		.memories_per_space = 64,
 		.mappings_per_space = 65535,
+		.reports_per_user = 65535,
 		.message_bytes = 65536,
 		.output_bytes = 4194304,
 		.calls = 16,
@@ -168,7 +169,7 @@ static void test_unknown_keys(void **state)
 		"max-message, max-output, max-calls, max-depth, max-values, max-descriptors, "
 		"max-selectors, "
 		"message-timeout, output-timeout, max-spaces-per-user, max-memories-per-space, "
-		"max-mappings-per-space, keeper-timeout, host-limit");
+		"max-mappings-per-space, max-reports-per-user, keeper-timeout, host-limit");
 	bench_refuses(state, RULE "Allow = user:alice\n", 3, "unknown key 'Allow'");
 }
 
@@ -255,6 +256,9 @@ static void test_bounds(void **state)
 		{ "max-memories-per-space", offsetof(struct config, bounds.memories_per_space),
 			{ "1", "1024" }, { 1, 1024 }, { "0", "1025" }, "a number from 1 to 1024" },
 		{ "max-mappings-per-space", offsetof(struct config, bounds.mappings_per_space),
+			{ "1", "1048576" }, { 1, 1048576 }, { "0", "1048577" },
+			"a number from 1 to 1048576" },
+		{ "max-reports-per-user", offsetof(struct config, bounds.reports_per_user),
 			{ "1", "1048576" }, { 1, 1048576 }, { "0", "1048577" },
 			"a number from 1 to 1048576" },
 		{ "keeper-timeout", offsetof(struct config, bounds.keeper_timeout_seconds),
@@ -476,14 +480,14 @@ static void test_shipped_file(void **state)
 	if (bench_read(bench) != 0)
 		fail_msg("'%s'", bench->refusal.text);
 	static const char *const keys[] = { "host-limit", "max-spaces-per-user",
-		"max-memories-per-space", "max-mappings-per-space", "keeper-timeout", "owed-limit",
-		"kernel-bill-limit", "admin", "take-timeout", "max-connections",
-		"max-connections-per-user", "max-leases-per-user", "max-waiting-per-user",
-		"max-monitors-per-user", "max-transactions-per-user", "max-memory-per-user",
-		"max-message", "max-output", "max-calls", "max-depth", "max-values",
-		"max-descriptors", "max-selectors", "message-timeout", "output-timeout", "match",
-		"allow", "whole-group", "return", "force", "require-reset", "account", "driver",
-		"take", "trusted" };
+		"max-memories-per-space", "max-mappings-per-space", "max-reports-per-user",
+		"keeper-timeout", "owed-limit", "kernel-bill-limit", "admin", "take-timeout",
+		"max-connections", "max-connections-per-user", "max-leases-per-user",
+		"max-waiting-per-user", "max-monitors-per-user", "max-transactions-per-user",
+		"max-memory-per-user", "max-message", "max-output", "max-calls", "max-depth",
+		"max-values", "max-descriptors", "max-selectors", "message-timeout",
+		"output-timeout", "match", "allow", "whole-group", "return", "force",
+		"require-reset", "account", "driver", "take", "trusted" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);

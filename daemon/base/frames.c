@@ -1,4 +1,4 @@
-#include "daemon/keeper/frames.h"
+#include "daemon/base/frames.h"
 
 #include "daemon/base/util.h"
 

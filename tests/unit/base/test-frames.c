@@ -1,5 +1,5 @@
 /* Runs of frames, out of a page map that the test has written. */
-#include "daemon/keeper/frames.h"
+#include "daemon/base/frames.h"
 
 #include "daemon/base/util.h"
 

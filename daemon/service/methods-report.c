@@ -1,0 +1,65 @@
+/* org.vfiod.Ledger: what clients report that they have mapped by themselves. */
+#include "daemon/broker/observing.h"
+#include "daemon/service/iova.h"
+#include "daemon/service/space-call.h"
+
+#include <errno.h>
+
+/* Made with the first report. NULL: no memory. */
+static struct reporter *reporter_of(struct session *session)
+{
+	if (!session->reporter)
+		session->reporter = reporter_new(session->service->broker, &session->subject);
+	return session->reporter;
+}
+
+static void answer(struct call *call, int result, const struct refusal *refusal)
+{
+	if (result == 0)
+		call_reply(call, NULL);
+	else if (result == REFUSED)
+		call_refuse(call, refusal);
+	else
+		call_fail(call, -result, "what is reported");
+}
+
+typedef int (*report_fn)(struct reporter *reporter, const char *token, const struct report *report,
+	struct refusal *refusal);
+
+static void hand_on(struct call *call, const struct report *report, report_fn hear)
+{
+	const char *token = json_field_text(call->varlink.parameters, "token");
+	struct reporter *reporter = reporter_of(call->session);
+	struct refusal refusal;
+
+	answer(call, reporter ? hear(reporter, token, report, &refusal) : -ENOMEM, &refusal);
+}
+
+static void map(struct call *call)
+{
+	const char *address = json_field_text(call->varlink.parameters, "address");
+	struct report report;
+
+	if (!call_unsigned(call, "container", &report.container) ||
+		!call_iova(call, &report.iova) || !call_unsigned(call, "length", &report.length))
+		return;
+	if (iova_parse(address, &report.address) < 0)
+		call_invalid(call, "address");
+	else
+		hand_on(call, &report, report_map);
+}
+
+static void unmap(struct call *call)
+{
+	struct report report = { 0 };
+
+	if (call_unsigned(call, "container", &report.container) && call_iova(call, &report.iova) &&
+		call_unsigned(call, "length", &report.length))
+		hand_on(call, &report, report_unmap);
+}
+
+const struct method report_methods[] = {
+	{ .name = "org.vfiod.Ledger.ReportMap", .run = map },
+	{ .name = "org.vfiod.Ledger.ReportUnmap", .run = unmap },
+	{ .name = NULL },
+};
