@@ -8,18 +8,21 @@ exec </dev/null
 scenario_begin
 PATH=$BUILD/tests/bench:$PATH
 
-# The groups stay taken: what is left to measure is the broker.
+# The groups stay taken: what is left to measure is the broker, without the child that looks what bounds a
+# client which is not trusted.
 start_daemon <<END
 [rule measured]
 match = pci:address=$EDU
 allow = user:alice
 require-reset = no
 return = no
+trusted = yes
 
 [rule flood]
 match = pci:address=$NIC_1
 allow = user:mallory
 return = no
+trusted = yes
 
 [rule bare]
 match = pci:address=$NIC_2

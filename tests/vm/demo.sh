@@ -103,7 +103,11 @@ assert_eq "$(driver_of "$BRIDGE")$(override_of "$BRIDGE")" "" "driver of the bri
 holder=$(openers_of "$NIC_A")
 assert_eq "$(stat -c %U "/proc/$holder")" alice "who has group $group open"
 checked "both NICs are on vfio-pci, the bridge is untouched;"
-checked "/dev/vfio/$group is open in process $holder, uid $(stat -c %u "/proc/$holder"), and nowhere else"
+checked "/dev/vfio/$group is open in process $holder, uid $(stat -c %u "/proc/$holder"), and nowhere else;"
+cgroup=$(cut -d : -f 3 "/proc/$holder/cgroup")
+assert_eq "$(stat -c '%U %a' "/sys/fs/cgroup$cgroup/memory.max")" "root 644" "who may raise memory.max"
+checked "what she pins is bounded: memory.max of $cgroup is $(cat "/sys/fs/cgroup$cgroup/memory.max"),"
+details <<<"and only root can raise it"
 
 step "6  bob asks for the other NIC, as he may: but one group, one owner"
 ask_in_vain bob vfioctl run --device "$NIC_B" -- true

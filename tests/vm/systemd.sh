@@ -106,6 +106,7 @@ cat >/run/systemd/system/mover.service <<END
 [Service]
 Type=oneshot
 User=bob
+MemoryMax=512M
 ExecStart=vfioctl run --device $NIC_A -- /bin/sh -c "readlink /sys/bus/pci/devices/$NIC_B/driver /proc/self/fd/3"
 StandardOutput=file:$WORK/mover
 StandardError=inherit
