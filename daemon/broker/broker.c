@@ -1,6 +1,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
+#include "daemon/memory/cgroup.h"
 
 #include <errno.h>
 #include <string.h>
@@ -128,6 +129,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->inventory = inventory;
 	broker->config = config;
 	broker->ops = ops;
+	broker->cgroups = &cgroup_mounts;
 	TAILQ_INIT(&broker->holdings);
 	TAILQ_INIT(&broker->settlings);
 	TAILQ_INIT(&broker->recoveries);

@@ -4,6 +4,7 @@
 #include "daemon/bind/job.h"
 #include "daemon/bind/journal.h"
 #include "daemon/bind/opener.h"
+#include "daemon/broker/bounding.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/memlock.h"
 #include "daemon/broker/reserving.h"
@@ -13,6 +14,7 @@
 
 #include <sys/queue.h>
 
+struct cgroup_mounts;
 struct tenancy;
 struct reload;
 struct attachment;
@@ -29,6 +31,7 @@ struct broker {
 	struct config *config;
 	char *state_directory;
 	const struct sysfs_ops *ops;
+	const struct cgroup_mounts *cgroups;
 	struct lease_book book;
 	struct reload *reload; /* NULL: nobody has asked for one yet */
 	struct former_book former;

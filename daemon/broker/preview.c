@@ -23,7 +23,8 @@ struct preview {
 	size_t n_groups, n_looking;
 	struct preview_group *groups;
 	struct look *looks;
-	ev_timer at_once; /* nobody has to look: done() comes when the loop comes round */
+	struct bounding *bounding; /* NULL: nobody has to be bounded, or it is known */
+	ev_timer at_once;          /* nobody has to look: done() comes when the loop comes round */
 };
 
 static struct refusal *veto_new(struct preview_group *group)
@@ -34,15 +35,18 @@ static struct refusal *veto_new(struct preview_group *group)
 	return &group->vetoes[group->n_vetoes++];
 }
 
-static void look_ended(struct look *look)
+static void preview_advance(struct preview *preview)
 {
-	struct preview *preview = look->preview;
-
-	look->job = job_free(look->job);
 	if (--preview->n_looking == 0) {
 		preview->broker->n_previews--;
 		preview->done(preview, preview->userdata);
 	}
+}
+
+static void look_ended(struct look *look)
+{
+	look->job = job_free(look->job);
+	preview_advance(look->preview);
 }
 
 static void on_ready(struct job *job, void *userdata)
@@ -97,6 +101,33 @@ static int look_start(struct preview *preview, struct look *look, struct preview
 	return r;
 }
 
+static void on_bounded(
+	int result, uint64_t max_bytes, const struct refusal *refusal, void *userdata)
+{
+	struct preview *preview = userdata;
+
+	(void)max_bytes;
+	for (size_t i = 0; result != 0 && i < preview->n_groups; i++)
+		if (preview->groups[i].needs_bound)
+			*veto_new(&preview->groups[i]) = *refusal;
+	preview->bounding = bounding_free(preview->bounding);
+	preview_advance(preview);
+}
+
+static int bounding_start(struct preview *preview, const struct subject *subject)
+{
+	bool is_needed = false;
+
+	for (size_t i = 0; i < preview->n_groups; i++)
+		is_needed = is_needed || preview->groups[i].needs_bound;
+	if (!is_needed)
+		return 0;
+	int r = bounding_new(preview->broker, subject, on_bounded, preview, &preview->bounding);
+	if (r == 0)
+		preview->n_looking++;
+	return r;
+}
+
 /* --- what can be said without looking --------------------------------------------------------- */
 
 static int is_refused(struct preview_group *group, int result, const struct refusal *refusal)
@@ -112,10 +143,10 @@ static int preview_take_group(
 	struct broker *broker = preview->broker;
 	struct holding *holding = holding_find(broker, of->group);
 	struct refusal refusal;
-	struct verdict verdict;
+	struct verdict verdict = { .trusted = true };
 	int r = is_refused(of, group_is_usable(broker, of->group, &refusal), &refusal);
 
-	if (r == 0 && preview->purpose == PREVIEW_ACQUIRE)
+	if (r == 0 && preview->purpose != PREVIEW_TAKE)
 		r = is_refused(of, group_verdict(broker, subject, of->group, &verdict, &refusal),
 			&refusal);
 	if (r == 0 && of->n_vetoes == 0 &&
@@ -127,6 +158,8 @@ static int preview_take_group(
 	if (r == 0 && of->n_vetoes == 0 && !(holding && holding->taken))
 		r = is_refused(
 			of, group_plan(broker, subject, of->group, &of->plan, &refusal), &refusal);
+	of->needs_bound =
+		preview->purpose == PREVIEW_ACQUIRE && of->n_vetoes == 0 && !verdict.trusted;
 	return r;
 }
 
@@ -177,7 +210,7 @@ static int preview_fill(struct preview *preview, const struct subject *subject,
 	}
 	for (size_t i = 0; r == 0 && preview->purpose != PREVIEW_RETURN && i < n_groups; i++)
 		r = look_start(preview, &preview->looks[i], &preview->groups[i]);
-	return r;
+	return r == 0 ? bounding_start(preview, subject) : r;
 }
 
 int preview_new(struct broker *broker, enum preview_purpose purpose, const struct subject *subject,
@@ -218,6 +251,7 @@ struct preview *preview_free(struct preview *preview)
 	ev_timer_stop(preview->broker->loop, &preview->at_once);
 	if (preview->n_looking > 0)
 		preview->broker->n_previews--;
+	bounding_free(preview->bounding);
 	for (size_t i = 0; i < preview->n_groups; i++) {
 		job_free(preview->looks[i].job);
 		plan_free(preview->groups[i].plan);

@@ -10,7 +10,8 @@
 
 enum preview_purpose {
 	PREVIEW_ACQUIRE,
-	PREVIEW_TAKE, /* without a lease: the rules are not asked */
+	PREVIEW_BROKERED, /* the same for a lease that hands nothing out */
+	PREVIEW_TAKE,     /* without a lease: the rules are not asked */
 	PREVIEW_RETURN,
 };
 
@@ -19,6 +20,7 @@ enum preview_purpose {
 struct preview_group {
 	struct group *group; /* held */
 	struct plan *plan;   /* NULL: there is nothing to do to it, or none could be made */
+	bool needs_bound;    /* its client is not trusted: a memory.max has to bound him */
 	size_t n_vetoes;
 	struct refusal vetoes[PREVIEW_MAX_VETOES]; /* why it would be refused, or fail */
 };

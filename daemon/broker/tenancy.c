@@ -32,6 +32,7 @@ void tenancy_free(struct tenancy *tenancy)
 	ev_io_stop(broker->loop, &tenancy->holder_ended);
 	if (tenancy->holder_pidfd >= 0)
 		close(tenancy->holder_pidfd);
+	bounding_free(tenancy->bounding);
 	attachments_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
 	observing_end_lease(broker, tenancy->lease);
@@ -103,6 +104,7 @@ static void tenancy_undo(struct tenancy *tenancy)
 	bool tell_later = settling && settling_join(settling, on_undone, tenancy) == 0;
 
 	tenancy->phase = PHASE_UNDOING;
+	tenancy->bounding = bounding_free(tenancy->bounding);
 	/* Nobody has got anything to map with. */
 	lease_end_reservation(tenancy->lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++) {
@@ -247,6 +249,36 @@ void tenancy_taken(
 	tenancy_advance(tenancy, tenancy_grant);
 }
 
+static void on_bounded(
+	int result, uint64_t max_bytes, const struct refusal *refusal, void *userdata)
+{
+	struct tenancy *tenancy = userdata;
+	struct holding named = { .group = tenancy->lease->groups[0] };
+
+	tenancy->bounding = bounding_free(tenancy->bounding);
+	if (result == 0)
+		tenancy->lease->memory_max_bytes = max_bytes;
+	else
+		tenancy_note_failure(tenancy, &named, result, refusal);
+	tenancy_advance(tenancy, tenancy_go);
+}
+
+/* Who maps by himself and is not trusted can pin no more than a control group lets him. */
+static void tenancy_begin_bounding(struct tenancy *tenancy)
+{
+	struct lease *lease = tenancy->lease;
+	struct holding named = { .group = lease->groups[0] };
+
+	if (tenancy->only_takes || lease->brokered || lease->is_trusted)
+		return;
+	int r = bounding_new(
+		tenancy->broker, &lease->subject, on_bounded, tenancy, &tenancy->bounding);
+	if (r == 0)
+		tenancy->n_pending++;
+	else
+		tenancy_note_failure(tenancy, &named, r, NULL);
+}
+
 void tenancy_start(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
@@ -256,6 +288,7 @@ void tenancy_start(struct tenancy *tenancy)
 	lease->state = LEASE_ACQUIRING;
 	tenancy->phase = PHASE_PREPARING;
 	tenancy->n_pending = 1;
+	tenancy_begin_bounding(tenancy);
 	for (size_t i = 0; i < lease->n_groups; i++) {
 		struct refusal refusal;
 		struct holding *holding = holding_get(broker, lease->groups[i]);

@@ -23,7 +23,8 @@ struct tenancy {
 	struct holding *
 		*holdings; /* of lease->groups, in their order; NULL: not its own (any more) */
 	size_t n_holdings;
-	size_t n_pending; /* holdings that have not answered in this phase */
+	size_t n_pending; /* holdings, and `bounding`, that have not answered in this phase */
+	struct bounding *bounding; /* PREPARING: looks what bounds the lease's process; NULL */
 	bool has_failed;
 	struct refusal refusal; /* the first */
 	size_t told_position;   /* in the queue */

@@ -104,11 +104,13 @@ static void plan_cancel(struct call *call)
 	preview_free(call->state);
 }
 
-static enum preview_purpose purpose_of(const char *name)
+static enum preview_purpose purpose_of(const char *name, const char *mode)
 {
 	if (name && strcmp(name, "take") == 0)
 		return PREVIEW_TAKE;
-	return name && strcmp(name, "return") == 0 ? PREVIEW_RETURN : PREVIEW_ACQUIRE;
+	if (name && strcmp(name, "return") == 0)
+		return PREVIEW_RETURN;
+	return mode && strcmp(mode, "brokered") == 0 ? PREVIEW_BROKERED : PREVIEW_ACQUIRE;
 }
 
 static void plan(struct call *call)
@@ -116,14 +118,15 @@ static void plan(struct call *call)
 	struct session *session = call->session;
 	struct broker *broker = session->service->broker;
 	enum preview_purpose purpose =
-		purpose_of(json_field_text(call->varlink.parameters, "purpose"));
+		purpose_of(json_field_text(call->varlink.parameters, "purpose"),
+			json_field_text(call->varlink.parameters, "mode"));
 	struct group *groups[MAX_SELECTORS];
 	struct preview *preview = NULL;
 	struct refusal refusal;
 	size_t n_groups = 0;
 	int r;
 
-	if (purpose != PREVIEW_ACQUIRE &&
+	if ((purpose == PREVIEW_TAKE || purpose == PREVIEW_RETURN) &&
 		!policy_is_admin(broker_config(broker), &session->subject))
 		r = refuse(&refusal, REFUSAL_PERMISSION_DENIED, "dry runs of take and return");
 	else
