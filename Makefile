@@ -164,6 +164,10 @@ $(foreach r,$(DAEMON_ROOMS) keeper proto client vfioctl,$(eval $(call unit_rules
 # Memory that is short: tests/unit/memory/failing.c.
 $(BUILD)/tests/unit/memory/test-%: UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 
+# A broker without children and without a kernel, as fuzz-wire's.
+$(BUILD)/tests/unit/broker/test-tenancy: $(BUILD)/tests/fuzz/fake-job.o
+$(BUILD)/tests/unit/broker/test-tenancy: UNIT_WRAPPED = $(FUZZ_WRAPPED)
+
 $(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,service)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev

@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/job.h"
 #include "daemon/bind/journal.h"
+#include "daemon/broker/bound.h"
 #include "daemon/inventory/inventory.h"
 #include "daemon/service/parts.h"
 
@@ -41,7 +42,8 @@ struct job {
 	bool is_ready, has_gone, is_late;
 };
 static LIST_HEAD(, job) jobs = LIST_HEAD_INITIALIZER(jobs);
-static enum fake_outcome outcome;
+static LIST_HEAD(, errand) errands = LIST_HEAD_INITIALIZER(errands);
+static enum fake_outcome outcome, bound_outcome;
 static struct inventory *host;
 
 void fake_job_host(struct inventory *inventory)
@@ -64,6 +66,7 @@ void fake_job_outcome(enum fake_outcome new)
 	LIST_FOREACH (job, &jobs, of_all)
 		if (job->is_late)
 			come_round(job);
+	fake_bound_outcome(new);
 }
 
 /* The inventory's devices are on the drivers that the kernel would have them on. */
@@ -201,10 +204,16 @@ enum bind_step __wrap_job_step(const struct job *job, const char **device)
 	return STEP_UNBIND;
 }
 
-/* --- errands: what they look at is not there, so they are late or are killed ------------------ */
+/*
+ * --- errands: what they look at is not there, so they are late or are killed; but what bounds a
+ * client is as the test says
+ * ---------------------------------------------------------------------------
+ */
 
 struct errand {
+	LIST_ENTRY(errand) of_all;
 	struct ev_loop *loop;
+	bool is_bound, is_late;
 	ev_timer turn;
 	errand_done done;
 	void *userdata;
@@ -215,21 +224,67 @@ static void on_errand(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	struct errand *errand = timer->data;
+	struct memory_bound bound = {
+		.max_bytes = bound_outcome == FAKE_WELL ? FAKE_MEMORY_MAX : UINT64_MAX,
+		.cgroup = "/fake",
+		.is_controlled = true,
+	};
 
-	errand->done(errand, outcome == FAKE_DIES ? -ECHILD : -ETIMEDOUT, "", 0, errand->userdata);
+	errand->is_late = errand->is_bound && bound_outcome == FAKE_HANGS;
+	if (errand->is_late)
+		return;
+	if (errand->is_bound && bound_outcome != FAKE_DIES)
+		errand->done(errand, 0, (const char *)&bound, sizeof(bound), errand->userdata);
+	else
+		errand->done(errand, outcome == FAKE_DIES ? -ECHILD : -ETIMEDOUT, "", 0,
+			errand->userdata);
+}
+
+void fake_bound_outcome(enum fake_outcome new)
+{
+	struct errand *errand;
+
+	bound_outcome = new;
+	LIST_FOREACH (errand, &errands, of_all)
+		if (errand->is_late) {
+			ev_timer_set(&errand->turn, 0, 0);
+			ev_timer_start(errand->loop, &errand->turn);
+		}
+}
+
+static int errand_errnum;
+
+void fake_errands_fail(int errnum)
+{
+	errand_errnum = errnum;
+}
+
+bool fake_bounds_are_looked_for(void)
+{
+	const struct errand *errand;
+
+	LIST_FOREACH (errand, &errands, of_all)
+		if (errand->is_bound)
+			return true;
+	return false;
 }
 
 int __wrap_errand_new(struct ev_loop *loop, const char *name, errand_work work, void *work_userdata,
 	double deadline_seconds, errand_done done, void *userdata, struct errand **errand)
 {
-	(void)name;
 	(void)work;
 	(void)work_userdata;
 	(void)deadline_seconds;
-	*errand = calloc(1, sizeof(**errand));
+	*errand = errand_errnum == 0 ? calloc(1, sizeof(**errand)) : NULL;
 	if (!*errand)
-		return -ENOMEM;
-	**errand = (struct errand){ .loop = loop, .done = done, .userdata = userdata };
+		return errand_errnum == 0 ? -ENOMEM : -errand_errnum;
+	**errand = (struct errand){
+		.loop = loop,
+		.is_bound = strcmp(name, "vfiod-bound") == 0,
+		.done = done,
+		.userdata = userdata,
+	};
+	LIST_INSERT_HEAD(&errands, *errand, of_all);
 	ev_timer_init(&(*errand)->turn, on_errand, 0, 0);
 	(*errand)->turn.data = *errand;
 	ev_timer_start(loop, &(*errand)->turn);
@@ -238,8 +293,10 @@ int __wrap_errand_new(struct ev_loop *loop, const char *name, errand_work work, 
 
 struct errand *__wrap_errand_free(struct errand *errand)
 {
-	if (errand)
-		ev_timer_stop(errand->loop, &errand->turn);
+	if (!errand)
+		return NULL;
+	ev_timer_stop(errand->loop, &errand->turn);
+	LIST_REMOVE(errand, of_all);
 	free(errand);
 	return NULL;
 }
@@ -258,10 +315,18 @@ int __wrap_journal_init(const char *state_directory)
 	return 0;
 }
 
+static unsigned n_journalled;
+
+unsigned fake_journal_writes(void)
+{
+	return n_journalled;
+}
+
 int __wrap_journal_write(const char *state_directory, const struct journal_entry *entry)
 {
 	(void)state_directory;
 	(void)entry;
+	n_journalled++;
 	return 0;
 }
 

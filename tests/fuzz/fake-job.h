@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct inventory;
 
 enum fake_outcome {
@@ -14,7 +16,15 @@ enum fake_outcome {
 	FAKE_DIES,    /* the child is killed */
 	FAKE_HANGS,   /* late, and it ends when the outcome is set to another one */
 };
-void fake_job_outcome(enum fake_outcome outcome);
+void fake_job_outcome(enum fake_outcome outcome); /* of both */
+/*
+ * Of what looks for what bounds a client. It is FAKE_MEMORY_MAX, or (REFUSED) nothing.
+ */
+#define FAKE_MEMORY_MAX (1UL << 30)
+void fake_bound_outcome(enum fake_outcome outcome);
+bool fake_bounds_are_looked_for(void); /* at this moment */
+void fake_errands_fail(int errnum);    /* from here on; 0: no more */
+unsigned fake_journal_writes(void);    /* so far */
 /* Whose devices move with the jobs. */
 void fake_job_host(struct inventory *inventory);
 /* The user that connects next; pid, command and unit are always the same. */

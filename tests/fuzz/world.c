@@ -24,6 +24,7 @@ static const char configuration[] = "[rule nics]\n"
 				    "match = pci:address=0000:03:*\n"
 				    "allow = unit:qemu.*\n"
 				    "account = lease\n"
+				    "trusted = yes\n"
 				    "return = no\n";
 
 static const struct {
