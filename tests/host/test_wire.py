@@ -8,6 +8,7 @@ from vfiod_host import DEVICES, N_GROUPS, RULE, SOURCE, Daemon, Host
 SERVICE = "org.varlink.service."
 BROKER = "org.vfiod.Broker."
 ADMIN = "org.vfiod.Admin."
+LEDGER = "org.vfiod.Ledger."
 INFO = {"method": SERVICE + "GetInfo"}
 INT64_MAX, INT64_MIN = 2**63 - 1, -(2**63)
 
@@ -271,6 +272,34 @@ class Parameters(Wire):
         for value in (0, 6, 2**31 - 1):
             self.assert_error(self.client.call(BROKER + "Describe", {"group": value}),
                               BROKER + "NoSuchGroup", group=value)
+
+
+    def test_memory_to_reserve(self):
+        acquire = {"selectors": [{"group": 10}]}
+        reserve = {"token": "0" * 32}
+        for value in ("512M", 4096.0, True, {}, INT64_MAX, INT64_MIN, -1):
+            with self.subTest(value):
+                self.assert_invalid(
+                    self.client.call(BROKER + "Acquire", {**acquire, "memoryBytes": value}),
+                    "memoryBytes")
+                self.assert_invalid(
+                    self.client.call(LEDGER + "Reserve", {**reserve, "memoryBytes": value}),
+                    "memoryBytes")
+        # Its space is charged for what it maps; none is none.
+        brokered = {**acquire, "mode": "brokered"}
+        self.assert_invalid(
+            self.client.call(BROKER + "Acquire", {**brokered, "memoryBytes": 1}), "memoryBytes")
+        for parameters in ({**brokered, "memoryBytes": 0}, {**acquire, "memoryBytes": None},
+                           {**acquire, "memoryBytes": INT64_MAX - 1}):
+            self.assertEqual(self.client.call(BROKER + "Acquire", parameters)["error"],
+                             BROKER + "AccessDenied")
+        self.assert_invalid(self.client.call(LEDGER + "Reserve", reserve), "memoryBytes")
+        self.assert_invalid(self.client.call(LEDGER + "Reserve", {"memoryBytes": 1}), "token")
+        for token in ("0" * 32, "", "x" * 1000):
+            for value in (0, 1, INT64_MAX - 1):
+                self.assert_error(
+                    self.client.call(LEDGER + "Reserve", {"token": token, "memoryBytes": value}),
+                    BROKER + "NoSuchLease")
 
 
 class Answers(Wire):
