@@ -47,19 +47,15 @@ static void say_limit_exceeded(struct sentence *s, struct json_object *p)
 	say(s, " was asked for; nothing was %s", limit->undone);
 }
 
+/* What to do about it is in the reason. */
 static void say_no_memory_bound(struct sentence *s, struct json_object *p)
 {
-	const char *reason = word(p, "reason", NULL);
+	const char *cgroup = word(p, "cgroup", NULL);
 
-	say(s, "nothing bounds the memory that you can pin: ");
-	if (reason)
-		say(s, "%s", reason);
-	else
-		say(s,
-			"control group %s has no memory.max that you cannot raise yourself; an "
-			"administrator can set MemoryMax= of its unit, or trusted = yes in the "
-			"rule",
-			word(p, "cgroup", "of the process"));
+	say(s, "no memory.max bounds what this process can pin");
+	if (cgroup)
+		say(s, " (control group %s)", cgroup);
+	say_reason(s, p);
 }
 
 #define BROKER "org.vfiod.Broker."

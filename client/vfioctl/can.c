@@ -142,6 +142,15 @@ static void members_print(struct context *context, const char *who, struct json_
 	}
 }
 
+static void trust_print(struct context *context, struct json_object *reply)
+{
+	text_print(context, "  ", 4,
+		get_bool(reply, "isTrusted")
+			? "trusted: nothing has to bound what he maps by himself"
+			: "not trusted: to map by himself he needs a memory.max that he cannot "
+			  "raise; not so in mode brokered");
+}
+
 static void can_print(struct context *context, const char *who, struct json_object *reply)
 {
 	const char *rule = get_string(reply, "rule"), *account = get_string(reply, "account");
@@ -163,6 +172,8 @@ static void can_print(struct context *context, const char *who, struct json_obje
 			group, account ? account : "?");
 	text_print(context, "", 2, text);
 	members_print(context, who, reply);
+	if (get_bool(reply, "may"))
+		trust_print(context, reply);
 	if (n_vetoes > 0) {
 		fputs("It would be refused now:\n", context->out);
 		vetoes_print(context, vetoes, n_vetoes);
@@ -251,8 +262,9 @@ const struct command command_can = {
 	.arguments = "USER DEVICE|GROUP [--unit UNIT]",
 	.summary = "Say whether a user may lease a device, and by which rule",
 	.help = "Which account would pay, which devices of the group no rule covers, what to\n"
-		"write in the configuration; and, if he may, what is in the way now. About\n"
-		"yourself anybody may ask, about others administrators.\n"
+		"write in the configuration; whether the rules trust him, so that no memory.max\n"
+		"has to bound what he maps by himself; and, if he may, what is in the way now.\n"
+		"About yourself anybody may ask, about others administrators.\n"
 		"  --unit UNIT  as if asked from this systemd unit\n"
 		"Exit status: 0 the rules let him, 1 they do not.\n"
 		"\n"

@@ -22,7 +22,7 @@ static void lease_spaces(
 		if (name && its_name && strcmp(name, its_name) == 0)
 			entry = other;
 	}
-	if (!entry)
+	if (!entry || ledger_is_direct(entry))
 		return;
 	spaces = get_array(entry, "spaces", &n_spaces);
 	snprintf(buffer, size, n_spaces ? " in" : " in no space");
@@ -47,20 +47,68 @@ static void lease_state(
 		get_bool(lease, "isGranted") ? spaces : "");
 }
 
-static int lease_row(struct table *table, struct json_object *lease, struct json_object *ledger)
+/* Which columns there are: two are for leases that map by themselves. */
+struct columns {
+	const char *titles[TABLE_MAX_COLUMNS + 1];
+	bool has_reserved, has_bound;
+};
+
+static void columns_choose(struct columns *columns, struct json_object *leases, size_t n)
 {
-	char groups[256], owner[160], age[32], state[128];
-	const char *cells[] = {
+	size_t n_titles = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *lease = json_object_array_get_idx(leases, i);
+
+		columns->has_reserved |= get_int(lease, "memoryBytes", 0) > 0;
+		columns->has_bound |=
+			get_bool(lease, "isTrusted") || get_int(lease, "memoryMaxBytes", -1) >= 0;
+	}
+	columns->titles[n_titles++] = "LEASE";
+	columns->titles[n_titles++] = "GROUPS";
+	columns->titles[n_titles++] = "OWNER";
+	columns->titles[n_titles++] = "ACCOUNT";
+	columns->titles[n_titles++] = "AGE";
+	if (columns->has_reserved)
+		columns->titles[n_titles++] = "RESERVED";
+	if (columns->has_bound)
+		columns->titles[n_titles++] = "BOUND";
+	columns->titles[n_titles++] = "STATE";
+}
+
+/* What keeps its holder from pinning more: the memory.max of a control group, or trust. */
+static void lease_bound(struct json_object *lease, char *buffer, size_t size)
+{
+	int64_t max = get_int(lease, "memoryMaxBytes", -1);
+
+	if (max >= 0)
+		format_amount(max, -1, buffer, size);
+	else
+		snprintf(buffer, size, "%s", get_bool(lease, "isTrusted") ? "trusted" : "-");
+}
+
+static int lease_row(struct table *table, const struct columns *columns, struct json_object *lease,
+	struct json_object *ledger)
+{
+	char groups[256], owner[160], age[32], state[128], reserved[48] = "-", bound[48];
+	const char *cells[TABLE_MAX_COLUMNS] = {
 		get_string(lease, "lease"),
 		groups,
 		owner,
 		get_string(lease, "account"),
 		age,
-		state,
 	};
+	size_t n = 5;
 
+	if (columns->has_reserved)
+		cells[n++] = reserved;
+	if (columns->has_bound)
+		cells[n++] = bound;
+	cells[n] = state;
+	if (get_int(lease, "memoryBytes", 0) > 0)
+		format_amount(get_int(lease, "memoryBytes", 0), -1, reserved, sizeof reserved);
+	lease_bound(lease, bound, sizeof bound);
 	lease_state(lease, ledger, state, sizeof state);
-
 	format_numbers(get_object(lease, "groups"), groups, sizeof groups);
 	format_holder(get_object(lease, "holder"), owner, sizeof owner);
 	if (get_bool(lease, "isGranted"))
@@ -73,18 +121,18 @@ static int lease_row(struct table *table, struct json_object *lease, struct json
 static int leases_print(
 	struct context *context, struct json_object *reply, struct json_object *ledger)
 {
-	static const char *const titles[] = { "LEASE", "GROUPS", "OWNER", "ACCOUNT", "AGE", "STATE",
-		NULL };
 	size_t n;
 	struct json_object *leases = get_array(reply, "leases", &n);
+	struct columns columns = { 0 };
 	struct table table;
 	int r = 0;
 
-	table_init(&table, titles);
+	columns_choose(&columns, leases, n);
+	table_init(&table, columns.titles);
 	if (context->is_terminal)
 		table_cut(&table, format_terminal_width(STDOUT_FILENO));
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = lease_row(&table, json_object_array_get_idx(leases, i), ledger);
+		r = lease_row(&table, &columns, json_object_array_get_idx(leases, i), ledger);
 	if (r == 0 && n > 0)
 		table_print(&table, context->out, context->has_legend);
 	table_clear(&table);
@@ -95,6 +143,34 @@ static int leases_print(
 	if (n == 0 && context->has_legend)
 		fputs("No leases.\n", context->out);
 	return EXIT_SUCCESS;
+}
+
+void lease_memory_describe(struct context *context, const char *name, char *buffer, size_t size)
+{
+	struct json_object *reply, *leases;
+	size_t n;
+
+	buffer[0] = '\0';
+	if (ask(context, "org.vfiod.Broker.Leases", NULL, &reply) < 0)
+		return;
+	leases = get_array(reply, "leases", &n);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *lease = json_object_array_get_idx(leases, i);
+		const char *its_name = get_string(lease, "lease");
+		int64_t memory = get_int(lease, "memoryBytes", 0);
+		int64_t max = get_int(lease, "memoryMaxBytes", -1);
+		char reserved[48], bound[48];
+
+		if (!its_name || strcmp(its_name, name) != 0)
+			continue;
+		format_amount(memory, -1, reserved, sizeof reserved);
+		lease_bound(lease, bound, sizeof bound);
+		snprintf(buffer, size, "%s%s%s%s%s", memory > 0 ? reserved : "",
+			memory > 0 ? " reserved" : "", memory > 0 && bound[0] != '-' ? "; " : "",
+			max >= 0 ? "bounded by a memory.max of " : "",
+			bound[0] != '-' ? bound : "");
+	}
+	json_object_put(reply);
 }
 
 static int leases_run(struct context *context, int argc, char *argv[])
@@ -131,6 +207,8 @@ const struct command command_leases = {
 	.help = "STATE: granted; waiting, for groups that others have or while drivers change;\n"
 		"asked back, when an administrator has revoked it and the holder has not let go.\n"
 		"Groups that vfiod keeps for the holder are in a space: see vfioctl ledger.\n"
+		"Of leases whose holders map by themselves: RESERVED is what the kernel may bill\n"
+		"them for that, BOUND the memory.max that they cannot pin beyond, or trusted.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl leases\n"

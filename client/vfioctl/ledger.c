@@ -10,9 +10,11 @@
 #define AMOUNT 48           /* room for "1023.9 KiB of 1023.9 EiB" */
 #define OVERVIEW_ACCOUNTS 3 /* in `status` */
 
-int64_t ledger_saved(struct json_object *entry)
+/* Of what is in spaces: what is reserved is billed, and may never be mapped. */
+static int64_t saved(struct json_object *entry, int64_t reserved)
 {
-	int64_t bill = get_int(entry, "kernelBillBytes", 0), owed = get_int(entry, "owedBytes", 0);
+	int64_t bill = get_int(entry, "kernelBillBytes", 0) - reserved;
+	int64_t owed = get_int(entry, "owedBytes", 0);
 
 	return bill > owed ? bill - owed : 0;
 }
@@ -27,11 +29,46 @@ static void amount(struct json_object *entry, const char *key, const char *limit
 struct amounts {
 	char owed[AMOUNT], bill[AMOUNT], saved[AMOUNT];
 };
-static void amounts_read(struct json_object *entry, struct amounts *amounts)
+static void amounts_read(struct json_object *entry, int64_t reserved, struct amounts *amounts)
 {
 	amount(entry, "owedBytes", "owedLimitBytes", amounts->owed);
 	amount(entry, "kernelBillBytes", "kernelBillLimitBytes", amounts->bill);
-	format_amount(ledger_saved(entry), -1, amounts->saved, AMOUNT);
+	format_amount(saved(entry, reserved), -1, amounts->saved, AMOUNT);
+}
+
+/* A row below that of an account or lease, for what its holders map by themselves. */
+static int part_row(
+	struct table *table, const char *part, int64_t distinct, int64_t bill, int64_t more)
+{
+	const int64_t bytes[] = { distinct, bill, more };
+	const char *cells[TABLE_MAX_COLUMNS] = { part };
+	char text[3][AMOUNT];
+
+	for (size_t i = 0; i < 3; i++) {
+		if (bytes[i] < 0)
+			continue;
+		format_amount(bytes[i], -1, text[i], AMOUNT);
+		cells[table->n_columns - 3 + i] = text[i];
+	}
+	return table_add(table, cells);
+}
+
+static int direct_rows(struct table *table, struct json_object *entry)
+{
+	int64_t reserved = get_int(entry, "reservedBytes", 0);
+	int64_t observed = get_int(entry, "observedBytes", -1);
+	int64_t bill = get_int(entry, "observedBillBytes", 0);
+	int64_t unobserved = get_int(entry, "unobservedBytes", 0);
+	int r = 0;
+
+	if (reserved > 0)
+		r = part_row(table, "  reserved", -1, reserved, -1);
+	if (r == 0 && observed >= 0)
+		r = part_row(
+			table, "  observed", observed, bill, bill > observed ? bill - observed : 0);
+	if (r == 0 && unobserved > 0)
+		r = part_row(table, "  unobserved", -1, unobserved, -1);
+	return r;
 }
 
 static int account_row(struct table *table, struct json_object *account)
@@ -39,9 +76,11 @@ static int account_row(struct table *table, struct json_object *account)
 	struct amounts amounts;
 	const char *cells[] = { get_string(account, "name"), amounts.owed, amounts.bill,
 		amounts.saved };
+	int r;
 
-	amounts_read(account, &amounts);
-	return table_add(table, cells);
+	amounts_read(account, get_int(account, "reservedBytes", 0), &amounts);
+	r = table_add(table, cells);
+	return r < 0 ? r : direct_rows(table, account);
 }
 
 static int space_row(struct table *table, struct json_object *space)
@@ -57,8 +96,13 @@ static int space_row(struct table *table, struct json_object *space)
 	format_numbers(get_object(space, "groups"), groups, sizeof groups);
 	if (!*groups)
 		snprintf(groups, sizeof groups, "-");
-	amounts_read(space, &amounts);
+	amounts_read(space, 0, &amounts);
 	return table_add(table, cells);
+}
+
+bool ledger_is_direct(struct json_object *lease)
+{
+	return get_int(lease, "reservedBytes", 0) > 0 || get_int(lease, "observedBytes", -1) >= 0;
 }
 
 static int lease_row(struct table *table, struct json_object *lease)
@@ -67,6 +111,8 @@ static int lease_row(struct table *table, struct json_object *lease)
 	size_t n, used = 0;
 	struct json_object *names = get_array(lease, "spaces", &n);
 	struct amounts amounts;
+	bool is_direct = ledger_is_direct(lease);
+	int r;
 	const char *cells[] = { get_string(lease, "lease"), get_string(lease, "account"), groups,
 		spaces, amounts.owed, amounts.bill, amounts.saved };
 
@@ -78,18 +124,61 @@ static int lease_row(struct table *table, struct json_object *lease)
 			name ? name : "?");
 	}
 	if (n == 0)
-		snprintf(spaces, sizeof spaces, "-");
-	amounts_read(lease, &amounts);
-	return table_add(table, cells);
+		snprintf(spaces, sizeof spaces, is_direct ? "none: direct" : "-");
+	amounts_read(lease, 0, &amounts);
+	r = table_add(table, cells);
+	return r < 0 ? r : direct_rows(table, lease);
+}
+
+/* All that the accounts have reserved; *is_observed: somebody has something observed. */
+static int64_t reserved_in_all(struct json_object *reply, bool *is_observed)
+{
+	size_t n;
+	struct json_object *accounts = get_array(reply, "accounts", &n);
+	int64_t sum = 0;
+
+	*is_observed = false;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *account = json_object_array_get_idx(accounts, i);
+
+		sum += get_int(account, "reservedBytes", 0);
+		if (get_int(account, "observedBytes", -1) >= 0)
+			*is_observed = true;
+	}
+	return sum;
+}
+
+static void observed_explain(struct context *context)
+{
+	text_print(context, "", 2,
+		"observed: what clients that are trusted say they map by themselves: its pages, "
+		"what the kernel bills for them, and the difference. Nobody verifies it, and no "
+		"limit holds it");
 }
 
 static void host_print(struct context *context, struct json_object *reply)
 {
-	char pinned[AMOUNT], bill[AMOUNT];
+	char pinned[AMOUNT], bill[AMOUNT], reserved[AMOUNT], text[256];
+	bool is_observed;
+	int64_t bytes = reserved_in_all(reply, &is_observed);
 
 	amount(reply, "owedBytes", "limitBytes", pinned);
 	amount(reply, "kernelBillBytes", NULL, bill);
-	fprintf(context->out, "This host: %s pinned; the kernel bills %s\n", pinned, bill);
+	format_amount(bytes, -1, reserved, sizeof reserved);
+	snprintf(text, sizeof text, "This host: %s pinned; the kernel bills %s%s%s%s", pinned, bill,
+		bytes ? ", " : "", bytes ? reserved : "", bytes ? " of it reserved" : "");
+	text_print(context, "", 2, text);
+	if (is_observed)
+		observed_explain(context);
+}
+
+static void direct_explain(struct context *context, struct json_object *reply)
+{
+	bool is_observed;
+
+	reserved_in_all(reply, &is_observed);
+	if (is_observed)
+		observed_explain(context);
 }
 
 static void orphans_print(struct context *context, struct json_object *reply)
@@ -120,14 +209,14 @@ static const struct view {
 	int (*row)(struct table *table, struct json_object *entry);
 	void (*legend)(struct context *context, struct json_object *reply);
 } views[] = {
-	{ "account", "accounts", "Nothing is pinned.",
+	{ "account", "accounts", "Nothing is pinned or reserved.",
 		{ "ACCOUNT", "OWED", "KERNEL BILL", "SAVED" }, account_row, host_print },
 	{ "space", "spaces", "No spaces.",
 		{ "SPACE", "STATE", "ACCOUNT", "OWNER", "GROUPS", "OWED", "KERNEL BILL", "SAVED" },
 		space_row, orphans_print },
-	{ "lease", "leases", "No leases with mode brokered.",
+	{ "lease", "leases", "No leases that pin or reserve anything.",
 		{ "LEASE", "ACCOUNT", "GROUPS", "SPACES", "OWED", "KERNEL BILL", "SAVED" },
-		lease_row, NULL },
+		lease_row, direct_explain },
 };
 
 static const struct view *view_find(const char *by)
@@ -175,7 +264,8 @@ void ledger_overview_print(struct context *context)
 	for (size_t i = 0; i < n && i < OVERVIEW_ACCOUNTS; i++) {
 		struct json_object *account = json_object_array_get_idx(accounts, i);
 		const char *name = get_string(account, "name");
-		char printable[80], text[256], owed[AMOUNT], bill[AMOUNT];
+		char printable[80], text[256], owed[AMOUNT], bill[AMOUNT], reserved[AMOUNT];
+		bool is_reserved;
 		const char *unit;
 		char *its_unit;
 
@@ -187,7 +277,11 @@ void ledger_overview_print(struct context *context)
 		if (unit && its_unit && strcmp(unit, its_unit) == 0)
 			*its_unit = '\0';
 		format_printable(name ? name : "?", printable, sizeof printable);
-		snprintf(text, sizeof text, "%s %s (kernel bills %s)", printable, owed, bill);
+		format_amount(get_int(account, "reservedBytes", 0), -1, reserved, sizeof reserved);
+		is_reserved = get_int(account, "reservedBytes", 0) > 0;
+		snprintf(text, sizeof text, "%s %s (kernel bills %s%s%s%s)", printable, owed, bill,
+			is_reserved ? ", " : "", is_reserved ? reserved : "",
+			is_reserved ? " of it reserved" : "");
 		format_wrapped(
 			context->out, i ? "        " : "Ledger  ", 8, line_width(context), text);
 	}
@@ -234,12 +328,17 @@ const struct command command_ledger = {
 	.name = "ledger",
 	.arguments = "[--by account|space|lease]",
 	.summary = "Show what is pinned for devices, who owes it, and the limits",
-	.help = "Of spaces, which vfiod keeps for its clients.\n"
+	.help = "In spaces, which vfiod keeps for its clients, and by themselves.\n"
 		"  --by account  who pays (the default)\n"
 		"  --by space    each space by itself; the same page may be in several\n"
-		"  --by lease    leases with mode brokered; those of one space share it\n"
-		"OWED is the distinct pages, which limits are for; KERNEL BILL what the kernel\n"
-		"charges for them, a page once for each container; SAVED the difference.\n"
+		"  --by lease    leases that pin or reserve; brokered ones of one space share it\n"
+		"OWED is the distinct pages in spaces, which limits are for; KERNEL BILL what the\n"
+		"kernel charges for them, a page once for each container, and what is reserved;\n"
+		"SAVED the difference for spaces. Below those who map by themselves:\n"
+		"  reserved      how much of the kernel's bill is for what they may map\n"
+		"  observed      of what trusted ones report: distinct pages, the kernel's bill,\n"
+		"                the difference. Not verified, and not owed\n"
+		"  unobserved    reported, and not observed yet\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl ledger\n"

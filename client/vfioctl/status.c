@@ -162,6 +162,11 @@ static void holder_print(struct context *context, struct json_object *group)
 	snprintf(text, sizeof text, "%s%s%s%s%s%s", who, unit ? ", unit " : "", unit ? unit : "",
 		lease ? ", lease " : "", lease ? lease : "", evidence_text(group));
 	field_print(context, "Holder", text);
+	if (!lease)
+		return;
+	lease_memory_describe(context, lease, text, sizeof text);
+	if (*text)
+		field_print(context, "Memory", text);
 }
 
 /* What keeps those from leasing it now whom the rules allow it. */
@@ -343,9 +348,9 @@ const struct command command_status = {
 	.summary = "Show how the daemon and the host are, or one group in full",
 	.help = "Lines that begin with !! want a person's attention and say what to do;\n"
 		"Found is what an earlier daemon left when it was killed, and what became of it.\n"
-		"Of a group: who has it, whether the rules allow it to you and what stands in the\n"
-		"way now, and its devices with drivers, ids, reset methods, and the ranges that\n"
-		"cannot be mapped.\n"
+		"Of a group: who has it and what bounds his memory, whether the rules allow it to\n"
+		"you and what stands in the way now, and its devices with drivers, ids, reset\n"
+		"methods, and the ranges that cannot be mapped.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl status\n"

@@ -66,11 +66,16 @@ int seconds_parse(const char *text, int max, int *seconds);
 
 /* --- ledger.c -------------------------------------------------------------------- */
 
-/* What the kernel bills more than is owed: bytes. */
-int64_t ledger_saved(struct json_object *entry);
+/* A Lease of the ledger whose holder maps by himself; others are brokered. */
+bool ledger_is_direct(struct json_object *lease);
 /* "Ledger  alice 16.0 of 24.0 GiB (kernel bills 32.0)", a line an account; if the daemon has one.
  */
 void ledger_overview_print(struct context *context);
+
+/* --- leases.c -------------------------------------------------------------------- */
+
+/* "512.0 MiB reserved; memory.max 2.0 GiB" of a lease by its name; "": nothing to tell. */
+void lease_memory_describe(struct context *context, const char *name, char *buffer, size_t size);
 
 /* --- help.c ---------------------------------------------------------------------- */
 

@@ -167,12 +167,11 @@ static const struct {
 		"the new-limit of account alice is 4.0 KiB: it owes 0 B, and 8.0 KiB was asked "
 		"for; nothing was pinned" },
 	{ B "NoMemoryBound",
-		"{\"cgroup\":\"/user.slice\",\"reason\":\"no memory.max; ask for one\"}", -EPERM,
-		"nothing bounds the memory that you can pin: no memory.max; ask for one" },
-	{ B "NoMemoryBound", "{\"cgroup\":\"/user.slice\",\"reason\":\"\"}", -EPERM,
-		"nothing bounds the memory that you can pin: control group /user.slice has no "
-		"memory.max that you cannot raise yourself; an administrator can set MemoryMax= of "
-		"its unit, or trusted = yes in the rule" },
+		"{\"cgroup\":\"/user.slice\",\"reason\":\"those on its path are max. Do\"}", -EPERM,
+		"no memory.max bounds what this process can pin (control group /user.slice): those "
+		"on its path are max. Do" },
+	{ B "NoMemoryBound", "{\"cgroup\":\"\",\"reason\":\"it has ended. Do\"}", -EPERM,
+		"no memory.max bounds what this process can pin: it has ended. Do" },
 	{ V "InvalidParameter", "{\"parameter\":\"selectors[0].group\"}", -EINVAL,
 		"vfiod does not accept the parameter selectors[0].group" },
 	{ V "PermissionDenied", "{}", -EACCES, "permission denied: this is for administrators" },

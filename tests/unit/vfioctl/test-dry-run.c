@@ -128,7 +128,7 @@ static void answer_can(struct fake *fake, int peer, const char *method,
 	fake_expect(strcmp(method, "org.vfiod.Broker.Can") == 0, "Can");
 	if (!subject) {
 		fake_reply(fake, peer, false,
-			"{\"group\":7,\"may\":true,\"isAdministrator\":true,\"isTrusted\":false,"
+			"{\"group\":7,\"may\":true,\"isAdministrator\":true,\"isTrusted\":true,"
 			"\"account\":\"uid:0\","
 			"\"devices\":[" COVERED("0000:02:01.0", "null") "]}");
 	} else if (json_object_get_string(json_object_object_get(subject, "unit"))) {
@@ -166,6 +166,7 @@ static void can_says_who_may(void **state)
 	assert_non_null(strstr(ctl_out, " may lease group 7: an administrator needs no rule; "
 					"account uid:0\n"
 					"  0000:02:01.0 is covered by no rule\n"
+					"  trusted: nothing has to bound what he maps by himself\n"
 					"Nothing is in the way now.\n"));
 	/* A number that nobody has. */
 	assert_int_equal(ctl(fake, "can", "12345678", "7", NULL), EXIT_REFUSED);
@@ -178,6 +179,8 @@ static void can_says_who_may(void **state)
 		"root may lease group 7, by rule 'nics'; account unit:dpdk.service\n"
 		"  0000:01:00.0 needs no rule: it stays as it is\n"
 		"  0000:02:01.0 is covered by rule 'nics'\n"
+		"  not trusted: to map by himself he needs a memory.max that he cannot raise; not\n"
+		"    so in mode brokered\n"
 		"It would be refused now:\n"
 		"!! 9    0000:05:00.0 is in use: nvme0n1 is mounted on ?[2J/mnt\n");
 	assert_int_equal(

@@ -134,17 +134,141 @@ static void an_empty_ledger_says_so(void **state)
 
 	(void)state;
 	assert_int_equal(ctl(fake, "ledger", NULL), 0);
-	assert_string_equal(ctl_out, "Nothing is pinned.\n");
+	assert_string_equal(ctl_out, "Nothing is pinned or reserved.\n");
 	assert_int_equal(ctl(fake, "ledger", "--by", "space", NULL), 0);
 	assert_string_equal(ctl_out, "No spaces.\n");
 	assert_int_equal(ctl(fake, "ledger", "--by", "lease", NULL), 0);
-	assert_string_equal(ctl_out, "No leases with mode brokered.\n");
+	assert_string_equal(ctl_out, "No leases that pin or reserve anything.\n");
 	assert_int_equal(ctl(fake, "ledger", "--no-legend", NULL), 0);
 	assert_string_equal(ctl_out, "");
 	assert_int_equal(ctl(fake, "ledger", NULL), EXIT_REFUSED);
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot read the ledger: this vfiod does not know the "
 		"interface org.vfiod.Ledger\n");
+	fake_stop(fake);
+}
+
+/* --- who maps by himself ------------------------------------------------------------ */
+
+#define MIB_16 "16777216"
+#define MIB_512 "536870912"
+#define GIB_2 "2147483648"
+#define DIRECT_BOOK                                                                                \
+	"{\"owedBytes\":" MIB_32 ",\"limitBytes\":null,\"kernelBillBytes\":1140850688,"            \
+	"\"accounts\":["                                                                           \
+	"{\"name\":\"uid:1000\",\"owedBytes\":" MIB_32 ",\"owedLimitBytes\":" GIB_16               \
+	",\"kernelBillBytes\":603979776,\"kernelBillLimitBytes\":" GIB_2                           \
+	",\"reservedBytes\":" MIB_512 "},"                                                         \
+	"{\"name\":\"dpdk\\u001b[2J\",\"owedBytes\":0,\"kernelBillBytes\":" MIB_512                \
+	",\"reservedBytes\":" MIB_512 ",\"observedBytes\":" MIB_32                                 \
+	",\"observedBillBytes\":" MIB_64 "},"                                                      \
+	"{\"name\":\"uid:0\",\"owedBytes\":0,\"kernelBillBytes\":0,\"reservedBytes\":0,"           \
+	"\"observedBytes\":0,\"observedBillBytes\":0}],\"spaces\":[],\"leases\":["                 \
+	"{\"lease\":\"L3\",\"account\":\"uid:1000\",\"groups\":[7,13],\"spaces\":[\"S1\"],"        \
+	"\"owedBytes\":" MIB_32 ",\"kernelBillBytes\":" MIB_64                                     \
+	",\"reservedBytes\":0,\"isTrusted\":false},"                                               \
+	"{\"lease\":\"L4\",\"account\":\"uid:1000\",\"groups\":[9],\"spaces\":[],"                 \
+	"\"owedBytes\":0,\"kernelBillBytes\":0,\"reservedBytes\":" MIB_512                         \
+	",\"isTrusted\":false},"                                                                   \
+	"{\"lease\":\"L5\",\"account\":\"dpdk\\u001b[2J\",\"groups\":[11],\"spaces\":[],"          \
+	"\"owedBytes\":0,\"kernelBillBytes\":0,\"reservedBytes\":0,\"isTrusted\":true,"            \
+	"\"observedBytes\":" MIB_32 ",\"observedBillBytes\":" MIB_64                               \
+	",\"unobservedBytes\":" MIB_16 "}]}"
+
+static void answer_direct(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	if (is(method, "org.vfiod.Ledger.Describe"))
+		fake_reply(fake, peer, false, DIRECT_BOOK);
+	else if (is(method, "org.vfiod.Admin.Status"))
+		fake_reply(fake, peer, false,
+			"{\"version\":\"1.0\",\"uptimeSeconds\":1,\"hasIommufd\":false,\"groups\":"
+			"0,"
+			"\"devices\":0,\"bindings\":{},\"owners\":{},\"leases\":1,\"waiting\":0,"
+			"\"rules\":1,\"problems\":[]}");
+	else if (is(method, "org.vfiod.Broker.Describe"))
+		fake_reply(fake, peer, false,
+			"{\"group\":{\"number\":9,\"type\":\"DMA\",\"binding\":\"taken\",\"owner\":"
+			"\"leased\",\"holder\":{\"pid\":312,\"uid\":0,\"command\":\"qemu\"},"
+			"\"holderEvidence\":\"lease\",\"lease\":\"L4\",\"isCovered\":true,"
+			"\"mayLease\":false,\"devices\":[],\"reservedRegions\":[]}}");
+	else
+		fake_reply(fake, peer, false,
+			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"
+			"\"uid\":0,\"command\":\"spdk\"},\"account\":\"uid:1000\",\"ageSeconds\":"
+			"240,"
+			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false,"
+			"\"isTrusted\":false,\"memoryBytes\":0},"
+			"{\"lease\":\"L4\",\"groups\":[9],\"holder\":{\"pid\":312,\"uid\":0,"
+			"\"command\":\"qemu\"},\"account\":\"uid:1000\",\"ageSeconds\":1,"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+			"\"isTrusted\":false,\"memoryMaxBytes\":" GIB_2 ",\"memoryBytes\":" MIB_512
+			"},"
+			"{\"lease\":\"L5\",\"groups\":[11],\"holder\":{\"pid\":6,\"uid\":0,"
+			"\"command\":\"dpdk\"},\"account\":\"dpdk\\u001b[2J\",\"ageSeconds\":2,"
+			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+			"\"isTrusted\":true,\"memoryBytes\":0}]}");
+}
+
+#define BY_ACCOUNT                                                                                 \
+	"uid:1000    32.0 MiB of 16.0 GiB  576.0 MiB of 2.0 GiB  32.0 MiB\n"                       \
+	"  reserved                        512.0 MiB\n"                                            \
+	"dpdk?[2J    0 B                   512.0 MiB             0 B\n"                            \
+	"  reserved                        512.0 MiB\n"                                            \
+	"  observed  32.0 MiB              64.0 MiB              32.0 MiB\n"                       \
+	"uid:0       0 B                   0 B                   0 B\n"                            \
+	"  observed  0 B                   0 B                   0 B\n"
+#define EXPLAINED                                                                                  \
+	"observed: what clients that are trusted say they map by themselves: its pages,\n"         \
+	"  what the kernel bills for them, and the difference. Nobody verifies it, and no\n"       \
+	"  limit holds it\n"
+
+static void who_maps_by_himself_is_told_apart(void **state)
+{
+	struct fake *fake = fake_start(answer_direct);
+
+	(void)state;
+	/* What is reserved is nobody's savings. */
+	assert_int_equal(ctl(fake, "ledger", NULL), 0);
+	assert_string_equal(ctl_out,
+		"ACCOUNT     OWED                  KERNEL BILL           SAVED\n" BY_ACCOUNT
+		"This host: 32.0 MiB pinned; the kernel bills 1.1 GiB, 1.0 GiB of it "
+		"reserved\n" EXPLAINED);
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "ledger", "--no-legend", NULL), 0);
+	assert_string_equal(ctl_out, BY_ACCOUNT);
+	assert_int_equal(ctl(fake, "ledger", "--by", "lease", NULL), 0);
+	assert_string_equal(ctl_out,
+		"LEASE         ACCOUNT   GROUPS  SPACES        OWED      KERNEL BILL  SAVED\n"
+		"L3            uid:1000  7,13    S1            32.0 MiB  64.0 MiB     32.0 MiB\n"
+		"L4            uid:1000  9       none: direct  0 B       0 B          0 B\n"
+		"  reserved                                              512.0 MiB\n"
+		"L5            dpdk?[2J  11      none: direct  0 B       0 B          0 B\n"
+		"  observed                                    32.0 MiB  64.0 MiB     32.0 MiB\n"
+		"  unobserved                                            16.0 MiB\n" EXPLAINED);
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "ledger", "--json", NULL), 0);
+	assert_non_null(strstr(ctl_out, "\"unobservedBytes\":16777216"));
+	assert_int_equal(ctl(fake, "leases", NULL), 0);
+	assert_string_equal(ctl_out,
+		"LEASE  GROUPS  OWNER           ACCOUNT   AGE    RESERVED   BOUND    STATE\n"
+		"L3     7,13    root spdk/4711  uid:1000  4 min  -          -        granted in "
+		"S1\n"
+		"L4     9       root qemu/312   uid:1000  1 s    512.0 MiB  2.0 GiB  granted\n"
+		"L5     11      root dpdk/6     dpdk?[2J  2 s    -          trusted  granted\n");
+	assert_int_equal(ctl(fake, "status", NULL), 0);
+	assert_non_null(strstr(ctl_out,
+		"Ledger  uid:1000 32.0 MiB of 16.0 GiB (kernel bills 576.0 MiB of 2.0 GiB, 512.0\n"
+		"        MiB of it reserved)\n"
+		"        dpdk?[2J 0 B (kernel bills 512.0 MiB, 512.0 MiB of it reserved)\n"));
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "status", "group:9", NULL), 0);
+	assert_non_null(strstr(ctl_out, "  Holder    root qemu/312, lease L4\n"
+					"  Memory    512.0 MiB reserved; bounded by a memory.max "
+					"of 2.0 GiB\n"));
 	fake_stop(fake);
 }
 
@@ -218,6 +342,21 @@ static void status_and_leases_have_it(void **state)
 	"{\"space\":\"" name "\",\"state\":\"" state "\",\"differentPages\":" different            \
 	",\"kernelBillBytes\":" MIB_64 ",\"lockedBytes\":" locked ",\"finding\":" finding "}"
 
+#define AUDITED_LEASE(name, trusted, reserved, locked, reported, different, max, finding, wrong)   \
+	"{\"lease\":\"" name "\",\"account\":\"uid:1000\",\"pid\":4711,\"isTrusted\":" trusted     \
+	",\"reservedBytes\":" reserved ",\"lockedBytes\":" locked ",\"lockLimitBytes\":" locked    \
+	",\"reportedBytes\":" reported ",\"differentPages\":" different ",\"memoryMaxBytes\":" max \
+	",\"finding\":" finding ",\"isWrong\":" wrong "}"
+#define DIRECT_AUDIT                                                                               \
+	"{\"isRight\":false,\"spaces\":[" AUDITED("S1", "live", "0", MIB_64,                       \
+		"null") "],\"leases\":[" AUDITED_LEASE("L4", "false", MIB_512, MIB_64, "null",     \
+		"0", GIB_2, "\"what it has pinned that is not in its VmLck cannot be known\"",     \
+		"false") "," AUDITED_LEASE("L5", "true", "0", "null", MIB_32, "0", "null", "null", \
+		"false") "," AUDITED_LEASE("L12", "true", "0", MIB_64, MIB_32, "3", "null",        \
+		"\"its page tables have changed \\u001b[2J since they were observed\"",            \
+		"true") "],\"kernelBillBytes\":603979776,\"hostPinnedBytes\":null,\"findings\":[]" \
+			"}"
+
 static void answer_audit(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
@@ -244,6 +383,8 @@ static void answer_audit(struct fake *fake, int peer, const char *method,
 		fake_reply(fake, peer, false,
 			"{\"isRight\":true,\"spaces\":[],\"leases\":[],\"kernelBillBytes\":0,"
 			"\"hostPinnedBytes\":0,\"findings\":[]}");
+	else if (peer == 4)
+		fake_reply(fake, peer, false, DIRECT_AUDIT);
 	else
 		fake_error(fake, peer, "org.varlink.service.PermissionDenied", "{}");
 }
@@ -278,6 +419,20 @@ static void audit_tells_by_its_exit_status(void **state)
 		"Pinned  0 B by the books; 0 B on this host in all, by vfiod or "
 		"not\nThe books are right.\n");
 	assert_int_equal(ctl(fake, "audit", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_out,
+		"SPACE  STATE  KERNEL BILL  LOCKED    PAGES\n"
+		"S1     live   64.0 MiB     64.0 MiB  as charged\n"
+		"\n"
+		"LEASE  PID   RESERVED   LOCKED    MAY LOCK  REPORTED  PAGES        BOUND\n"
+		"L4     4711  512.0 MiB  64.0 MiB  64.0 MiB  -         -            2.0 GiB\n"
+		"L5     4711  0 B        -         -         32.0 MiB  as observed  trusted\n"
+		"L12    4711  0 B        64.0 MiB  64.0 MiB  32.0 MiB  3 differ     trusted\n"
+		"?? L4   what it has pinned that is not in its VmLck cannot be known\n"
+		"!! L12  its page tables have changed ?[2J since they were observed\n"
+		"Pinned  576.0 MiB by the books\n"
+		"The books are not right.\n");
+	assert_fits_80_columns(ctl_out);
+	assert_int_equal(ctl(fake, "audit", NULL), EXIT_REFUSED);
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot audit the ledger: permission denied: this is for administrators\n"
 		"Administrators only: try sudo.\n");
@@ -290,6 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_ledger_is_a_table),
 		cmocka_unit_test(an_empty_ledger_says_so),
+		cmocka_unit_test(who_maps_by_himself_is_told_apart),
 		cmocka_unit_test(status_and_leases_have_it),
 		cmocka_unit_test(audit_tells_by_its_exit_status),
 	};
