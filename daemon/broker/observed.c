@@ -43,7 +43,7 @@ static int piece_cover(
 
 	if (n_runs > PIECE_PAGES || user->n_runs + n_runs > USER_RUNS_MAX)
 		return -ENOSPC;
-	frame_run *copy = reallocarray(NULL, n_runs, sizeof(*copy));
+	frame_run *copy = calloc(n_runs, sizeof(*copy));
 	if (!copy)
 		return -ENOMEM;
 	int r = charge_cover(&reported->charge, frames, without_absent(runs, n_runs, frames),

@@ -30,11 +30,6 @@ static int read_frames(void *pagemap, const void *address, uint64_t *frames, siz
 
 const struct observer_ops observer_kernel = { open_pagemap, read_frames };
 
-struct part_runs {
-	uint64_t n;
-	frame_run runs[PIECE_PAGES];
-};
-
 static int take_run(void *userdata, uint64_t first, uint64_t n)
 {
 	struct part_runs *part = userdata;
@@ -43,25 +38,32 @@ static int take_run(void *userdata, uint64_t first, uint64_t n)
 	return 0;
 }
 
+int observer_read_part(const struct observer_ops *observer, int *pagemap,
+	const struct observer_part *part, struct part_runs *runs)
+{
+	const struct frame_ops ops = { .userdata = pagemap, .read = observer->read };
+
+	runs->n = 0;
+	/* An address of the client's: never touched, only looked up. */
+	int r = frames_walk(&ops, (char *)(uintptr_t)part->address, part->n_pages * page_bytes(),
+		false, take_run, runs);
+	if (r < 0)
+		runs->n = 0;
+	return r == -EPERM ? r : 0;
+}
+
 int observer_read(FILE *answer, const struct observer_request *request)
 {
 	static struct part_runs runs;
 	size_t n_runs = 0;
 	_cleanup_close_ int pagemap = request->ops->open(request->pid, request->start_ticks);
-	struct frame_ops ops = { .userdata = &pagemap, .read = request->ops->read };
 
 	if (pagemap < 0)
 		return pagemap;
 	for (size_t i = 0; i < request->n_parts && n_runs < request->n_runs_max; i++) {
-		const struct observer_part *part = &request->parts[i];
-		runs.n = 0;
-		/* An address of the client's: never touched, only looked up. */
-		int r = frames_walk(&ops, (char *)(uintptr_t)part->address,
-			part->n_pages * page_bytes(), false, take_run, &runs);
-		if (r == -EPERM)
-			return r;
+		int r = observer_read_part(request->ops, &pagemap, &request->parts[i], &runs);
 		if (r < 0)
-			runs.n = 0;
+			return r;
 		n_runs += runs.n;
 		size_t size = sizeof(runs.n) + runs.n * sizeof(*runs.runs);
 		if (fwrite(&runs, size, 1, answer) != 1)

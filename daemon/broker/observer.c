@@ -56,20 +56,26 @@ static double later(double a, double b)
 
 /* --- what is to be read ---------------------------------------------------------------------- */
 
-static bool batch_add(struct batch *batch, struct reported *reported, size_t piece)
+struct observer_part reported_part(const struct reported *reported, size_t piece)
 {
 	uint64_t offset = (uint64_t)piece * PIECE_PAGES;
 	uint64_t n_left = reported->length / page_bytes() - offset;
-	uint64_t n_pages = n_left < PIECE_PAGES ? n_left : PIECE_PAGES;
 
-	if (batch->n_parts == BATCH_PARTS || batch->n_pages + n_pages > BATCH_PAGES)
-		return false;
-	batch->parts[batch->n_parts] = (struct observer_part){
+	return (struct observer_part){
 		.address = reported->address + offset * page_bytes(),
-		.n_pages = n_pages,
+		.n_pages = n_left < PIECE_PAGES ? n_left : PIECE_PAGES,
 	};
+}
+
+static bool batch_add(struct batch *batch, struct reported *reported, size_t piece)
+{
+	struct observer_part part = reported_part(reported, piece);
+
+	if (batch->n_parts == BATCH_PARTS || batch->n_pages + part.n_pages > BATCH_PAGES)
+		return false;
+	batch->parts[batch->n_parts] = part;
 	batch->reported[batch->n_parts++] = reported;
-	batch->n_pages += n_pages;
+	batch->n_pages += part.n_pages;
 	reported->batch = batch;
 	return true;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/base/frames.h"
+#include "daemon/broker/reports.h"
 
 #include <stdio.h>
 
@@ -38,6 +39,14 @@ extern const struct observer_pace observer_pace;
 struct observer_part {
 	uint64_t address, n_pages;
 };
+struct part_runs {
+	uint64_t n; /* 0: it could not be read */
+	frame_run runs[PIECE_PAGES];
+};
+/* 0, or -EPERM: frames are hidden. A part has PIECE_PAGES at most. */
+int observer_read_part(const struct observer_ops *ops, int *pagemap,
+	const struct observer_part *part, struct part_runs *runs);
+
 struct observer_request {
 	const struct observer_ops *ops;
 	pid_t pid;
@@ -47,8 +56,8 @@ struct observer_request {
 	size_t n_runs_max; /* no further part is begun beyond it: the answer is short then */
 };
 /*
- * Writes of each part how many runs it has (a uint64_t; 0: it could not be read), and these, in the
- * order of its addresses, RUN_ABSENT_FIRST where pages are not there. 0; -ESRCH; -EPERM: frames are
+ * Writes of each part how many runs it has (as in struct part_runs), and these, in the order of its
+ * addresses, RUN_ABSENT_FIRST where pages are not there. 0; -ESRCH; -EPERM: frames are
  * hidden; -ENOMEM.
  */
 int observer_read(FILE *answer, const struct observer_request *request);

@@ -79,6 +79,9 @@ struct observing {
 	const struct observer_pace *observer_pace;
 };
 
+/* Which part of its process's memory a piece is. */
+struct observer_part reported_part(const struct reported *reported, size_t piece);
+
 /* --- observed.c: what is covered ---------------------------------------------------------- */
 
 /* The runs of a piece, in the place of those that it had. What cannot be remembered is unobserved.

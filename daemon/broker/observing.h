@@ -51,5 +51,5 @@ struct comparison;
 typedef void (*compared_fn)(int result, uint64_t different_pages, void *userdata);
 int observing_compare(struct broker *broker, const struct lease *lease, compared_fn compared,
 	void *userdata, struct comparison **comparison);
-/* Before compared(): it is never called. NULL-safe. */
+/* Before compared(), which frees it by itself: that is never called. NULL-safe. */
 struct comparison *comparison_free(struct comparison *comparison);

@@ -48,7 +48,7 @@ int reports_reserve(struct reports *reports)
 	if (reports->n < reports->size)
 		return 0;
 	size_t size = reports->size > 0 ? reports->size * 2 : 16;
-	struct reported **list = reallocarray(reports->list, size, sizeof(struct reported *));
+	struct reported **list = realloc(reports->list, size * sizeof(struct reported *));
 	if (!list)
 		return -ENOMEM;
 	reports->list = list;
