@@ -258,3 +258,18 @@ int memlock_lower(struct memlock_book *book, struct memlock *memlock)
 	process_sweep(process);
 	return r;
 }
+
+bool memlock_expected(
+	const struct memlock *memlock, struct rlimit *expected, struct rlimit *by_itself)
+{
+	const struct memlock_process *process = memlock->process;
+
+	if (!process)
+		return false;
+	*expected = (struct rlimit){
+		process_ceiling(process, MEMLOCK_SOFT),
+		process_ceiling(process, MEMLOCK_HARD),
+	};
+	*by_itself = (struct rlimit){ process->own[MEMLOCK_SOFT], process->own[MEMLOCK_HARD] };
+	return true;
+}

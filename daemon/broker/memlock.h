@@ -49,3 +49,7 @@ int memlock_raise(struct memlock_book *book, struct memlock *memlock, pid_t pid,
 	unsigned long long start_ticks, uint64_t bytes);
 /* Takes the part away, which is empty then, whatever the kernel says: 0 or -errno. */
 int memlock_lower(struct memlock_book *book, struct memlock *memlock);
+/* What the limits are if nobody else has changed them, and what they were but for all parts. False:
+ * the part is empty. */
+bool memlock_expected(
+	const struct memlock *memlock, struct rlimit *expected, struct rlimit *by_itself);

@@ -10,6 +10,8 @@ struct reservation {
 	LIST_ENTRY(reservation) of_broker;
 	struct broker *broker;
 	struct lease *lease; /* NULL: over */
+	pid_t pid;           /* the lease's process */
+	unsigned long long start_ticks;
 	size_t n_references; /* the lease's, and those of its groups that have not settled */
 	struct charge charge;
 	struct memlock memlock;
@@ -39,6 +41,8 @@ static int reservation_new(struct broker *broker, struct lease *lease)
 		charge_open(&reservation->charge, payer, own);
 		reservation->broker = broker;
 		reservation->lease = lease;
+		reservation->pid = lease->subject.pid;
+		reservation->start_ticks = lease->subject.start_ticks;
 		reservation->n_references = 1;
 		LIST_INSERT_HEAD(&broker->reservations, reservation, of_broker);
 		lease->reservation = reservation;
@@ -219,4 +223,20 @@ uint64_t broker_reserved_pages(const struct broker *broker, const char *account)
 		if (!account || strcmp(reservation->charge.payer->name, account) == 0)
 			pages += reservation->charge.kernel_bill;
 	return pages;
+}
+
+bool lease_lock(const struct lease *lease, struct rlimit *limit, uint64_t *bill_bytes)
+{
+	const struct reservation *own = lease->reservation, *reservation;
+	struct rlimit by_itself;
+
+	if (!own || !memlock_expected(&own->memlock, limit, &by_itself))
+		return false;
+	*bill_bytes = by_itself.rlim_max == RLIM_INFINITY ? UINT64_MAX : by_itself.rlim_max;
+	LIST_FOREACH (reservation, &own->broker->reservations, of_broker)
+		if (reservation->pid == own->pid && reservation->start_ticks == own->start_ticks &&
+			__builtin_add_overflow(
+				*bill_bytes, reservation_bytes(reservation), bill_bytes))
+			*bill_bytes = UINT64_MAX;
+	return true;
 }

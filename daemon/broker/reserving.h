@@ -14,6 +14,8 @@
 #include "daemon/broker/broker.h"
 #include "daemon/memory/ledger.h"
 
+#include <sys/resource.h>
+
 struct reservation;
 
 /*
@@ -37,3 +39,9 @@ const struct account *reservation_account(const struct reservation *reservation)
  * has not settled.
  */
 uint64_t broker_reserved_pages(const struct broker *broker, const char *account);
+/*
+ * What RLIMIT_MEMLOCK of the lease's process should be: what it had by itself, and what leases have
+ * added; and what the kernel may bill it, by that and by what is reserved for it, also by leases
+ * that are over (UINT64_MAX: no limit). False: nobody has had it raised, and so nobody knows.
+ */
+bool lease_lock(const struct lease *lease, struct rlimit *limit, uint64_t *bill_bytes);

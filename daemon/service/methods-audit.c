@@ -2,6 +2,7 @@
 #include "daemon/base/util.h"
 #include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
+#include "daemon/service/methods-audit-leases.h"
 #include "daemon/service/parts.h"
 #include "daemon/service/vmstat.h"
 
@@ -30,12 +31,15 @@ struct audit {
 	struct call *call;
 	struct item *items;
 	size_t n_items, n_pending;
+	struct lease_audits *leases;
 };
 
 static struct audit *audit_free(struct audit *audit)
 {
-	if (audit)
+	if (audit) {
+		lease_audits_free(audit->leases);
 		free(audit->items);
+	}
 	free(audit);
 	return NULL;
 }
@@ -146,9 +150,10 @@ static void audit_reply(struct audit *audit)
 	int64_t pinned = find_in_host(billed, findings);
 	if (json_object_array_length(findings) > 0)
 		is_right = false;
+	struct json_object *leases = lease_audits_json(audit->leases, &is_right);
 	json_put(reply, "isRight", json_object_new_boolean(is_right));
 	json_put(reply, "spaces", spaces);
-	json_put(reply, "leases", json_object_new_array());
+	json_put(reply, "leases", leases);
 	json_put(reply, "kernelBillBytes", json_pages(billed));
 	json_put(reply, "hostPinnedBytes", pinned < 0 ? NULL : json_pages((uint64_t)pinned));
 	json_put(reply, "findings", findings);
@@ -158,11 +163,21 @@ static void audit_reply(struct audit *audit)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
+static void audit_heard(struct audit *audit)
+{
+	if (--audit->n_pending == 0)
+		audit_reply(audit);
+}
+
 static void item_heard(struct item *item)
 {
 	item->entry = NULL;
-	if (--item->audit->n_pending == 0)
-		audit_reply(item->audit);
+	audit_heard(item->audit);
+}
+
+static void on_leases_audited(void *userdata)
+{
+	audit_heard(userdata);
 }
 
 static void find_failure(struct item *item, int result, const struct refusal *refusal)
@@ -230,21 +245,22 @@ static void audit_start(struct call *call)
 		n++;
 	if (audit)
 		audit->items = calloc(n + 1, sizeof(*audit->items));
-	if (!audit || !audit->items) {
+	int r = !audit || !audit->items ? -ENOMEM
+					: lease_audits_new(call->session->service,
+						  on_leases_audited, audit, &audit->leases);
+	if (r < 0) {
 		audit_free(audit);
-		call_fail(call, ENOMEM, "the audit");
+		call_fail(call, -r, "the audit");
 		return;
 	}
 	audit->call = call;
-	/* One of its own: not all may be asked for anything. */
+	/* That of the leases comes later, whatever there is to be asked. */
 	audit->n_pending = 1;
 	call->state = audit;
 	call->cancel = audit_cancel;
 	TAILQ_FOREACH (entry, broker_spaces(broker), of_broker)
 		if (space_state(entry->space) != SPACE_ENDED)
 			item_ask(&audit->items[audit->n_items++], audit, entry);
-	if (--audit->n_pending == 0)
-		audit_reply(audit);
 }
 
 const struct method audit_methods[] = {
