@@ -168,6 +168,9 @@ $(BUILD)/tests/unit/memory/test-%: UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=
 $(BUILD)/tests/unit/broker/test-tenancy: $(BUILD)/tests/fuzz/fake-job.o
 $(BUILD)/tests/unit/broker/test-tenancy: UNIT_WRAPPED = $(FUZZ_WRAPPED)
 
+# A container that is none.
+$(BUILD)/tests/unit/client/test-dma: UNIT_WRAPPED := -Wl,--wrap=ioctl
+
 $(BUILD)/tests/mock/test-%: $(BUILD)/tests/mock/test-%.o $(MOCK_HELPERS) $(call libs_below,service)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev

@@ -21,6 +21,8 @@ static const struct transport_limits limits = {
 	.max_fds = TRANSPORT_MAX_FDS,
 };
 
+#define TELL_MS 200
+
 static int64_t now_ms(void)
 {
 	struct timespec now;
@@ -200,11 +202,11 @@ static int flush(struct vfiod *vfiod, const struct deadline *deadline)
 	return r;
 }
 
-int vfiod_send(struct vfiod *vfiod, const char *method, struct json_object *parameters, bool more,
-	const int *fds, size_t n_fds, const struct deadline *deadline)
+/* Takes the call over, NULL: no memory. Nothing is sent yet. */
+static int queue(struct vfiod *vfiod, const char *method, struct json_object *call, const int *fds,
+	size_t n_fds)
 {
 	int copies[TRANSPORT_MAX_FDS], r;
-	struct json_object *call = varlink_call_build(method, parameters, more, false);
 
 	if (!call)
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
@@ -214,7 +216,33 @@ int vfiod_send(struct vfiod *vfiod, const char *method, struct json_object *para
 	json_object_put(call);
 	if (r < 0)
 		return vfiod_fail(vfiod, r, "cannot call %s: %s", method, strerrordesc_np(-r));
+	return 0;
+}
+
+int vfiod_send(struct vfiod *vfiod, const char *method, struct json_object *parameters, bool more,
+	const int *fds, size_t n_fds, const struct deadline *deadline)
+{
+	int r = queue(
+		vfiod, method, varlink_call_build(method, parameters, more, false), fds, n_fds);
+
+	if (r < 0)
+		return r;
 	r = flush(vfiod, deadline);
+	return r < 0 ? connection_lost(vfiod, r) : 0;
+}
+
+int vfiod_tell(struct vfiod *vfiod, const char *method, struct json_object *parameters)
+{
+	/* A daemon that does not read is waited for once, and then not until it reads again. */
+	const bool is_behind = transport_output_bytes(vfiod->transport) > 0;
+	const struct deadline deadline = deadline_in(is_behind ? 0 : TELL_MS);
+	int r = queue(vfiod, method, varlink_call_build(method, parameters, false, true), NULL, 0);
+
+	if (r < 0)
+		return r;
+	r = flush(vfiod, &deadline);
+	if (r == -ETIMEDOUT)
+		return vfiod_fail(vfiod, r, "vfiod does not read; %s is sent later", method);
 	return r < 0 ? connection_lost(vfiod, r) : 0;
 }
 

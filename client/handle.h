@@ -70,6 +70,11 @@ int vfiod_begin(struct vfiod *vfiod, bool may_stream);
  */
 int vfiod_send(struct vfiod *vfiod, const char *method, struct json_object *parameters, bool more,
 	const int *fds, size_t n_fds, const struct deadline *deadline);
+/*
+ * Sends a call that wants no answer. What the daemon does not read in time is kept, and goes with
+ * the next call: -ETIMEDOUT then, and the connection is as good as before. Else as vfiod_send().
+ */
+int vfiod_tell(struct vfiod *vfiod, const char *method, struct json_object *parameters);
 /* Waits for the socket: 0 when something of `events` is there (hang-up included), or -errno. */
 int vfiod_wait(struct vfiod *vfiod, short events, const struct deadline *deadline);
 /* A reply that is there already, or -EAGAIN. */

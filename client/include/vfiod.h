@@ -237,6 +237,33 @@ int vfiod_space_map(struct vfiod *vfiod, struct vfiod_space *space, uint32_t mem
 int vfiod_space_unmap(struct vfiod *vfiod, struct vfiod_space *space, uint64_t iova,
 	uint64_t length, uint64_t *unmapped);
 
+/*
+ * For who maps by himself, with the descriptors of a lease, and is trusted to (ledger in
+ * vfioctl(1)): VFIO_IOMMU_MAP_DMA of your own type1 container, which stays yours; and the daemon is
+ * told, so that it can show which of these pages are the same. It looks them up in the page tables
+ * of the process that opened the handle: open it in the one that maps, after any fork.
+ *
+ * vfiod: any handle that is no lease's stream; NULL: nobody is told. What was told is forgotten
+ * when the handle is closed. token: the lease's; NULL: the one that this process has. flags: enum
+ * vfiod_map_flags. The containers of a handle are told apart by container_fd, the number: one that
+ * is used anew (closed, another one opened) begins with what was told of the old one, until that
+ * is mapped over or vfiod_dma_unmap() takes it out.
+ *
+ * 0, or -errno of the ioctl (-ENOMEM: RLIMIT_MEMLOCK, see vfiod_reserve(); -EEXIST: mapped already;
+ * -EINVAL, also for flags that are not known, …): then nothing is mapped, and nobody was told. That
+ * the daemon could not be told is no failure: 0, and vfiod_strerror() says why. Nor is there an
+ * answer to wait for: whether it heeded it (an untrusted lease is AccessDenied) a vfiod_call() of
+ * org.vfiod.Ledger.ReportMap would say.
+ */
+int vfiod_dma_map(struct vfiod *vfiod, const char *token, int container_fd, void *address,
+	uint64_t iova, uint64_t length, int flags);
+/*
+ * VFIO_IOMMU_UNMAP_DMA, likewise: whole mappings, 0 if there were none. unmapped (may be NULL):
+ * bytes.
+ */
+int vfiod_dma_unmap(struct vfiod *vfiod, const char *token, int container_fd, uint64_t iova,
+	uint64_t length, uint64_t *unmapped);
+
 struct vfiod_iova_range {
 	uint64_t first, last; /* inclusive */
 };
