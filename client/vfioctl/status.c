@@ -169,7 +169,7 @@ static void holder_print(struct context *context, struct json_object *group)
 		field_print(context, "Memory", text);
 }
 
-/* What keeps those from leasing it now whom the rules allow it. */
+/* What keeps those from leasing it now who may. */
 static const char *obstacle(struct json_object *group)
 {
 	static const struct {
@@ -196,8 +196,12 @@ static void permission_print(struct context *context, struct json_object *group)
 	const char *denial = get_string(group, "denial");
 	char text[512];
 
+	/* Whom no rule allows it, and may all the same, needs none. */
 	if (get_bool(group, "mayLease"))
-		snprintf(text, sizeof text, "allowed by the rules%s", obstacle(group));
+		snprintf(text, sizeof text, "allowed%s%s",
+			get_bool(group, "isCovered") ? " by the rules"
+						     : ": you are an administrator",
+			obstacle(group));
 	else
 		snprintf(text, sizeof text, "not allowed%s%s", denial ? ": " : "",
 			denial ? denial : "");

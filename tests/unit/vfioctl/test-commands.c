@@ -201,16 +201,19 @@ static void answer_state(struct fake *fake, int peer, const char *method,
 		"\"binding\":\"stuck\",\"owner\":\"lingering\"",
 		"\"binding\":\"gone\",\"owner\":\"none\"",
 		"\"binding\":\"returning\",\"owner\":\"none\"",
+		"\"binding\":\"host\",\"owner\":\"none\"",
+		"\"binding\":\"taken\",\"owner\":\"leased\"",
 	};
+	int group = json_object_get_int(json_object_object_get(parameters, "group"));
 	char reply[512];
 
 	(void)method;
 	(void)fds;
 	(void)n_fds;
 	snprintf(reply, sizeof reply,
-		"{\"group\":{\"number\":7,\"type\":\"DMA\",%s,\"isCovered\":true,\"mayLease\":"
+		"{\"group\":{\"number\":7,\"type\":\"DMA\",%s,\"isCovered\":%s,\"mayLease\":"
 		"true,\"devices\":[],\"reservedRegions\":[]}}",
-		states[json_object_get_int(json_object_object_get(parameters, "group"))]);
+		states[group], group < 8 ? "true" : "false");
 	fake_reply(fake, peer, false, reply);
 }
 
@@ -225,6 +228,9 @@ static void status_tells_what_is_in_the_way(void **state)
 		"allowed by the rules, but it is stuck: the kernel does not let go of\n",
 		"allowed by the rules, but its devices have left the host\n",
 		"allowed by the rules, but its drivers are changing now\n",
+		/* No rule is about it. */
+		"allowed: you are an administrator\n",
+		"allowed: you are an administrator, but it is leased now\n",
 	};
 	struct fake *fake = fake_start(answer_state);
 
