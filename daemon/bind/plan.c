@@ -85,6 +85,15 @@ struct plan *plan_free(struct plan *plan)
 	return NULL;
 }
 
+/* A sentence of its own, which fits after "not supported: ", too. */
+int plan_refuse_empty(int group, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_NOT_SUPPORTED,
+		"group %d has no device that can be handed out, only bridges and the like", group);
+	refusal->group = group;
+	return REFUSED;
+}
+
 static int refuse_device(
 	const struct device *device, int group, const char *what, struct refusal *refusal)
 {
@@ -161,12 +170,7 @@ int plan_make(const struct group *group, plan_wish_fn wish, void *userdata, stru
 	}
 	if (!is_usable) {
 		plan_free(made);
-		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"a device to hand out in group %d: it has nothing but bridges and devices "
-			"on drivers like pci-stub",
-			group->number);
-		refusal->group = group->number;
-		return REFUSED;
+		return plan_refuse_empty(group->number, refusal);
 	}
 	*plan = made;
 	return 0;

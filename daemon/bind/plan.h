@@ -78,6 +78,8 @@ void plan_forget_joined(struct plan *plan, const struct plan *extended);
 /* NULL: none of this name. */
 struct plan_member *plan_find(const struct plan *plan, const char *name, const char *bus);
 struct plan *plan_free(struct plan *plan);
+/* REFUSED: NOT_SUPPORTED, for want of a device to hand out. */
+int plan_refuse_empty(int group, struct refusal *refusal);
 /* Members all zero, for the caller to fill in (journal_read, tests). NULL: no memory. */
 struct plan *plan_new(int group, size_t n_members);
 

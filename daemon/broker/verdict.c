@@ -61,13 +61,8 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		if (is_handed_out(device))
 			break;
-	if (!device) {
-		refuse(refusal, REFUSAL_NOT_SUPPORTED,
-			"a device to hand out in group %d: it has nothing but bridges and the like",
-			group->number);
-		refusal->group = group->number;
-		return REFUSED;
-	}
+	if (!device)
+		return plan_refuse_empty(group->number, refusal);
 	int r = policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
 	return r != 0 ? r : check_reset(broker, subject, group, refusal);
 }

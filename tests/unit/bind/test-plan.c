@@ -282,6 +282,8 @@ static void test_nothing_to_hand_out(void **state)
 	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), REFUSED);
 	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
 	assert_int_equal(refusal.group, 7);
+	assert_string_equal(refusal.text,
+		"group 7 has no device that can be handed out, only bridges and the like");
 	assert_null(plan);
 	/* One that is there already is enough. */
 	add(&bench, "pci", "vfio-pci");
