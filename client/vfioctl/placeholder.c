@@ -18,11 +18,16 @@ int run_groups_add_target(struct run_groups *groups, const char *name)
 {
 	struct run_target *grown =
 		reallocarray(groups->targets, groups->n_targets + 1, sizeof *grown);
+	int number = group_argument(name);
 
 	if (!grown)
 		return -ENOMEM;
 	groups->targets = grown;
-	device_argument(name, grown[groups->n_targets].name, sizeof grown->name);
+	/* The library takes a bare number for a device's name. */
+	if (number >= 0)
+		snprintf(grown[groups->n_targets].name, sizeof grown->name, "group:%d", number);
+	else
+		device_argument(name, grown[groups->n_targets].name, sizeof grown->name);
 	grown[groups->n_targets].group = 0;
 	groups->n_targets++;
 	return 0;

@@ -360,8 +360,6 @@ static int memory_option(struct run *run)
 
 static int run_option(struct run *run, int option)
 {
-	char name[32];
-
 	if (option == 'n') {
 		run->is_dry = true;
 		return 0;
@@ -384,8 +382,7 @@ static int run_option(struct run *run, int option)
 		usage_error(run->context, "--group %s: not the number of a group", optarg);
 		return EXIT_RUN_FAILED;
 	}
-	snprintf(name, sizeof name, "group:%d", group_argument(optarg));
-	return run_groups_add_target(&run->groups, name) < 0 ? out_of_memory() : 0;
+	return run_groups_add_target(&run->groups, optarg) < 0 ? out_of_memory() : 0;
 }
 
 /* 0, or an exit code; *is_done: there is nothing to run. */

@@ -31,7 +31,8 @@ struct run_groups {
 	size_t n;
 };
 void run_groups_clear(struct run_groups *groups);
-int run_groups_add_target(struct run_groups *groups, const char *name); /* 0, -ENOMEM */
+/* "7" is group 7, as for every command. 0, -ENOMEM. */
+int run_groups_add_target(struct run_groups *groups, const char *name);
 /* The group of target `target` is this one. Takes a reference. 0, -ENOMEM, -EPROTO, -E2BIG. */
 int run_groups_describe(struct run_groups *groups, size_t target, struct json_object *group);
 /* Of "7", "group:7", a target or any device of a group, "" where there is one group: or -1. */

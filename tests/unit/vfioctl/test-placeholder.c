@@ -80,10 +80,26 @@ static void placeholders_name_descriptors(void **state)
 	run_groups_clear(&groups);
 }
 
+/* The library would take "7" for a device's name. */
+static void numbers_are_groups(void **state)
+{
+	struct run_groups groups = { 0 };
+
+	(void)state;
+	assert_int_equal(run_groups_add_target(&groups, "7"), 0);
+	assert_int_equal(run_groups_add_target(&groups, "group:7"), 0);
+	assert_int_equal(run_groups_add_target(&groups, "7:0"), 0);
+	assert_string_equal(groups.targets[0].name, "group:7");
+	assert_string_equal(groups.targets[1].name, "group:7");
+	assert_string_equal(groups.targets[2].name, "7:0");
+	run_groups_clear(&groups);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(placeholders_name_descriptors),
+		cmocka_unit_test(numbers_are_groups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
