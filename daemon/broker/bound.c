@@ -25,13 +25,15 @@ static void name_cgroup(struct memory_bound *bound, const char *path)
 
 /*
  * Who can write the cgroup.procs of a cgroup moves processes from anywhere below it to anywhere
- * else there (Documentation/admin-guide/cgroup-v2.rst, "Delegation Containment"): then no bound
- * from below holds.
+ * else there (Documentation/admin-guide/cgroup-v2.rst, "Delegation Containment"), and who can write
+ * its cgroup.subtree_control takes the controller from those below: then no bound of theirs holds.
  */
 static int check_leaving(
 	const struct cgroup_mounts *mounts, const char *path, struct memory_bound *bound)
 {
 	int r = is_roots(mounts, path, "cgroup.procs");
+	if (r > 0)
+		r = is_roots(mounts, path, "cgroup.subtree_control");
 	if (r == 0 && bound->max_bytes != UINT64_MAX) {
 		bound->max_bytes = UINT64_MAX;
 		bound->is_own = true;

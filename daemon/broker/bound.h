@@ -1,7 +1,7 @@
 /*
  * Does anything bound what a process can pin? RLIMIT_MEMLOCK does not: a pin outlives the process
  * that made it, if the descriptor lives on. The memory.max of a control group does, as pages stay
- * charged to it; if only root can raise it, and only root can move processes out of its reach.
+ * charged to it; if only root can raise it or take it off, and move processes out of its reach.
  *
  * Another owner than root is nobody to trust, also if it is not the client: who has subordinate
  * uids (subuid(5)) can give files to them.

@@ -5,6 +5,7 @@
  *
  *   holding   a group that vfiod does something with: its plan, its job, its journal
  *   tenancy   a lease on its way: queue → prepare → take → grant → end
+ *   bounding  which memory.max bounds the process of a lease that maps by itself
  *   settling  groups on their way back, and who waits for that
  *   joining   devices that come to a group which is taken
  *   appearing groups that rules have taken without a lease

@@ -43,6 +43,8 @@ static void put_cgroup(const struct bench *bench, const char *path, const char *
 
 	snprintf(name, sizeof(name), "cgroup%s/cgroup.procs", path);
 	put(bench, name, "");
+	snprintf(name, sizeof(name), "cgroup%s/cgroup.subtree_control", path);
+	put(bench, name, "");
 	snprintf(name, sizeof(name), "cgroup%s/memory.max", path);
 	if (max)
 		put(bench, name, max);
@@ -195,6 +197,21 @@ static void test_a_bound_that_a_process_can_leave(void **state)
 	assert_bound(bench, NONE, "/a/b/c", true);
 }
 
+static void test_a_bound_that_can_be_taken_off(void **state)
+{
+	struct bench *bench = *state;
+
+	put_cgroup(bench, "/a", "9000\n");
+	put_cgroup(bench, "/a/b", "8000\n");
+	put_cgroup(bench, "/a/b/c", "7000\n");
+	give_away(bench, "/a/b/c/cgroup.subtree_control", 0666);
+	assert_bound(bench, 7000, "/a/b/c", false);
+	give_away(bench, "/a/b/cgroup.subtree_control", 0666);
+	assert_bound(bench, 8000, "/a/b", true);
+	give_away(bench, "/a/cgroup.subtree_control", 0666);
+	assert_bound(bench, 9000, "/a", true);
+}
+
 static void test_what_cannot_be_seen(void **state)
 {
 	struct bench *bench = *state;
@@ -237,6 +254,7 @@ int main(void)
 		TEST(test_without_the_controller),
 		TEST(test_what_others_can_write_bounds_nothing),
 		TEST(test_a_bound_that_a_process_can_leave),
+		TEST(test_a_bound_that_can_be_taken_off),
 		TEST(test_what_cannot_be_seen),
 		TEST(test_a_long_path_is_cut_at_its_beginning),
 	};
