@@ -37,13 +37,14 @@ static const char *why_unknown(int result)
 {
 	switch (result) {
 	case -ESRCH:
-		return "it has ended, or is another one by now";
+		return "the process has ended, or is another one by now";
 	case -EXDEV:
 		return "its control group is outside of what vfiod can see";
 	case -ENOENT:
-		return "it has none of version 2 (cgroup2), or none any more";
+		return "the process is in no control group of version 2 (cgroup2), or in none any "
+		       "more";
 	case -ETIMEDOUT:
-		return "the kernel does not tell it in time";
+		return "the kernel does not tell in time what control group the process is in";
 	default:
 		return strerror(-result);
 	}
@@ -52,11 +53,11 @@ static const char *why_unknown(int result)
 static const char *why_none(const struct memory_bound *bound)
 {
 	if (bound->is_own)
-		return "others than root can raise the one that there is, or leave its control "
-		       "group";
+		return "others than root can raise the memory.max of the process's control group, "
+		       "or move it to another one";
 	return bound->is_controlled
-		       ? "those on its path are max"
-		       : "the memory controller of cgroup2 is not on anywhere on its path";
+		       ? "memory.max is max for the process's control group and all above it"
+		       : "the memory controller is on in no control group (cgroup2) of the process";
 }
 
 /* Not systemd-run --user: what a user's own manager makes is the user's. */
@@ -66,11 +67,10 @@ static int refuse_unbound(const struct bounding *bounding, const char *cgroup, c
 	unsigned uid = (unsigned)bounding->uid;
 
 	refuse(refusal, REFUSAL_NO_MEMORY_BOUND,
-		"%s. Give its unit MemoryMax=, or all that uid %u runs (systemctl set-property "
-		"user-%u.slice MemoryMax=SIZE), or start it as a unit of the system's (systemd-run "
-		"--uid=%u -p MemoryMax=SIZE); or ask for mode brokered; or let an administrator "
-		"add "
-		"trusted = yes to the rule",
+		"%s. Give its systemd unit MemoryMax=, or all that uid %u runs (systemctl "
+		"set-property user-%u.slice MemoryMax=SIZE), or start it as a unit of the system's "
+		"(systemd-run --uid=%u -p MemoryMax=SIZE); or ask for mode brokered; or let an "
+		"administrator add trusted = yes to the rule",
 		why, uid, uid, uid);
 	string_copy(refusal->account, sizeof(refusal->account), cgroup);
 	return REFUSED;
