@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Who maps by himself gets descriptors where a memory.max of root's bounds what he can pin, or where the
 # rules trust him; otherwise he is told what to do, and nothing is written.
+# shellcheck source=tests/vm/guest/spaces
 . "$VM/guest/spaces"
 
 # That of all scenarios.
