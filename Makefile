@@ -36,7 +36,8 @@ else ifeq ($(VARIANT),clang)
 CC := clang
 VARIANT_CFLAGS := -O2 -g
 else
-VARIANT_CFLAGS := -O2 -g -D_FORTIFY_SOURCE=2
+# A distribution's flags may have a level of their own.
+VARIANT_CFLAGS := -O2 -g $(if $(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,-D_FORTIFY_SOURCE=2)
 endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \

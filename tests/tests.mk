@@ -68,24 +68,29 @@ VM_SRC := $(filter-out $(VM_SHARED) $(VM_KILL),$(sort $(wildcard tests/vm/progra
 VM_BIN := $(VM_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/vm/%.o: tests/vm/%.c | setup-build
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) -c $< -o $@
 $(BUILD)/tests/vm/programs/%: $(BUILD)/tests/vm/programs/%.o $(VM_SHARED:%.c=$(BUILD)/%.o)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
 $(BUILD)/tests/vm/programs/kill-points: $(VM_KILL:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/vm/programs/keeper-drive: $(BUILD)/daemon/base/wire.o
 $(BUILD)/tests/vm/programs/lib/%: $(BUILD)/tests/vm/programs/lib/%.o $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client))
 
 # Those in space/ are one program, a client of spaces.
 VM_SPACE := $(BUILD)/tests/vm/programs/space-client
 $(VM_SPACE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/vm/programs/space/*.c)) $(VM_SHARED:%.c=$(BUILD)/%.o) $(BUILD)/libvfiod.a
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client)) -pthread
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client)) -pthread
 
 # Those in preload/ are libraries.
 VM_PRELOAD := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/vm/programs/preload/*.c))
 $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-build
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
 
 .PHONY: vm-programs check-vm shell
 vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD)

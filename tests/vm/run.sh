@@ -118,7 +118,7 @@ write_environment() {
 }
 
 start() {
-	mkfifo "$run/results"
+	[ -p "$run/results" ] || mkfifo "$run/results"
 	# Opened for both: neither side waits for the other, whoever dies first.
 	exec 3<>"$run/results"
 	: >"$run/console.log"
@@ -128,6 +128,14 @@ start() {
 		</dev/null >"$run/qemu.log" 2>&1 3>&- &
 	qemu=$!
 	write_environment
+}
+
+# Without a panic. It has been seen to crash at the boot, one time in some hundred.
+note_end_of_qemu() {
+	local status=0
+	wait "$qemu" 2>/dev/null || status=$?
+	ending="the machine ended before its time, QEMU's exit status is $status"
+	((status <= 128)) || ending="QEMU itself crashed, signal $((status - 128))"
 }
 
 # Reads the result stream, line by line as it comes. Sets `ending`: what the guest says, or why
@@ -147,7 +155,7 @@ read_results() {
 			ending="deadline of $deadline s"
 		elif ! kill -0 "$qemu" 2>/dev/null && [ -z "$line" ]; then
 			ending=$(grep -ao 'Kernel panic.*' "$run/console.log" | tr -d '\r') ||
-				ending="the machine ended before its time"
+				note_end_of_qemu
 		fi
 	done
 	[ -z "$part" ] || printf '%s\n' "$part"
@@ -156,7 +164,9 @@ read_results() {
 passed=0
 failed=0
 planned=0
+has_spoken=
 take_line() {
+	has_spoken=yes
 	case $mode:$1 in
 	*:"vfiod-vm: exit "*) ending=${1#vfiod-vm: } && return ;;
 	*:"Bail out! "*) ending=$1 ;;
@@ -194,11 +204,16 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 prepare
 if [ "$mode" = shell ]; then
-	echo "Booting (about ten seconds). Leave with exit; Ctrl-A X ends it at once."
+	echo "Booting (ten seconds or more). Leave with exit; Ctrl-A X ends it at once."
 	"${MACHINE[@]}" -chardev stdio,id=terminal,mux=on,signal=off -serial chardev:terminal \
 		-mon chardev=terminal -serial null 2>"$run/qemu.log" || { cat "$run/qemu.log"; exit 1; }
 	exit
 fi
 start
 read_results
+if [[ $ending == "QEMU itself crashed"* && -z $has_spoken ]]; then
+	echo "$ending, before the guest said anything: once more" >&2
+	start
+	read_results
+fi
 report
