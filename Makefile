@@ -163,7 +163,9 @@ endef
 $(foreach r,$(DAEMON_ROOMS) keeper proto client vfioctl,$(eval $(call unit_rules,$(r))))
 
 # Memory that is short: tests/unit/memory/failing.c.
-$(BUILD)/tests/unit/memory/test-%: UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+$(BUILD)/tests/unit/broker/test-observing-faults: $(BUILD)/tests/unit/memory/failing.o
+$(BUILD)/tests/unit/memory/test-% $(BUILD)/tests/unit/broker/test-observing-faults: \
+	UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 
 # A broker without children and without a kernel, as fuzz-wire's.
 $(BUILD)/tests/unit/broker/test-tenancy: $(BUILD)/tests/fuzz/fake-job.o

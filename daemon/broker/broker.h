@@ -13,6 +13,7 @@
  *   inquiry   who has a group that lingers or is stuck
  *   spaces    I/O address spaces of clients (spaces.h)
  *   attaching groups of leases into spaces, and out of them
+ *   observing what clients that map by themselves report to have mapped (observing.h)
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.

@@ -360,6 +360,7 @@ int __wrap_peer_identify(int fd, struct subject *subject)
 		.gid = next_uid,
 		.process_uid = next_uid,
 		.pid = getpid(),
+		.start_ticks = 1,
 		.unit = "qemu.service",
 		.command = "qemu",
 	};

@@ -415,6 +415,22 @@ class Attacks:
             self.assert_serves()
         os.close(memory)
 
+    def attack_reports(self):
+        """Floods that want no answer, of what nobody has mapped; left in the middle of it."""
+        reports = [{"method": f"org.vfiod.Ledger.Report{method}", "oneway": True, "parameters": {
+            "container": i % 7, "iova": hex(i << 12), **address, "length": length}}
+            for i in range(200) for method, address, length in (
+                ("Map", {"address": hex(2**64 - (i << 12))}, 2**63 - 4096),
+                ("Unmap", {}, 1 + i), ("Map", {"address": "0x1000"}, 4096))]
+        for _ in range(10):
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(self.daemon.connect()) for _ in range(10)]
+                for client in clients:
+                    client.send(*reports)
+                clients[0].send(INFO)
+                self.assertIn("product", clients[0].receive()["parameters"])
+            self.assert_serves()
+
     def attack_over_the_bound_with_descriptors(self):
         """Turned away at the door, with something in the hand that does not close."""
         with contextlib.ExitStack() as stack, socket.socket() as listener:

@@ -301,6 +301,31 @@ class Parameters(Wire):
                     self.client.call(LEDGER + "Reserve", {"token": token, "memoryBytes": value}),
                     BROKER + "NoSuchLease")
 
+    def test_what_is_reported(self):
+        report = {"container": 3, "iova": "0x0", "address": "0x7f0000000000", "length": 4096}
+        unmap = {key: value for key, value in report.items() if key != "address"}
+        for method, parameters in (("ReportMap", report), ("ReportUnmap", unmap)):
+            for key, values in (
+                ("container", ("3", 3.0, -1, INT64_MIN, INT64_MAX, 2**64)),
+                ("iova", ("", "0x", "0", "0X0", " 0x0", "0x-1", "0x10000000000000000", 0, "0x0\0")),
+                ("address", ("", "0xg", "0x" + "f" * 17, 7)),
+                ("length", ("1", 1.5, -4096, INT64_MAX, 2**63)),
+                ("token", (7, {}, "\0")),
+            ):
+                for value in values if key in parameters or key == "token" else ():
+                    with self.subTest(method, key=key, value=value):
+                        self.assert_invalid(
+                            self.client.call(LEDGER + method, {**parameters, key: value}), key)
+            for key in parameters:
+                self.assert_invalid(self.client.call(
+                    LEDGER + method, {**parameters, key: None}), key)
+            # Whoever asks for no answer gets none, not even this.
+            for token in (None, "", "0" * 32, "x" * 1000):
+                call = {"method": LEDGER + method, "parameters": {**parameters, "token": token}}
+                self.client.send({**call, "oneway": True})
+                self.client.send(call)
+                self.assert_error(self.client.receive(), BROKER + "NoSuchLease")
+
 
 class Answers(Wire):
     def test_list_is_the_host(self):
