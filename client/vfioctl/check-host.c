@@ -324,22 +324,17 @@ static void check_lockdown(const struct host *host, struct findings *findings)
 /* What is mapped for a device counts, once for each container (drivers/vfio/vfio_iommu_type1.c). */
 static void check_memlock(const struct host *host, struct findings *findings)
 {
-	const uint64_t mebibyte = 1 << 20, small = 64 * mebibyte;
 	char text[160];
 
 	if (host->memlock_bytes == UINT64_MAX) {
 		finding_add(findings, FINDING_OK, "memlock", "no limit for you", NULL);
 		return;
 	}
-	snprintf(text, sizeof text, "your processes may lock %llu MiB of memory each",
-		(unsigned long long)(host->memlock_bytes / mebibyte));
-	if (host->memlock_bytes >= small)
-		finding_add(findings, FINDING_OK, "memlock", text, NULL);
-	else
-		finding_add(findings, FINDING_WARNING, "memlock", text,
-			"All that your processes map for devices counts, in each container anew; "
-			"what vfiod maps for them in spaces does not. Raise it for who maps more "
-			"himself, with LimitMEMLOCK= of the unit, or in /etc/security/limits.d.");
+	snprintf(text, sizeof text,
+		"your processes may lock %llu MiB of memory each, and more with a lease that says "
+		"how much (vfioctl run --memory)",
+		(unsigned long long)(host->memlock_bytes >> 20));
+	finding_add(findings, FINDING_OK, "memlock", text, NULL);
 }
 
 /* Only systemd-sysusers makes it, and that writes here. */

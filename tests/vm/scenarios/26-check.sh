@@ -35,7 +35,7 @@ assert_contains "$text" "ok       vfiod: answers"
 assert_contains "$text" "ok       configuration: is valid"
 assert_contains "$text" "ok       rules: 1 in force"
 assert_contains "$text" "ok       memlock: no limit for you"
-assert_contains "$(check 0 as_user mallory prlimit --memlock=8388608)" "warn     memlock: your processes may lock 8 MiB of memory each"
+assert_contains "$(check 0 as_user mallory prlimit --memlock=8388608)" "ok       memlock: your processes may lock 8 MiB of memory each, and more with a lease"
 
 # No IOMMU in sysfs, while the firmware has one to offer (QEMU's DMAR): the kernel does not use it.
 text=$(check 1 hiding "/sys/kernel/iommu_groups /sys/class/iommu")
