@@ -16,8 +16,10 @@ struct job {
 	struct ev_loop *loop;
 	enum job_kind kind;
 	struct plan *plan;
+	const struct sysfs_ops *ops;
 	struct job_listener listener;
 	void *userdata;
+	struct doorman *doorman; /* who does it before there is a child; NULL: none */
 	pid_t pid;
 	int socket;
 	int pidfd;
@@ -167,6 +169,12 @@ static void refuse_silence(struct job *job)
 	string_copy(job->refusal.device, sizeof(job->refusal.device), device);
 }
 
+static void finish(struct job *job, int result, int *group_fd, const struct refusal *refusal)
+{
+	ev_timer_stop(job->loop, &job->deadline);
+	job->listener.done(job, result, group_fd, refusal, job->userdata);
+}
+
 static void on_ended(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	(void)revents;
@@ -179,14 +187,13 @@ static void on_ended(struct ev_loop *loop, ev_io *watcher, int revents)
 		;
 	ev_io_stop(loop, &job->readable);
 	ev_io_stop(loop, &job->ended);
-	ev_timer_stop(loop, &job->deadline);
 	if (!job->is_done)
 		refuse_silence(job);
 
 	/* Copies: the listener may free the job and still look at them. */
 	struct refusal refusal = job->refusal;
 	int result = job->result, group_fd = steal_fd(&job->group_fd);
-	job->listener.done(job, result, &group_fd, &refusal, job->userdata);
+	finish(job, result, &group_fd, &refusal);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -201,39 +208,82 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 		job->listener.late(job, step, device, job->userdata);
 }
 
-/* The child's pid or -errno. */
-static int fork_child(const struct job *job, const struct sysfs_ops *ops, int socket)
+/* A child of its own: 0 or -errno. */
+static int job_fork(struct job *job)
 {
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	job->socket = pair[0];
 	pid_t pid = child_fork();
 	if (pid == 0)
-		job_child(job->kind, job->plan, ops, socket);
-	return pid;
+		job_child(job->kind, job->plan, job->ops, pair[1]);
+	close(pair[1]);
+	if (pid < 0)
+		return pid;
+	/* Not reaped before we are back in the loop: the pid is still this child's. */
+	job->pid = pid;
+	job->pidfd = pidfd_open(pid, 0);
+	/* It waits for GO, and ends when the job is freed. */
+	if (job->pidfd < 0)
+		return -errno;
+	ev_io_set(&job->readable, job->socket, EV_READ);
+	ev_io_set(&job->ended, job->pidfd, EV_READ);
+	ev_io_start(job->loop, &job->readable);
+	ev_io_start(job->loop, &job->ended);
+	return 0;
 }
 
 static void tell_go(struct job *job)
 {
 	struct record record = { .kind = RECORD_GO, .member = -1 };
 
-	job->has_gone = true;
 	/* A child that has died meanwhile is told by its pidfd. */
 	record_send(job->socket, &record, -1, MSG_DONTWAIT);
-	deadline_start(job);
 }
 
-int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
-	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
-	void *userdata, struct job **job)
+/* To try again, and to say why not. The deadline goes on: the client waits for both. */
+static void go_by_child(struct job *job)
 {
-	int pair[2];
+	struct refusal refusal;
+	int no_fd = -1;
 
-	*job = NULL;
-	struct job *made = calloc(1, sizeof(*made));
-	if (!made)
-		return -ENOMEM;
-	*made = (struct job){
+	int r = job_fork(job);
+	if (r == 0) {
+		tell_go(job);
+		return;
+	}
+	refuse(&refusal, REFUSAL_SYSTEM, "no child to open group %d", job->plan->group);
+	refusal.group = job->plan->group;
+	refusal.errnum = -r;
+	finish(job, r, &no_fd, &refusal);
+}
+
+static void on_answer(int result, int *group_fd, void *userdata)
+{
+	struct job *job = userdata;
+	struct refusal none = { .kind = REFUSAL_NONE, .group = -1 };
+
+	job->doorman = NULL;
+	if (result == 0 && (!opens(job->kind) || *group_fd >= 0))
+		finish(job, 0, group_fd, &none);
+	else
+		go_by_child(job);
+}
+
+static struct job *job_alloc(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	*job = (struct job){
 		.loop = loop,
 		.kind = kind,
 		.plan = plan,
+		.ops = ops,
 		.listener = *listener,
 		.userdata = userdata,
 		.socket = -1,
@@ -242,43 +292,60 @@ int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 		.member = -1,
 		.group_fd = -1,
 	};
-	ev_init(&made->readable, on_readable);
-	ev_init(&made->ended, on_ended);
-	ev_init(&made->deadline, on_deadline);
-	made->readable.data = made->ended.data = made->deadline.data = made;
+	ev_init(&job->readable, on_readable);
+	ev_init(&job->ended, on_ended);
+	ev_init(&job->deadline, on_deadline);
+	job->readable.data = job->ended.data = job->deadline.data = job;
+	return job;
+}
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		int r = -errno;
+int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
+	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
+	void *userdata, struct job **job)
+{
+	*job = NULL;
+	struct job *made = job_alloc(loop, kind, plan, ops, deadline_seconds, listener, userdata);
+	int r = made ? job_fork(made) : -ENOMEM;
+	if (r < 0) {
 		job_free(made);
 		return r;
 	}
-	made->socket = pair[0];
-	int r = fork_child(made, ops, pair[1]);
-	close(pair[1]);
-	/* Not reaped before we are back in the loop: the pid is still this child's. */
-	if (r > 0) {
-		made->pid = r;
-		made->pidfd = pidfd_open(made->pid, 0);
-		r = made->pidfd < 0 ? -errno : 0;
-	}
-	if (r < 0) {
-		job_free(made); /* the child, if there is one, waits for GO, and ends */
-		return r;
-	}
-	ev_io_set(&made->readable, made->socket, EV_READ);
-	ev_io_set(&made->ended, made->pidfd, EV_READ);
-	ev_io_start(loop, &made->readable);
-	ev_io_start(loop, &made->ended);
 	if (inspects(kind))
 		deadline_start(made);
 	*job = made;
 	return 0;
 }
 
+int job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
+	double deadline_seconds, const struct job_listener *listener, void *userdata,
+	struct job **job)
+{
+	*job = NULL;
+	struct job *made = job_alloc(doormen_loop(doormen), kind, plan, doormen_ops(doormen),
+		deadline_seconds, listener, userdata);
+	int r = made ? doorman_get(doormen, plan, on_answer, made, &made->doorman) : -ENOMEM;
+	if (r < 0 && made)
+		r = job_fork(made);
+	if (r < 0) {
+		job_free(made);
+		return r;
+	}
+	*job = made;
+	return 0;
+}
+
 void job_go(struct job *job)
 {
-	if ((!inspects(job->kind) || job->is_ready) && !job->has_gone)
+	if ((inspects(job->kind) && !job->is_ready) || job->has_gone)
+		return;
+	job->has_gone = true;
+	deadline_start(job);
+	if (!job->doorman) {
 		tell_go(job);
+		return;
+	}
+	job->step = STEP_OPEN;
+	doorman_ask(job->doorman, job->plan, !opens(job->kind));
 }
 
 /* Closing the socket is what tells a child that waits; one that works does not look at it. */
@@ -289,6 +356,8 @@ struct job *job_free(struct job *job)
 	ev_io_stop(job->loop, &job->readable);
 	ev_io_stop(job->loop, &job->ended);
 	ev_timer_stop(job->loop, &job->deadline);
+	if (job->doorman)
+		doorman_leave(job->doorman);
 	if (job->socket >= 0)
 		close(job->socket);
 	if (job->pidfd >= 0)
@@ -301,7 +370,7 @@ struct job *job_free(struct job *job)
 
 pid_t job_pid(const struct job *job)
 {
-	return job->pid;
+	return job->doorman ? doorman_pid(job->doorman) : job->pid;
 }
 
 enum bind_step job_step(const struct job *job, const char **device)

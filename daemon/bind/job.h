@@ -12,9 +12,8 @@
  */
 #pragma once
 
+#include "daemon/bind/doorman.h"
 #include "daemon/bind/transaction.h"
-
-#include <ev.h>
 
 enum job_kind {
 	JOB_TAKE,
@@ -57,9 +56,14 @@ struct job_listener {
 int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
 	void *userdata, struct job **job);
+/* Likewise, of the kinds OPEN and CHECK. The doormen must outlive the job. */
+int job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
+	double deadline_seconds, const struct job_listener *listener, void *userdata,
+	struct job **job);
 void job_go(struct job *job);
 /* Before job_go(): the child ends without a write. Later: the child goes on, unheard. NULL-safe. */
 struct job *job_free(struct job *job);
 
+/* Of who does it now. */
 pid_t job_pid(const struct job *job);
 enum bind_step job_step(const struct job *job, const char **device); /* where it is now */

@@ -143,7 +143,9 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->pump_later.data = broker;
 
 	broker->state_directory = strdup(state_directory);
-	int r = broker->state_directory ? recover(broker) : -ENOMEM;
+	int r = broker->state_directory ? doormen_new(loop, ops, &broker->doormen) : -ENOMEM;
+	if (r == 0)
+		r = recover(broker);
 	if (r < 0) {
 		broker_free(broker);
 		return r;
@@ -172,6 +174,7 @@ struct broker *broker_free(struct broker *broker)
 	while ((holding = TAILQ_FIRST(&broker->holdings)))
 		holding_free(holding);
 	recovery_free_all(broker);
+	doormen_free(broker->doormen);
 	if (broker->state_lock >= 0)
 		close(broker->state_lock);
 	inquiries_free(broker);

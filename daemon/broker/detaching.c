@@ -57,7 +57,7 @@ int attachment_job(
 	if (!attachment->plan)
 		attachment->plan = plan_new(attachment->group->number, 0);
 	int r = !attachment->plan ? -ENOMEM
-				  : job_new(broker->loop, kind, attachment->plan, broker->ops,
+				  : job_new_open(broker->doormen, kind, attachment->plan,
 					    broker->config->take_timeout_seconds, listener,
 					    attachment, &attachment->job);
 	if (r == 0)

@@ -186,20 +186,15 @@ static const struct job_listener back_listener = {
 	.late = on_late,
 };
 
-static int start(struct holding *holding, enum job_kind kind)
-{
-	return job_new(holding->broker->loop, kind, holding->plan, holding->broker->ops,
-		holding->broker->config->take_timeout_seconds, &back_listener, holding,
-		&holding->job);
-}
-
 static void start_check(struct holding *holding)
 {
 	holding->state = HOLDING_CHECKING;
 	/* Its end goes on from here. */
 	if (holding->joins)
 		return;
-	int r = start(holding, JOB_CHECK);
+	int r = job_new_open(holding->broker->doormen, JOB_CHECK, holding->plan,
+		holding->broker->config->take_timeout_seconds, &back_listener, holding,
+		&holding->job);
 	if (r < 0) {
 		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
 		linger(holding, false);
@@ -217,7 +212,8 @@ static void start_return(struct holding *holding)
 {
 	struct broker *broker = holding->broker;
 
-	int r = start(holding, JOB_RETURN);
+	int r = job_new(broker->loop, JOB_RETURN, holding->plan, broker->ops,
+		broker->config->take_timeout_seconds, &back_listener, holding, &holding->job);
 	if (r == 0)
 		r = holding_journal(holding, JOURNAL_RETURNING);
 	if (r < 0) {

@@ -205,9 +205,13 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 	if (r == 0 && !holding->taken)
 		r = group_plan(broker, &tenancy_lease(tenancy)->subject, holding->group,
 			&holding->plan, refusal);
-	if (r == 0)
-		r = job_new(broker->loop, holding->taken ? JOB_OPEN : JOB_TAKE, holding->plan,
-			broker->ops, broker->config->take_timeout_seconds, &take_listener, holding,
+	if (r == 0 && holding->taken)
+		r = job_new_open(broker->doormen, JOB_OPEN, holding->plan,
+			broker->config->take_timeout_seconds, &take_listener, holding,
+			&holding->job);
+	else if (r == 0)
+		r = job_new(broker->loop, JOB_TAKE, holding->plan, broker->ops,
+			broker->config->take_timeout_seconds, &take_listener, holding,
 			&holding->job);
 	if (r != 0) {
 		holding_step_back(holding);

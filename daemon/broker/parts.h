@@ -32,6 +32,7 @@ struct broker {
 	char *state_directory;
 	const struct sysfs_ops *ops;
 	const struct cgroup_mounts *cgroups;
+	struct doormen *doormen; /* who opens groups */
 	struct lease_book book;
 	struct reload *reload; /* NULL: nobody has asked for one yet */
 	struct former_book former;

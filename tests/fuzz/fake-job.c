@@ -17,6 +17,9 @@
 int __wrap_job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
 	void *userdata, struct job **job);
+int __wrap_job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
+	double deadline_seconds, const struct job_listener *listener, void *userdata,
+	struct job **job);
 void __wrap_job_go(struct job *job);
 struct job *__wrap_job_free(struct job *job);
 pid_t __wrap_job_pid(const struct job *job);
@@ -172,6 +175,14 @@ int __wrap_job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	if (kind == JOB_TAKE)
 		come_round(*job);
 	return 0;
+}
+
+int __wrap_job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
+	double deadline_seconds, const struct job_listener *listener, void *userdata,
+	struct job **job)
+{
+	return __wrap_job_new(
+		doormen_loop(doormen), kind, plan, NULL, deadline_seconds, listener, userdata, job);
 }
 
 void __wrap_job_go(struct job *job)

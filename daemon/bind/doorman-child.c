@@ -1,0 +1,136 @@
+/* A doorman himself: opens, tells, closes. */
+#include "daemon/base/child.h"
+#include "daemon/base/util.h"
+#include "daemon/bind/doorman-wire.h"
+#include "daemon/bind/job-wire.h"
+#include "daemon/bind/opener.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Behind it, for a check, the syspaths of the members, each with its NUL. */
+struct request {
+	int32_t group;
+	int32_t checks;
+};
+
+size_t doorman_request_size(const struct plan *plan)
+{
+	size_t size = sizeof(struct request);
+
+	for (size_t i = 0; i < plan->n_members; i++)
+		size += strlen(plan->members[i].syspath) + 1;
+	return size;
+}
+
+int doorman_request_send(int socket, const struct plan *plan, bool checks)
+{
+	struct request request = { .group = plan->group, .checks = checks };
+	size_t size = checks ? doorman_request_size(plan) : sizeof(request);
+	_cleanup_free_ char *bytes = malloc(size);
+	if (!bytes)
+		return -ENOMEM;
+	char *end = mempcpy(bytes, &request, sizeof(request));
+	for (size_t i = 0; checks && i < plan->n_members; i++)
+		end = stpcpy(end, plan->members[i].syspath) + 1;
+	return send(socket, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static size_t count_texts(const char *bytes, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < size; i++)
+		n += bytes[i] == '\0';
+	return n;
+}
+
+/* `bytes` ends with a NUL, if there are any. NULL: no memory. */
+static struct plan *plan_of(const struct request *request, const char *bytes, size_t size)
+{
+	struct plan *plan = plan_new(request->group, count_texts(bytes, size));
+
+	for (size_t i = 0; plan && i < plan->n_members; i++) {
+		plan->members[i].syspath = strdup(bytes);
+		if (!plan->members[i].syspath)
+			return plan_free(plan);
+		bytes += strlen(bytes) + 1;
+	}
+	return plan;
+}
+
+int doorman_request_receive(int socket, struct plan **plan, bool *checks)
+{
+	static char bytes[DOORMAN_REQUEST_MAX];
+	struct request request;
+	ssize_t n;
+
+	*plan = NULL;
+	do
+		n = recv(socket, bytes, sizeof(bytes), 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(request))
+		return -EPROTO;
+	memcpy(&request, bytes, sizeof(request));
+	if ((size_t)n > sizeof(request) && bytes[n - 1] != '\0')
+		return -EPROTO;
+	*checks = request.checks;
+	*plan = plan_of(&request, bytes + sizeof(request), (size_t)n - sizeof(request));
+	return *plan ? 0 : -ENOMEM;
+}
+
+static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *plan)
+{
+	struct opener opener = { .certainty = OPENER_UNKNOWN };
+
+	return ops->find_opener(ops->userdata, plan, true, &opener) < 0 ||
+	       opener.certainty != OPENER_SURE;
+}
+
+/* 0 with *group_fd (-1 after a check), or REFUSED. */
+static int visit(const struct sysfs_ops *ops, const struct plan *plan, bool checks, int *group_fd)
+{
+	*group_fd = -1;
+	int fd = ops->open_group(ops->userdata, plan->group);
+	if (fd < 0)
+		return REFUSED;
+	bool is_well = ops->group_viable(ops->userdata, fd) > 0;
+	if (is_well && !checks) {
+		*group_fd = fd;
+		return 0;
+	}
+	ops->close_group(ops->userdata, fd);
+	return is_well && nobody_has_a_node(ops, plan) ? 0 : REFUSED;
+}
+
+/* False: nobody is there any more. */
+static bool serve(const struct sysfs_ops *ops)
+{
+	struct record record = { .kind = RECORD_DONE, .member = -1 };
+	struct plan *plan;
+	bool checks;
+	int group_fd;
+
+	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0)
+		return false;
+	record.result = visit(ops, plan, checks, &group_fd);
+	plan_free(plan);
+	int r = record_send(CHILD_FD, &record, group_fd, 0);
+	if (r < 0 && group_fd >= 0)
+		ops->close_group(ops->userdata, group_fd);
+	else if (group_fd >= 0)
+		/* A copy of what has been handed over, gone before anything else is asked. */
+		close(group_fd);
+	return r == 0;
+}
+
+_Noreturn void doorman_child(const struct sysfs_ops *ops, int socket)
+{
+	if (child_isolate("vfiod-doorman", socket) == 0)
+		while (serve(ops))
+			;
+	_exit(0);
+}
