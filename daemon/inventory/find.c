@@ -33,8 +33,12 @@ static struct device *device_above(struct inventory *inventory, char *syspath)
 	return NULL;
 }
 
+/* An interface's or a disk's. Neither has a colon (net/core/dev.c, dev_valid_name), as addresses
+ * do: what most ask for costs no look into sysfs. */
 static struct device *find_child(struct inventory *inventory, const char *class, const char *name)
 {
+	if (strchr(name, ':'))
+		return NULL;
 	_cleanup_free_ char *link = NULL;
 	if (asprintf(&link, "/sys/class/%s/%s", class, name) < 0) {
 		link = NULL;
