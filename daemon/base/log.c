@@ -73,9 +73,13 @@ static void log_valist(int level, const char *const fields[], const char *format
 	if (log_state.to_journal && log_to_journal(level, message, fields))
 		return;
 	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants it. */
+	char line[MESSAGE_SIZE + 16] = "", mark[8] = "";
 	if (log_state.to_journal)
-		dprintf(STDERR_FILENO, "<%d>", level);
-	dprintf(STDERR_FILENO, "vfiod: %s\n", message);
+		snprintf(mark, sizeof(mark), "<%d>", level);
+	int length = snprintf(line, sizeof(line), "%svfiod: %s\n", mark, message);
+	/* At once: a line is not torn by those of children. Lost if nobody takes it. */
+	if (write(STDERR_FILENO, line, (size_t)length) < 0)
+		return;
 }
 
 void log_fields(int level, const char *const fields[], const char *format, ...)
