@@ -93,6 +93,15 @@ int journal_lock(const char *state_directory, int *fd, pid_t *owner)
 	return 0;
 }
 
+/* Then it was synced when it was written. */
+static bool stands_already(const char *path, const char *json, size_t length)
+{
+	_cleanup_free_ char *there = malloc(length + 2);
+	ssize_t n = there ? file_read(path, there, length + 2) : -ENOMEM;
+
+	return n >= 0 && (size_t)n == length && memcmp(there, json, length) == 0;
+}
+
 int journal_write(const char *state_directory, const struct journal_entry *entry)
 {
 	_cleanup_free_ char *json = NULL;
@@ -102,7 +111,8 @@ int journal_write(const char *state_directory, const struct journal_entry *entry
 	int r = entry_path(path, state_directory, entry->plan->group);
 	if (r == 0)
 		r = journal_encode(entry, &json, &length);
-	if (r == 0)
+	/* What a lease on a group that is ready leaves is what was there before it. */
+	if (r == 0 && !stands_already(path, json, length))
 		r = file_write_atomic(path, json, length);
 	return r;
 }

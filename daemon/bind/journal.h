@@ -47,6 +47,7 @@ int journal_init(const char *state_directory);
  * the file be opened a second time (fcntl(2), F_SETLK: both let go of it).
  */
 int journal_lock(const char *state_directory, int *fd, pid_t *owner);
+/* On disk when it comes back; an entry that stands there already is not written again. */
 int journal_write(const char *state_directory, const struct journal_entry *entry);
 /* No entry is no error. */
 int journal_remove(const char *state_directory, int group);

@@ -348,6 +348,45 @@ static void test_atomic(void **state)
 	journal_entry_clear(&entry);
 }
 
+static ino_t inode_of(const struct bench *bench, const char *file)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	path_of(bench, file, path);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
+}
+
+/* What stands there already is left alone; what differs in as little as a byte is not. */
+static void test_unchanged(void **state)
+{
+	struct bench *bench = *state;
+	struct journal_entry entry;
+	char text[8192];
+
+	assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+	ino_t first = inode_of(bench, "7.json");
+	assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+	assert_int_equal(inode_of(bench, "7.json"), first);
+
+	size_t length = get(bench, "7.json", text, sizeof(text));
+	put(bench, "7.json", text, length - 1);
+	assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+	assert_int_equal(read_entry(bench, &entry), 0);
+	journal_entry_clear(&entry);
+	text[length] = ' ';
+	put(bench, "7.json", text, length + 1);
+	assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+	assert_int_equal(get(bench, "7.json", text, sizeof(text)), length);
+
+	bench->entry.stay = false;
+	assert_int_equal(journal_write(bench->directory, &bench->entry), 0);
+	assert_int_equal(read_entry(bench, &entry), 0);
+	assert_false(entry.stay);
+	journal_entry_clear(&entry);
+}
+
 static void test_list(void **state)
 {
 	struct bench *bench = *state;
@@ -450,6 +489,7 @@ int main(void)
 		TEST(test_names_at_their_longest),
 		TEST(test_too_large),
 		TEST(test_atomic),
+		TEST(test_unchanged),
 		TEST(test_list),
 		TEST(test_init),
 		TEST(test_lock),
