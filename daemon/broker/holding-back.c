@@ -81,7 +81,8 @@ void holding_back_init(struct holding *holding)
 	holding->retry.data = holding;
 }
 
-static void stay_taken(struct holding *holding)
+/* Who could open it, and saw that it is viable, need not look at its devices as well. */
+static void stay_taken(struct holding *holding, bool is_well)
 {
 	holding->state = HOLDING_IDLE;
 	holding->reservation = reservation_release(holding->reservation);
@@ -89,7 +90,8 @@ static void stay_taken(struct holding *holding)
 	holding->has_former = false;
 	holding_journal_follow(holding, JOURNAL_TAKEN);
 	recovery_settled(holding, "taken");
-	inventory_refresh(holding->broker->inventory, holding->group);
+	if (!is_well)
+		inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	settling_is_home(steal_settling(holding));
 	joining_resume(holding);
@@ -100,7 +102,7 @@ void holding_stay(struct holding *holding)
 {
 	holding->tenancy = NULL;
 	holding->stay = true;
-	stay_taken(holding);
+	stay_taken(holding, true);
 }
 
 void holding_checked(struct holding *holding, int result, const struct refusal *refusal)
@@ -113,7 +115,7 @@ void holding_checked(struct holding *holding, int result, const struct refusal *
 	else if (result < 0)
 		linger(holding, false);
 	else if (holding->stay && holding->group->binding != BINDING_GONE)
-		stay_taken(holding);
+		stay_taken(holding, result == 0);
 	else
 		start_return(holding);
 }
