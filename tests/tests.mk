@@ -143,12 +143,12 @@ fuzz-merge: fuzz-build
 	@BUILD=build/fuzz tests/fuzz/run.sh --merge $(FUZZ)
 
 # --- tests/bench: what it costs --------------------------------------------------
-# A program a bench, of what the other files there share. Needs nothing but libc, and `mapping` libvfiod.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire fairness mapping messages)
+# A program a bench, of what the other files there share. Needs nothing but libc, and those that map libvfiod.
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire dma-map fairness mapping messages)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client)))
-$(BUILD)/tests/bench/mapping: $(BUILD)/libvfiod.a
+$(BUILD)/tests/bench/mapping $(BUILD)/tests/bench/dma-map: $(BUILD)/libvfiod.a
 # Against what is written in C++; not among the programs that `check` compiles, which does without
 # its packages.
 BENCH_CXX := $(BUILD)/tests/bench/coverage

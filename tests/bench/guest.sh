@@ -45,6 +45,10 @@ bench_mapping() {
 	mapping "$SOCKET" "$EDU" "$(group_of "$NIC_2")"
 }
 
+bench_dma-map() {
+	dma-map "$SOCKET" "$EDU"
+}
+
 for name in "$@"; do
 	"bench_$name"
 	echo
