@@ -94,7 +94,11 @@ ask alice release first
 assert_may_lock "$alice" 8
 assert_ledger alice "host=0/0"
 
-# Somebody else's limit is nobody's to change.
+# What somebody else gives it stays: while it has a lease, or before.
+ask alice lease first 64M "$EDU"
+prlimit --pid "$alice" --memlock=$((128 * MIB)):$((128 * MIB))
+ask alice release first
+assert_may_lock "$alice" 128
 prlimit --pid "$alice" --memlock=unlimited:unlimited
 ask alice lease first 64M "$EDU"
 ask alice release first
