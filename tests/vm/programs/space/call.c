@@ -40,7 +40,7 @@ static void command_close(const struct words *words)
 	answer("ok");
 }
 
-static struct vfiod *handle(void)
+struct vfiod *handle(void)
 {
 	if (!connection)
 		connection_open("main");

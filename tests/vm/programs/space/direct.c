@@ -3,6 +3,7 @@
 
 #include "tests/vm/programs/program.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <string.h>
@@ -174,6 +175,29 @@ static void command_unpin(const struct words *words)
 	answer_result("unpin", ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap) == 0);
 }
 
+static void answer_told(const char *what, int result)
+{
+	errno = -result;
+	answer_result(what, result >= 0);
+}
+
+static void command_dma_map(const struct words *words)
+{
+	answer_told("dma-map",
+		vfiod_dma_map(handle(), object_find(LEASE, words->word[1])->token,
+			object_find(CONTAINER, words->word[2])->fd,
+			memory_address(object_find(MEMORY, words->word[3])), word_number(words, 4),
+			word_number(words, 5), VFIOD_MAP_READ | VFIOD_MAP_WRITE));
+}
+
+static void command_dma_unmap(const struct words *words)
+{
+	answer_told(
+		"dma-unmap", vfiod_dma_unmap(handle(), object_find(LEASE, words->word[1])->token,
+				     object_find(CONTAINER, words->word[2])->fd,
+				     word_number(words, 3), word_number(words, 4), NULL));
+}
+
 static void command_forget_container(const struct words *words)
 {
 	object_forget(object_find(CONTAINER, words->word[1]));
@@ -191,5 +215,7 @@ const struct command direct_commands[] = {
 	{ "replace", 2, command_replace },
 	{ "pin", 4, command_pin },
 	{ "unpin", 3, command_unpin },
+	{ "dma-map", 5, command_dma_map },
+	{ "dma-unmap", 4, command_dma_unmap },
 	{ NULL },
 };

@@ -37,6 +37,7 @@
  *	close-groups L                         but containers have it still
  *	container V L [INDEX], forget-container V    type1, of a group of the lease
  *	pin V M IOVA LENGTH [r], unpin V IOVA LENGTH   the bare ioctls; memory as it is here
+ *	dma-map L V M IOVA LENGTH, dma-unmap L V IOVA LENGTH   libvfiod's, which tell the daemon
  *	address M, anonymous M SIZE, replace M OTHER   the last: in the page tables, not for devices
  *	pinners V N LENGTH                     N children, each pins that much of its own and ends
  *	fork P, child-pins P V IOVA LENGTH, child-ends P
@@ -118,6 +119,8 @@ void answer_failed(const char *what);
  * descriptor that comes with the reply goes.
  */
 struct json_object *call(const char *method, struct json_object *parameters, int fd, int *reply_fd);
+/* The connection in use. */
+struct vfiod *handle(void);
 /* The same without a descriptor to send, and with up to MAX_GROUPS that come. */
 struct json_object *call_for_fds(
 	const char *method, struct json_object *parameters, int fds[MAX_GROUPS], size_t *n_fds);
