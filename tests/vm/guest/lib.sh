@@ -330,12 +330,12 @@ scenario_begin() {
 	trap scenario_exit EXIT
 }
 
-# All accounts are at zero, and there is no space.
+# All accounts are at zero, of what is owed, reserved and observed; and there is no space.
 nothing_is_owed() {
 	local book
 	book=$("$PROGRAMS/varlink-call" "$SOCKET" '{"method":"org.vfiod.Ledger.Describe"}')
 	[[ $book == *'"owedBytes":0,'* && $book == *'"kernelBillBytes":0,'* &&
-		$book == *'"accounts":[]'* && $book == *'"spaces":[]'* ]]
+		$book == *'"accounts":[]'* && $book == *'"spaces":[]'* && $book == *'"leases":[]'* ]]
 }
 
 # The daemon may still be giving devices back when the last line of a scenario is done.
