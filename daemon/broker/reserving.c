@@ -130,25 +130,34 @@ static int pages_of(const struct lease *lease, uint64_t bytes, uint64_t *pages)
 	return 0;
 }
 
-int lease_reserve(
-	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal)
+/* *pages: how many that is. */
+static int reserve(struct broker *broker, struct lease *lease, uint64_t bytes, uint64_t *pages,
+	struct refusal *refusal)
 {
-	uint64_t pages;
+	bool is_first = !lease->reservation;
 
+	*pages = 0;
 	if (bytes == 0)
 		return 0;
 	if (!broker->ledger)
 		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
 			"reserving memory: this vfiod was started without a ledger");
-	int r = pages_of(lease, bytes, &pages);
-	if (r == 0)
+	int r = pages_of(lease, bytes, pages);
+	if (r == 0 && is_first)
 		r = reservation_new(broker, lease);
 	if (r < 0)
 		return r;
-	r = reservation_charge(lease->reservation, pages, refusal);
-	if (r != 0)
+	r = reservation_charge(lease->reservation, *pages, refusal);
+	if (r != 0 && is_first)
 		lease->reservation = reservation_release(lease->reservation);
 	return r;
+}
+
+int lease_reserve(
+	struct broker *broker, struct lease *lease, uint64_t bytes, struct refusal *refusal)
+{
+	uint64_t pages;
+	return reserve(broker, lease, bytes, &pages, refusal);
 }
 
 /* --- what its process may lock ------------------------------------------------------------------
@@ -185,19 +194,16 @@ int lease_reserve_more(
 	if (lease->brokered)
 		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
 			"reserving memory with mode brokered: a space is charged for what it maps");
-	int r = pages_of(lease, bytes, &pages);
-	if (r < 0 || bytes == 0)
+	int r = reserve(broker, lease, bytes, &pages, refusal);
+	struct reservation *reservation = lease->reservation;
+	if (r != 0 || !reservation)
 		return r;
-	r = is_first ? lease_reserve(broker, lease, bytes, refusal)
-		     : reservation_charge(lease->reservation, pages, refusal);
-	if (r != 0)
-		return r;
-	r = reservation_raise(lease->reservation, pages, refusal);
+	r = reservation_raise(reservation, pages, refusal);
 	if (r == 0)
 		return 0;
-	charge_unbill(&lease->reservation->charge, pages);
+	charge_unbill(&reservation->charge, pages);
 	if (is_first)
-		lease->reservation = reservation_release(lease->reservation);
+		lease->reservation = reservation_release(reservation);
 	return r;
 }
 
