@@ -174,6 +174,16 @@ static void test_raised_by_somebody(void **state)
 	assert_limit(bench->process, 1007, INFINITE);
 	assert_int_equal(lower_part(bench, 1), 0);
 	assert_limit(bench->process, 1000, INFINITE);
+	/* By less than the part that he has made his own, too. */
+	set(bench, 8, 64);
+	assert_int_equal(raise_part(bench, 0, 100), 0);
+	set(bench, 1000, 1000);
+	assert_int_equal(raise_part(bench, 1, 7), 0);
+	set(bench, 1050, 1050);
+	assert_int_equal(lower_part(bench, 0), 0);
+	assert_limit(bench->process, 1050, 1050);
+	assert_int_equal(lower_part(bench, 1), 0);
+	assert_limit(bench->process, 1050, 1050);
 }
 
 /* The process itself may raise the soft limit as far as the hard one goes, and no further. */

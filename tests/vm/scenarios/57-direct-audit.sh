@@ -62,7 +62,7 @@ assert_audit wrong 0 memoryMaxBytes "" 0 finding "no memory.max bounds what it c
 client bob bob
 ask bob lease lease 32M "$NIC_2"
 ask bob anonymous m 16M
-ask bob anonymous other 16M
+ask bob memfd other 16M
 ask bob address m
 ask bob call org.vfiod.Ledger.ReportMap "{\"container\":1,\"iova\":\"0x0\",\"address\":\"$ANSWER\",\"length\":$((16 * MIB))}"
 all_is_observed() {
