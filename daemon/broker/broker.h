@@ -14,6 +14,7 @@
  *   spaces    I/O address spaces of clients (spaces.h)
  *   attaching groups of leases into spaces, and out of them
  *   observing what clients that map by themselves report to have mapped (observing.h)
+ *   reserving what the kernel may bill those who map by themselves (reserving.h)
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.

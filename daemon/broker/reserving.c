@@ -130,6 +130,20 @@ static int pages_of(const struct lease *lease, uint64_t bytes, uint64_t *pages)
 	return 0;
 }
 
+static void tell_limit(
+	struct broker *broker, const struct lease *lease, const struct refusal *refusal)
+{
+	char text[REFUSAL_TEXT_SIZE];
+	struct broker_news news = {
+		.event = "limitExceeded",
+		.group = lease->n_groups > 0 ? lease->groups[0]->number : -1,
+		.lease = lease->name,
+		.text = text,
+	};
+	refusal_describe(refusal, text, sizeof(text));
+	broker_tell(broker, &news);
+}
+
 /* *pages: how many that is. */
 static int reserve(struct broker *broker, struct lease *lease, uint64_t bytes, uint64_t *pages,
 	struct refusal *refusal)
@@ -148,6 +162,8 @@ static int reserve(struct broker *broker, struct lease *lease, uint64_t bytes, u
 	if (r < 0)
 		return r;
 	r = reservation_charge(lease->reservation, *pages, refusal);
+	if (r == REFUSED)
+		tell_limit(broker, lease, refusal);
 	if (r != 0 && is_first)
 		lease->reservation = reservation_release(lease->reservation);
 	return r;

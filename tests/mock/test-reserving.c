@@ -389,12 +389,26 @@ static void test_end_of_the_daemon(void **state)
 	bench->clients[1].lease->listener = NULL;
 }
 
+static void count_news(const struct broker_news *news, void *userdata)
+{
+	if (strcmp(news->event, "limitExceeded") != 0)
+		return;
+	assert_non_null(strstr(news->text, "kernel-bill-limit of uid:1000 is 536870912 bytes"));
+	assert_non_null(news->lease);
+	(*(int *)userdata)++;
+}
+
 static void test_over_the_limit(void **state)
 {
 	struct bench *bench = *state;
+	int n_told = 0;
+
+	broker_listen(bench->broker, count_news, &n_told);
 	struct client *client = acquire(bench, 0, 2, 513 * MIB, 0);
 
 	wait_for(bench, client->is_refused);
+	broker_listen(bench->broker, NULL, NULL);
+	assert_int_equal(n_told, 1);
 	assert_int_equal(client->refusal.kind, REFUSAL_LIMIT_EXCEEDED);
 	assert_string_equal(client->refusal.account, "uid:1000");
 	assert_string_equal(client->refusal.limit, "kernel-bill-limit");
