@@ -268,6 +268,7 @@ static void tenancy_begin_bounding(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
 	struct holding named = { .group = lease->groups[0] };
+	struct refusal none = { .kind = REFUSAL_NONE };
 
 	if (tenancy->only_takes || lease->brokered || lease->is_trusted)
 		return;
@@ -276,7 +277,7 @@ static void tenancy_begin_bounding(struct tenancy *tenancy)
 	if (r == 0)
 		tenancy->n_pending++;
 	else
-		tenancy_note_failure(tenancy, &named, r, NULL);
+		tenancy_note_failure(tenancy, &named, r, &none);
 }
 
 void tenancy_start(struct tenancy *tenancy)
