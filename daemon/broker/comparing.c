@@ -70,7 +70,7 @@ static int compare_reported(const struct observing *observing, const struct repo
 {
 	static struct part_runs now;
 
-	for (size_t i = 0; reported->pieces && i < reported->n_pieces; i++) {
+	for (size_t i = 0; i < reported->n_kept; i++) {
 		const struct piece *piece = &reported->pieces[i];
 		struct observer_part part = reported_part(reported, i);
 		if (piece->n_pages == 0)

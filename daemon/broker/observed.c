@@ -70,36 +70,24 @@ void reported_observe(struct reported *reported, size_t at, const frame_run *run
 		return;
 	if (piece->runs)
 		piece_uncover(reported, piece);
-	if (n_runs > 0)
-		piece_cover(reported, piece, runs, n_runs);
+	if (n_runs > 0 && piece_cover(reported, piece, runs, n_runs) == 0 && reported->n_kept <= at)
+		reported->n_kept = at + 1;
 }
 
-void reported_unobserve(struct reported *reported)
+size_t reported_unobserve(struct reported *reported, size_t n_runs_max)
 {
-	for (size_t i = 0; reported->pieces && i < reported->n_pieces; i++)
-		if (reported->pieces[i].runs)
-			piece_uncover(reported, &reported->pieces[i]);
-}
+	size_t n_runs = 0;
 
-/* --- what leaves -------------------------------------------------------------------------- */
-
-/* Uncovered before the loop goes on: some milliseconds. */
-#define SLICE_RUNS 16384
-
-/* From its last piece on; what there was to do. */
-static size_t uncover_slice(struct reported *reported)
-{
-	size_t n_runs = 1;
-
-	while (reported->pieces && reported->n_pieces > 0 && n_runs < SLICE_RUNS) {
-		struct piece *piece = &reported->pieces[reported->n_pieces - 1];
+	for (; reported->n_kept > 0 && n_runs < n_runs_max; reported->n_kept--) {
+		struct piece *piece = &reported->pieces[reported->n_kept - 1];
 		n_runs += 1 + piece->n_runs;
 		if (piece->runs)
 			piece_uncover(reported, piece);
-		reported->n_pieces--;
 	}
 	return n_runs;
 }
+
+/* --- what leaves -------------------------------------------------------------------------- */
 
 void observed_sweep(struct observing *observing)
 {
@@ -107,8 +95,8 @@ void observed_sweep(struct observing *observing)
 	size_t n_runs = 0;
 
 	while (n_runs < SLICE_RUNS && (reported = TAILQ_FIRST(&observing->leaving))) {
-		n_runs += uncover_slice(reported);
-		if (reported->pieces && reported->n_pieces > 0)
+		n_runs += 1 + reported_unobserve(reported, SLICE_RUNS - n_runs);
+		if (reported_is_observed(reported))
 			continue;
 		TAILQ_REMOVE(&observing->leaving, reported, of_queue);
 		charge_close(&reported->charge);
@@ -136,7 +124,7 @@ void reported_leave(struct reported *reported)
 	observer_remove(reported);
 	user->n_reports--;
 	user->n_pieces -= reported->n_pieces;
-	for (size_t i = 0; reported->pieces && i < reported->n_pieces; i++)
+	for (size_t i = 0; i < reported->n_kept; i++)
 		user->n_runs -= reported->pieces[i].n_runs;
 	lease->covered_pages -= reported->charge.n_pages;
 	lease->bill_pages -= reported->charge.kernel_bill;

@@ -25,7 +25,7 @@ const struct observer_pace observer_pace = {
 /* A child's work at most: 1 GiB of small pages; what it brings is covered in a few milliseconds. */
 #define BATCH_PARTS 512
 #define BATCH_PAGES (32 * PIECE_PAGES)
-#define BATCH_RUNS 8192
+#define BATCH_RUNS 4096
 
 struct batch {
 	struct observing *observing;
@@ -146,16 +146,36 @@ static void batch_take(struct batch *batch, const char *answer, size_t length)
 	}
 }
 
-/* All that it has shown is nobody's any more: frames have other owners by now. */
-static void process_gone(struct observed_process *process)
+static void dequeue(struct reported *reported)
+{
+	struct observed_process *process = reported->reporter->process;
+
+	if (reported->is_queued)
+		TAILQ_REMOVE(
+			reported->was_read ? &process->seen : &process->fresh, reported, of_queue);
+	reported->is_queued = false;
+}
+
+/* Has it ended, and is something left of what it has shown? */
+static struct reported *left_behind(const struct observed_process *process)
+{
+	if (!process->is_gone)
+		return NULL;
+	return TAILQ_EMPTY(&process->seen) ? TAILQ_FIRST(&process->fresh)
+					   : TAILQ_FIRST(&process->seen);
+}
+
+/* Frames that it has shown have other owners by now. There may be many: in slices. */
+static void forget_some(const struct observed_process *process)
 {
 	struct reported *reported;
+	size_t n_runs = 0;
 
-	process->is_gone = true;
-	TAILQ_FOREACH (reported, &process->seen, of_queue)
-		reported_unobserve(reported);
-	TAILQ_FOREACH (reported, &process->fresh, of_queue)
-		reported_unobserve(reported);
+	while (n_runs < SLICE_RUNS && (reported = left_behind(process))) {
+		n_runs += reported_unobserve(reported, SLICE_RUNS - n_runs);
+		if (!reported_is_observed(reported))
+			dequeue(reported);
+	}
 }
 
 static void process_failed(struct observing *observing, struct observed_process *process, int r)
@@ -165,7 +185,7 @@ static void process_failed(struct observing *observing, struct observed_process 
 	log_debug("what process %d has mapped cannot be observed: %s", (int)process->pid,
 		strerror(-r));
 	if (r == -ESRCH)
-		process_gone(process);
+		process->is_gone = true;
 	if (process->pause_seconds < pace->failed_first_seconds)
 		process->pause_seconds = pace->failed_first_seconds;
 	process->not_before = now() + process->pause_seconds;
@@ -237,7 +257,9 @@ static double due_at(const struct observing *observing, const struct observed_pr
 {
 	double at = INFINITY;
 
-	if (process->batch || process->is_gone)
+	if (process->is_gone)
+		return left_behind(process) ? 0 : INFINITY;
+	if (process->batch)
 		return INFINITY;
 	if (!TAILQ_EMPTY(&process->fresh))
 		at = 0;
@@ -278,6 +300,10 @@ static void on_next(struct ev_loop *loop, ev_timer *timer, int revents)
 			continue;
 		TAILQ_REMOVE(&observing->processes, process, of_observing);
 		TAILQ_INSERT_TAIL(&observing->processes, process, of_observing);
+		if (process->is_gone) {
+			forget_some(process);
+			break;
+		}
 		int r = batch_start(observing, process);
 		if (r < 0)
 			process_failed(observing, process, r);
@@ -290,6 +316,8 @@ void observer_add(struct reported *reported)
 {
 	struct observed_process *process = reported->reporter->process;
 
+	if (process->is_gone)
+		return;
 	TAILQ_INSERT_TAIL(&process->fresh, reported, of_queue);
 	reported->is_queued = true;
 	schedule(reported->reporter->observing);
@@ -297,17 +325,13 @@ void observer_add(struct reported *reported)
 
 void observer_remove(struct reported *reported)
 {
-	struct observed_process *process = reported->reporter->process;
 	struct batch *batch = reported->batch;
 
 	for (size_t i = 0; batch && i < batch->n_parts; i++)
 		if (batch->reported[i] == reported)
 			batch->reported[i] = NULL;
 	reported->batch = NULL;
-	if (reported->is_queued)
-		TAILQ_REMOVE(
-			reported->was_read ? &process->seen : &process->fresh, reported, of_queue);
-	reported->is_queued = false;
+	dequeue(reported);
 }
 
 void observer_forget(struct observed_process *process)

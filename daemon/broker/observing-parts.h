@@ -88,8 +88,14 @@ struct observer_part reported_part(const struct reported *reported, size_t piece
  */
 void reported_observe(
 	struct reported *reported, size_t piece, const frame_run *runs, size_t n_runs);
-/* Nothing of it is observed any more, at once. */
-void reported_unobserve(struct reported *reported);
+/* Uncovered before the loop goes on: some milliseconds. */
+#define SLICE_RUNS 8192
+/* Uncovers some of it, from its end on; how many runs that was, and a piece counts as one more. */
+size_t reported_unobserve(struct reported *reported, size_t n_runs_max);
+static inline bool reported_is_observed(const struct reported *reported)
+{
+	return reported->n_kept > 0;
+}
 /*
  * It is out of its reporter's book: out of its lease's figures as well. It is uncovered by
  * observed_sweep(), and as there may be very much of it, in slices: what is left goes later.

@@ -27,6 +27,7 @@ struct reported {
 	struct piece *pieces;
 	size_t n_pieces;   /* 0: there is too much of it to observe */
 	size_t next_piece; /* to be read */
+	size_t n_kept;     /* up to the last of those that have runs */
 	bool is_queued;
 	bool was_read; /* all of it, at read_at */
 	double read_at;
