@@ -148,7 +148,7 @@ static void trust_print(struct context *context, struct json_object *reply)
 		get_bool(reply, "isTrusted")
 			? "trusted: nothing has to bound what he maps by himself"
 			: "not trusted: to map by himself he needs a memory.max that he cannot "
-			  "raise; not so in mode brokered");
+			  "raise; mode brokered needs none");
 }
 
 static void can_print(struct context *context, const char *who, struct json_object *reply)

@@ -179,8 +179,8 @@ static void can_says_who_may(void **state)
 		"root may lease group 7, by rule 'nics'; account unit:dpdk.service\n"
 		"  0000:01:00.0 needs no rule: it stays as it is\n"
 		"  0000:02:01.0 is covered by rule 'nics'\n"
-		"  not trusted: to map by himself he needs a memory.max that he cannot raise; not\n"
-		"    so in mode brokered\n"
+		"  not trusted: to map by himself he needs a memory.max that he cannot raise;\n"
+		"    mode brokered needs none\n"
 		"It would be refused now:\n"
 		"!! 9    0000:05:00.0 is in use: nvme0n1 is mounted on ?[2J/mnt\n");
 	assert_int_equal(
