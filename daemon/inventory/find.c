@@ -3,6 +3,8 @@
 
 #include "daemon/base/util.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,19 +35,62 @@ static struct device *device_above(struct inventory *inventory, char *syspath)
 	return NULL;
 }
 
+/* Where a link leads, and above. */
+static void search_above(struct search *search, struct inventory *inventory, const char *link)
+{
+	_cleanup_free_ char *syspath = realpath(link, NULL);
+
+	if (syspath)
+		search_add(search, device_above(inventory, syspath));
+}
+
+/*
+ * A multipath NVMe disk is below its subsystem, and that below no device. The subsystem has links
+ * to its controllers, and "nvme0c1n2" below one is controller 1's path to what is used as nvme0n2
+ * (drivers/nvme/host/core.c, nvme_init_subsystem, nvme_alloc_ns).
+ */
+static void search_paths(struct search *search, struct inventory *inventory, const char *disk)
+{
+	static const char root[] = "/sys/devices/virtual/nvme-subsystem/nvme-subsys";
+	unsigned subsystem, controller, head;
+	const struct dirent *entry;
+	char path[512];
+
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel's. */
+	if (strncmp(disk, root, sizeof(root) - 1) != 0 ||
+		sscanf(disk + sizeof(root) - 1, "%u/nvme%*un%u", &subsystem, &head) != 2)
+		return;
+	snprintf(path, sizeof(path), "%s%u", root, subsystem);
+	DIR *directory = opendir(path);
+	while (directory && (entry = readdir(directory))) {
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's. */
+		if (sscanf(entry->d_name, "nvme%u", &controller) != 1)
+			continue;
+		snprintf(path, sizeof(path), "%s%u/nvme%u/nvme%uc%un%u", root, subsystem,
+			controller, subsystem, controller, head);
+		search_above(search, inventory, path);
+	}
+	if (directory)
+		closedir(directory);
+}
+
 /* An interface's or a disk's. Neither has a colon (net/core/dev.c, dev_valid_name), as addresses
  * do: what most ask for costs no look into sysfs. */
-static struct device *find_child(struct inventory *inventory, const char *class, const char *name)
+static void search_class(
+	struct search *search, struct inventory *inventory, const char *class, const char *name)
 {
 	if (strchr(name, ':'))
-		return NULL;
+		return;
 	_cleanup_free_ char *link = NULL;
 	if (asprintf(&link, "/sys/class/%s/%s", class, name) < 0) {
 		link = NULL;
-		return NULL;
+		return;
 	}
 	_cleanup_free_ char *syspath = realpath(link, NULL);
-	return syspath ? device_above(inventory, syspath) : NULL;
+	if (!syspath)
+		return;
+	search_paths(search, inventory, syspath);
+	search_add(search, device_above(inventory, syspath));
 }
 
 static struct device *find_syspath(struct inventory *inventory, const char *path)
@@ -83,8 +128,8 @@ struct device *inventory_find(struct inventory *inventory, const char *name, boo
 		search.found = find_syspath(inventory, name);
 	} else if (*name != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
 		search_names(&search, inventory, name);
-		search_add(&search, find_child(inventory, "net", name));
-		search_add(&search, find_child(inventory, "block", name));
+		search_class(&search, inventory, "net", name);
+		search_class(&search, inventory, "block", name);
 	}
 	if (ambiguous)
 		*ambiguous = search.ambiguous;

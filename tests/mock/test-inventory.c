@@ -454,6 +454,45 @@ static void test_odd_buses(void **state)
 	assert_null(find(host, "CDX-00:00"));
 }
 
+/* A controller of nvme-subsys0, with a path to the disk nvme0n1 of that subsystem. */
+static void add_path(struct host *host, const char *subsystem, const char *device,
+	const char *controller, const char *path)
+{
+	_cleanup_free_ char *added = testbed_add(host->bed, "nvme", controller, device, -1, "");
+
+	free(testbed_add(host->bed, "block", path, added, -1, ""));
+	testbed_set_link(host->bed, subsystem, controller, added);
+}
+
+static void test_find_multipath(void **state)
+{
+	struct host *host = *state;
+	bool ambiguous;
+	_cleanup_free_ char *one = testbed_add_pci(host->bed, "0000:01:00.0", 7, "nvme");
+	_cleanup_free_ char *two = testbed_add_pci(host->bed, "0000:02:00.0", 8, "nvme");
+	_cleanup_free_ char *root = testbed_add(host->bed, "x", "virtual", NULL, -1, "");
+	_cleanup_free_ char *class = testbed_add(host->bed, "x", "nvme-subsystem", root, -1, "");
+	_cleanup_free_ char *subsystem =
+		testbed_add(host->bed, "nvme-subsystem", "nvme-subsys0", class, -1, "");
+	_cleanup_free_ char *first = testbed_add(host->bed, "block", "nvme0n1", subsystem, -1, "");
+
+	free(testbed_add(host->bed, "block", "nvme0n1p1", first, -1, ""));
+	free(testbed_add(host->bed, "block", "nvme0n2", subsystem, -1, ""));
+	free(testbed_add(host->bed, "block", "nvme0n3", subsystem, -1, ""));
+	add_path(host, subsystem, one, "nvme0", "nvme0c0n1");
+	add_path(host, subsystem, two, "nvme1", "nvme0c1n2");
+	host_watch(host);
+	/* Each controller has a path to one of them, none to the third. */
+	assert_ptr_equal(find(host, "nvme0n1"), find(host, one));
+	assert_ptr_equal(find(host, "nvme0n1p1"), find(host, one));
+	assert_ptr_equal(find(host, "nvme0n2"), find(host, two));
+	assert_null(inventory_find(host->inventory, "nvme0n3", &ambiguous));
+	assert_false(ambiguous);
+	add_path(host, subsystem, one, "nvme2", "nvme0c2n2");
+	assert_null(inventory_find(host->inventory, "nvme0n2", &ambiguous));
+	assert_true(ambiguous);
+}
+
 static void test_find(void **state)
 {
 	struct host *host = *state;
@@ -991,6 +1030,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sriov, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_buses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_find, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_find_multipath, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
