@@ -25,7 +25,6 @@ static void tell_step(enum bind_step step, int member, void *userdata)
 static int tell_known(const struct child *child)
 {
 	const struct plan *plan = child->transaction.plan;
-	struct record record = { .kind = RECORD_READY, .member = -1 };
 
 	for (size_t i = 0; i < plan->n_members; i++) {
 		const struct plan_member *member = &plan->members[i];
@@ -44,7 +43,15 @@ static int tell_known(const struct child *child)
 		if (r < 0)
 			return r;
 	}
-	return record_send(child->socket, &record, -1, 0);
+	return 0;
+}
+
+static int tell_ready(const struct child *child)
+{
+	struct record record = { .kind = RECORD_READY, .member = -1 };
+	int r = tell_known(child);
+
+	return r < 0 ? r : record_send(child->socket, &record, -1, 0);
 }
 
 static bool may_go(const struct child *child)
@@ -81,7 +88,7 @@ static void child_run(struct child *child)
 		r = transaction_inspect(transaction, &refusal);
 		if (r != 0)
 			break;
-		if (tell_known(child) < 0 || !may_go(child))
+		if (tell_ready(child) < 0 || !may_go(child))
 			return;
 		r = transaction_take(transaction, &group_fd, &refusal);
 		break;
@@ -90,9 +97,21 @@ static void child_run(struct child *child)
 		r = transaction_inspect(transaction, &refusal);
 		if (r != 0)
 			break;
-		if (tell_known(child) < 0 || !may_go(child))
+		if (tell_ready(child) < 0 || !may_go(child))
 			return;
 		r = transaction_join(transaction, &refusal);
+		break;
+	case JOB_LOOK:
+		r = transaction_inspect(transaction, &refusal);
+		if (r == 0) {
+			/* An end without a word would be taken for a death. */
+			if (tell_ready(child) == 0)
+				may_go(child);
+			return;
+		}
+		transaction_look(transaction);
+		if (tell_known(child) < 0)
+			return;
 		break;
 	case JOB_RETURN:
 		if (!may_go(child))

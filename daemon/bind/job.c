@@ -40,7 +40,7 @@ struct job {
 
 static bool inspects(enum job_kind kind)
 {
-	return kind == JOB_TAKE || kind == JOB_JOIN;
+	return kind == JOB_TAKE || kind == JOB_JOIN || kind == JOB_LOOK;
 }
 
 static bool opens(enum job_kind kind)

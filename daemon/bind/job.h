@@ -7,8 +7,9 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   RETURN, OPEN and CHECK inspect nothing, ready is not called: job_new(), journal, job_go() at
- * once. So the journal holds the child's pid before its first write, whatever the kind of job.
+ *   LOOK is never told to go. RETURN, OPEN and CHECK inspect nothing, ready is not called:
+ *   job_new(), journal, job_go() at once. So the journal holds the child's pid before its first
+ *   write, whatever the kind of job.
  */
 #pragma once
 
@@ -21,13 +22,16 @@ enum job_kind {
 	JOB_OPEN,
 	JOB_JOIN,  /* as TAKE, for the members of the plan that join; no fd comes of it */
 	JOB_CHECK, /* brings no descriptor */
+	JOB_LOOK,  /* as TAKE until ready, for a dry run: whoever is ready has to free it */
 };
 
 struct job;
 
 struct job_listener {
-	/* JOB_TAKE, JOB_JOIN: inspected; the plan is complete (`known`). Not called if inspection
-	 * refuses. */
+	/*
+	 * JOB_TAKE, JOB_JOIN, JOB_LOOK: inspected; the plan is complete (`known`). Not called if
+	 * inspection refuses; a LOOK has read then what it could.
+	 */
 	void (*ready)(struct job *job, void *userdata);
 	/*
 	 * The end, exactly once, after which the job may be freed (also from within). result 0:
@@ -47,8 +51,8 @@ struct job_listener {
 
 /*
  * Forks. The plan stays the caller's and must outlive the job. deadline_seconds > 0 counts
- * from job_go, and for TAKE and JOIN from now until ready, too (reading driver_override waits for
- * the device's lock). 0 or -errno, and then there was no write.
+ * from job_go, and for TAKE, JOIN and LOOK from now until ready, too (reading driver_override waits
+ * for the device's lock). 0 or -errno, and then there was no write.
  *
  * A child whose job was freed is reaped by libev's default loop, as every child is: the process
  * must have it (ev_default_loop), if only for that.

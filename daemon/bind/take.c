@@ -92,6 +92,16 @@ int transaction_inspect(struct transaction *transaction, struct refusal *refusal
 	return 0;
 }
 
+void transaction_look(struct transaction *transaction)
+{
+	const struct plan *plan = transaction->plan;
+	struct member_fault fault;
+
+	for (size_t i = 0; i < plan->n_members; i++)
+		if (member_is_moved(transaction, &plan->members[i]) && !plan->members[i].known)
+			member_inspect(transaction, i, &fault);
+}
+
 /* Before the first write: a module that cannot be loaded must not cost anybody a driver. */
 static int load_modules(const struct transaction *transaction, struct refusal *refusal)
 {

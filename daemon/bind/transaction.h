@@ -28,6 +28,11 @@ struct transaction {
  * without driver_override), always with rolled_back.
  */
 int transaction_inspect(struct transaction *, struct refusal *);
+/*
+ * After a refusal, for those who only want to know: what is still to be read of the members. No
+ * guard, no variant; one that cannot be read stays unknown.
+ */
+void transaction_look(struct transaction *);
 
 /*
  * Needs an inspected plan. The modules first; then for each member that moves, in order: override,

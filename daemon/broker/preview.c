@@ -94,7 +94,7 @@ static int look_start(struct preview *preview, struct look *look, struct preview
 	look->of = of;
 	if (!of->plan || plan_n_moves(of->plan) == 0)
 		return 0;
-	int r = job_new(broker->loop, JOB_TAKE, of->plan, broker->ops,
+	int r = job_new(broker->loop, JOB_LOOK, of->plan, broker->ops,
 		broker->config->take_timeout_seconds, &look_listener, look, &look->job);
 	if (r == 0)
 		preview->n_looking++;

@@ -72,13 +72,18 @@ void fake_job_outcome(enum fake_outcome new)
 	fake_bound_outcome(new);
 }
 
+static bool inspects(enum job_kind kind)
+{
+	return kind == JOB_TAKE || kind == JOB_LOOK;
+}
+
 /* The inventory's devices are on the drivers that the kernel would have them on. */
 static void move_devices(const struct job *job)
 {
 	struct group *group = inventory_group(host, job->plan->group);
 	struct device *device;
 
-	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK)
+	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK || job->kind == JOB_LOOK)
 		return;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		for (size_t i = 0; i < job->plan->n_members; i++) {
@@ -96,6 +101,7 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
 		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
 		[JOB_CHECK] = REFUSAL_GROUP_BUSY,
+		[JOB_LOOK] = REFUSAL_DEVICE_IN_USE,
 	};
 	bool is_open = job->kind == JOB_RETURN && job->plan->group % 2 == 0;
 
@@ -142,7 +148,7 @@ static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 		return;
 	}
 	job->is_late = false;
-	if (job->kind != JOB_TAKE || job->is_ready || outcome != FAKE_WELL) {
+	if (!inspects(job->kind) || job->is_ready || outcome != FAKE_WELL) {
 		job_end(job);
 		return;
 	}
@@ -172,7 +178,7 @@ int __wrap_job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	ev_init(&(*job)->turn, on_turn);
 	(*job)->turn.data = *job;
 	LIST_INSERT_HEAD(&jobs, *job, of_all);
-	if (kind == JOB_TAKE)
+	if (inspects(kind))
 		come_round(*job);
 	return 0;
 }
@@ -187,7 +193,7 @@ int __wrap_job_new_open(struct doormen *doormen, enum job_kind kind, struct plan
 
 void __wrap_job_go(struct job *job)
 {
-	if ((job->kind == JOB_TAKE && !job->is_ready) || job->has_gone)
+	if ((inspects(job->kind) && !job->is_ready) || job->has_gone)
 		return;
 	job->has_gone = true;
 	come_round(job);

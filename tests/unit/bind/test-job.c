@@ -152,6 +152,39 @@ static void test_refused(void **state)
 	job_bench_end(&bench);
 }
 
+/* A dry run: what was not inspected for the refusal is read all the same. */
+static void test_look(void **state)
+{
+	(void)state;
+	struct job_bench bench;
+
+	job_bench_init(&bench, ev_default_loop(0), 3);
+	bench.kernel->devices[1].is_in_use = true;
+	bench.kernel->devices[2].has_no_override_file = true;
+	snprintf(bench.kernel->devices[1].override, DRIVER_NAME_SIZE, "e1000");
+	job_bench_start(&bench, JOB_LOOK, 10);
+	job_bench_news(&bench);
+	assert_int_equal(bench.n_ready, 0);
+	assert_int_equal(bench.result, REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_DEVICE_IN_USE);
+	assert_string_equal(bench.refusal.device, "0000:01:00.1");
+	assert_true(bench.plan->members[0].known);
+	assert_true(bench.plan->members[1].known);
+	assert_string_equal(bench.plan->members[1].host_override, "e1000");
+	assert_false(bench.plan->members[2].known);
+
+	/* Nothing in the way, and nothing comes of it, even if it is told to go. */
+	bench.kernel->devices[1].is_in_use = false;
+	bench.kernel->devices[2].has_no_override_file = false;
+	bench.goes = bench.frees_ready = true;
+	job_bench_start(&bench, JOB_LOOK, 10);
+	job_bench_news(&bench);
+	assert_int_equal(bench.n_ready, 1);
+	job_bench_no_child(&bench);
+	assert_int_equal(bench.kernel->n_writes, 0);
+	job_bench_end(&bench);
+}
+
 static void test_rolled_back(void **state)
 {
 	(void)state;
@@ -468,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_take_on_another_loop),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_rolled_back),
 		cmocka_unit_test(test_freed_before_go),
 		cmocka_unit_test(test_return_waits),

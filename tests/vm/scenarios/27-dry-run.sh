@@ -49,8 +49,12 @@ mount -t ext4 -o ro /dev/nvme0n1 /mnt
 plan 0 as_user alice vfioctl can alice "$NVME"
 assert_contains "$(<plan)" "It would be refused now:"
 assert_contains "$(<plan)" "mounted on /mnt"
+# By its disk's name, too, which is below a subsystem: it is a multipath.
+plan 1 vfioctl take --dry-run nvme0n1p1
+assert_contains "$(<plan)" "mounted on /mnt"
 plan 1 vfioctl take --dry-run "$NVME"
 assert_contains "$(<plan)" "mounted on /mnt"
+assert_contains "$(rows)" "$NVME bind nvme > vfio-pci - > vfio-pci"
 assert_contains "$(<plan)" "It would be refused. Nothing was done."
 umount /mnt
 plan 0 vfioctl take --dry-run "$NVME"
