@@ -68,7 +68,8 @@ int connect_daemon(struct context *context)
 	}
 	fprintf(stderr, "vfioctl: cannot connect to %s: %s\n", socket_name(context),
 		strerrordesc_np(-r));
-	if (r == -ENOENT || r == -ECONNREFUSED)
+	/* Whose socket another one is, nobody knows here. */
+	if ((r == -ENOENT || r == -ECONNREFUSED) && strcmp(socket_name(context), VFIOD_SOCKET) == 0)
 		fputs("Is vfiod running? systemctl status vfiod.socket\n", stderr);
 	return EXIT_NO_DAEMON;
 }

@@ -43,7 +43,7 @@ void help_print(FILE *out)
 	      "  --socket PATH      talk to the daemon at PATH\n"
 	      "  --json             print the replies as JSON, one a line\n"
 	      "  --no-legend        no titles and no last line\n"
-	      "  --timeout SECONDS  give up when an answer takes longer\n"
+	      "  --timeout SECONDS  give up when an answer takes longer (1 or more)\n"
 	      "  -h, --help         explain vfioctl, or the command\n"
 	      "  -V, --version      print the version\n"
 	      "They may stand before COMMAND or after it, also after its arguments; in run,\n"

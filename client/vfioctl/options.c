@@ -83,6 +83,8 @@ static int common_option(struct context *context, int option)
 		if (seconds_parse(optarg, INT_MAX / 1000, &seconds) < 0)
 			return usage_error(
 				context, "--timeout %s: not a number of seconds", optarg);
+		if (seconds == 0)
+			return usage_error(context, "--timeout 0: no answer is as quick as that");
 		context->timeout_ms = seconds * 1000;
 		return -1;
 	case 'h':

@@ -560,13 +560,15 @@ static void without_an_answer(void **state)
 	struct fake *fake = fake_start(answer_nothing);
 
 	(void)state;
-	assert_int_equal(ctl(fake, "leases", "--timeout", "0", NULL), EXIT_REFUSED);
+	assert_int_equal(ctl(fake, "leases", "--timeout", "1", NULL), EXIT_REFUSED);
 	assert_string_equal(ctl_err, "vfioctl: cannot list leases: vfiod did not answer in time\n");
 	fake_stop(fake);
 	assert_int_equal(ctl(NULL, "leases", NULL), EXIT_NO_DAEMON);
 	assert_string_equal(ctl_err,
-		"vfioctl: cannot connect to /nonexistent/socket: No such file or directory\n"
-		"Is vfiod running? systemctl status vfiod.socket\n");
+		"vfioctl: cannot connect to /nonexistent/socket: No such file or directory\n");
+	assert_int_equal(ctl(NULL, "leases", "--timeout", "0", NULL), EXIT_USAGE);
+	assert_string_equal(ctl_err, "vfioctl leases: --timeout 0: no answer is as quick as that\n"
+				     "See vfioctl leases --help.\n");
 	assert_int_equal(ctl(NULL, "leases", "--timeout", "x", NULL), EXIT_USAGE);
 	assert_int_equal(ctl(NULL, "leases", "--timeout", NULL), EXIT_USAGE);
 	assert_string_equal(
