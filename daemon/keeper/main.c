@@ -2,6 +2,7 @@
 #include "daemon/keeper/isolate.h"
 #include "daemon/keeper/serve.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,10 @@ int main(int argc, char **argv)
 {
 	int role = 0, pagemap;
 
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		puts("vfiod-keeper: maps memory for vfiod, which starts it; not for people");
+		return fflush(stdout) == 0 ? 0 : 1;
+	}
 	while (role < ROLE_MAX_ && (argc != 2 || strcmp(argv[1], role_names[role]) != 0))
 		role++;
 	if (role == ROLE_MAX_) {

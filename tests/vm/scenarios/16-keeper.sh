@@ -6,6 +6,7 @@ bind_by_hand "$EDU" vfio-pci
 bind_by_hand "$NIC_1" vfio-pci
 mkfifo go
 exec 8<>go
+assert_contains "$("$BUILD/vfiod-keeper" --help)" "not for people"
 in_background drive "$PROGRAMS/keeper-drive" "$BUILD/vfiod-keeper" "$(group_of "$EDU")" "$EDU" \
 	"$(group_of "$NIC_1")" <&8
 driver=$PID
