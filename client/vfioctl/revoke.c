@@ -54,6 +54,17 @@ static int revoke(struct context *context, const char *lease, const char *reason
 	return EXIT_SUCCESS;
 }
 
+/* "group 7", "groups 7, 9" */
+static void groups_format(struct json_object *groups, char *buffer, size_t size)
+{
+	size_t n = groups ? json_object_array_length(groups) : 0, used;
+
+	used = (size_t)snprintf(buffer, size, n == 1 ? "group" : "groups");
+	for (size_t i = 0; i < n && used < size; i++)
+		used += (size_t)snprintf(buffer + used, size - used, "%s %lld", i ? "," : "",
+			(long long)json_object_get_int64(json_object_array_get_idx(groups, i)));
+}
+
 /* Whose lease it is, and what of: nothing else is known before the holder has answered. */
 static int revoke_dry(struct context *context, const char *lease, bool end)
 {
@@ -79,9 +90,11 @@ static int revoke_dry(struct context *context, const char *lease, bool end)
 		json_print(context, found);
 	} else {
 		format_holder(get_object(found, "holder"), holder, sizeof holder);
-		format_numbers(get_object(found, "groups"), groups, sizeof groups);
-		fprintf(context->out, "lease %s of %s, group %s, would be %s. Nothing was done.\n",
-			name, holder, groups, end ? "ended" : "asked back");
+		groups_format(get_array(found, "groups", &n), groups, sizeof groups);
+		fprintf(context->out,
+			end ? "lease %s of %s, %s, would be ended. Nothing was done.\n"
+			    : "lease %s of %s: %s would be asked back. Nothing was done.\n",
+			name, holder, groups);
 	}
 	json_object_put(reply);
 	return found ? EXIT_SUCCESS : EXIT_REFUSED;

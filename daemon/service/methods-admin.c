@@ -275,7 +275,7 @@ static void revoke_lease(struct call *call)
 		return;
 	}
 	if (!reason)
-		reason = "an administrator asks for it";
+		reason = end ? "an administrator has ended it" : "an administrator asks for it";
 	if (end)
 		broker_end(broker, lease, reason);
 	else

@@ -97,7 +97,11 @@ static void revoke_says_whose_it_is(void **state)
 	(void)state;
 	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L3", "--end", NULL), 0);
 	assert_string_equal(ctl_out,
-		"lease L3 of root qemu/4711, group 7,9, would be ended. Nothing was done.\n");
+		"lease L3 of root qemu/4711, groups 7, 9, would be ended. Nothing was done.\n");
+	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L3", NULL), 0);
+	assert_string_equal(ctl_out,
+		"lease L3 of root qemu/4711: groups 7, 9 would be asked back. Nothing was "
+		"done.\n");
 	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L4", NULL), EXIT_REFUSED);
 	assert_string_equal(
 		ctl_err, "vfioctl: there is no lease L4; `vfioctl leases` shows them\n");

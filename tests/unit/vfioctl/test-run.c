@@ -258,7 +258,7 @@ static void answer_eventful(struct fake *fake, int peer, const char *method,
 	fake_reply(fake, peer, true, "{\"event\":\"deviceGone\",\"device\":\"0000:01:00.0\"}");
 	if (has_ended_early)
 		fake_reply(fake, peer, false,
-			"{\"event\":\"ended\",\"reason\":\"an administrator asks for it\"}");
+			"{\"event\":\"ended\",\"reason\":\"an administrator has ended it\"}");
 }
 
 #define EVENTS                                                                                     \
@@ -282,7 +282,7 @@ static void what_happens_to_the_lease_is_told(void **state)
 	fake = fake_start(answer_eventful);
 	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 0.3; exit 5", NULL), 5);
 	assert_string_equal(ctl_err,
-		EVENTS "vfioctl: the lease has ended: an administrator asks for it; sh goes on, "
+		EVENTS "vfioctl: the lease has ended: an administrator has ended it; sh goes on, "
 		       "and its devices go back when it has closed them\n");
 	fake_stop(fake);
 }
