@@ -59,6 +59,11 @@ bool group_is_free(struct broker *broker, const struct group *group)
 	       (holding->group == group && holding->state == HOLDING_IDLE && !holding->joins);
 }
 
+bool group_is_occupied(struct broker *broker, const struct group *group)
+{
+	return lease_book_owner(&broker->book, group) || !group_is_free(broker, group);
+}
+
 bool holding_is_moving(const struct holding *holding)
 {
 	if (holding->group->binding == BINDING_STUCK)

@@ -134,6 +134,14 @@ struct holding *holding_find(struct broker *broker, const struct group *group);
 struct holding *holding_get(struct broker *broker, struct group *group);
 /* Can a tenancy have it now, as far as holdings are concerned? */
 bool group_is_free(struct broker *broker, const struct group *group);
+/* Or has a lease it, or is it on its way to one or from one? */
+bool group_is_occupied(struct broker *broker, const struct group *group);
+/*
+ * group_verdict() for who has to wait for his turn if somebody has it: what that one leaves in it
+ * is asked about when it is free, RESET_REQUIRED only comes then.
+ */
+int group_verdict_in_turn(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct verdict *verdict, struct refusal *refusal);
 /* Does it change without a lease, so that the broker must not stop yet? */
 bool holding_is_moving(const struct holding *holding);
 /* Can it not be had at all for now? 0, or REFUSED: STUCK, GROUP_FAILED, NO_SUCH_GROUP. */

@@ -147,10 +147,10 @@ static int preview_take_group(
 	int r = is_refused(of, group_is_usable(broker, of->group, &refusal), &refusal);
 
 	if (r == 0 && preview->purpose != PREVIEW_TAKE)
-		r = is_refused(of, group_verdict(broker, subject, of->group, &verdict, &refusal),
+		r = is_refused(of,
+			group_verdict_in_turn(broker, subject, of->group, &verdict, &refusal),
 			&refusal);
-	if (r == 0 && of->n_vetoes == 0 &&
-		(lease_book_owner(&broker->book, of->group) || !group_is_free(broker, of->group))) {
+	if (r == 0 && of->n_vetoes == 0 && group_is_occupied(broker, of->group)) {
 		refuse_busy(broker, of->group, REFUSAL_GROUP_BUSY, &refusal);
 		r = is_refused(of, REFUSED, &refusal);
 	}

@@ -30,8 +30,8 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 		struct verdict verdict = { 0 };
 		int r = group_is_usable(tenancy->broker, lease->groups[i], refusal);
 		if (r == 0 && !tenancy->only_takes)
-			r = group_verdict(tenancy->broker, &lease->subject, lease->groups[i],
-				&verdict, refusal);
+			r = group_verdict_in_turn(tenancy->broker, &lease->subject,
+				lease->groups[i], &verdict, refusal);
 		if (r != 0)
 			return r;
 		if (i == 0)
@@ -50,8 +50,7 @@ static const struct group *tenancy_obstacle(const struct tenancy *tenancy)
 {
 	const struct lease *lease = tenancy->lease;
 	for (size_t i = 0; i < lease->n_groups; i++)
-		if (lease_book_owner(&tenancy->broker->book, lease->groups[i]) ||
-			!group_is_free(tenancy->broker, lease->groups[i]))
+		if (group_is_occupied(tenancy->broker, lease->groups[i]))
 			return lease->groups[i];
 	/* Nobody has them, but somebody was first to want one of them. */
 	return lease_book_position(&tenancy->broker->book, lease) > 0 ? lease->groups[0] : NULL;

@@ -67,6 +67,15 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	return r != 0 ? r : check_reset(broker, subject, group, refusal);
 }
 
+int group_verdict_in_turn(struct broker *broker, const struct subject *subject,
+	const struct group *group, struct verdict *verdict, struct refusal *refusal)
+{
+	int r = group_verdict(broker, subject, group, verdict, refusal);
+	bool is_early = r == REFUSED && refusal->kind == REFUSAL_RESET_REQUIRED &&
+			group_is_occupied(broker, group);
+	return is_early ? 0 : r;
+}
+
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal)
 {

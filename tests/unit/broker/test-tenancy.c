@@ -374,6 +374,43 @@ static void test_ends_meanwhile(void **state)
 	assert_refused(bench, REFUSAL_INTERRUPTED, journalled);
 }
 
+/* What the last user may have left in it is asked about in turn: before, somebody has it. */
+static void test_reset_in_turn(void **state)
+{
+	struct bench *bench = *state, other = *bench;
+	struct subject subject = alice(), root = { .pid = getpid() };
+	struct group *group = inventory_group(bench->inventory, FREE);
+	struct acquire_request request = {
+		.subject = &root,
+		.groups = &group,
+		.n_groups = 1,
+		.holder_pidfd = -1,
+		.listener = &listener,
+		.userdata = &other,
+	};
+
+	TAILQ_FIRST(&group->devices)->reset_method[0] = '\0';
+	ask(bench, &subject, false, FREE, 0);
+	assert_true(bench->is_granted);
+	assert_int_equal(
+		broker_acquire(bench->broker, &request, &other.lease, &other.refusal), REFUSED);
+	assert_int_equal(other.refusal.kind, REFUSAL_GROUP_BUSY);
+	request.wait_seconds = 60;
+	assert_int_equal(broker_acquire(bench->broker, &request, &other.lease, &other.refusal), 0);
+	broker_pump_later(bench->broker);
+	go_round(bench);
+	assert_non_null(other.lease);
+	broker_end(bench->broker, bench->lease, "the test goes on");
+	go_round(bench);
+	assert_null(other.lease);
+	assert_false(other.is_granted);
+	assert_int_equal(other.refusal.kind, REFUSAL_RESET_REQUIRED);
+	request.wait_seconds = 0;
+	assert_int_equal(
+		broker_acquire(bench->broker, &request, &other.lease, &other.refusal), REFUSED);
+	assert_int_equal(other.refusal.kind, REFUSAL_RESET_REQUIRED);
+}
+
 /* --- dry runs ------------------------------------------------------------------------------------
  */
 
@@ -454,6 +491,7 @@ int main(void)
 		TEST(test_unbounded),
 		TEST(test_in_any_order),
 		TEST(test_ends_meanwhile),
+		TEST(test_reset_in_turn),
 		TEST(test_dry_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,18 @@ assert_contains "$answer" "a reset is needed first: $EDU was lent to uid 1000, "
 assert_contains "$answer" "add require-reset = no to rule 'edu' ($WORK/vfiod.conf:9)"
 assert_contains "$(as_user bob vfioctl status "$EDU" | xargs)" "it has no way of being reset"
 assert_no_writes
+# As long as alice has it, that is why bob does not; he may wait, and is told when his turn comes.
+in_background holder as_user alice "$PROGRAMS/lib/lease" "$EDU"
+holder=$PID
+said holder granted
+assert_contains "$(refused as_user bob "$PROGRAMS/lib/lease" "$EDU")" "error org.vfiod.Broker.GroupBusy"
+in_background waiting as_user bob vfioctl run --wait 60 --device "$EDU" -- true
+waiting=$PID
+wait_until 20 grep -F "vfioctl: waiting for $EDU: next in the queue" waiting
+end "$holder"
+wait_until 20 grep -F "a reset is needed first: $EDU was lent to uid 1000, " waiting
+wait_until 10 has_ended "$waiting"
+forget_writes
 # An administrator's take hands it to nobody.
 vfioctl take "$EDU"
 vfioctl return "$EDU"
