@@ -164,8 +164,12 @@ static int check_config(const struct options *options)
 	struct config *config;
 	if (read_config(options, &config) != 0)
 		return 1;
-	printf("%s: fine, %zu %s\n", options->config, config->n_rules,
+	printf("%s: fine, %zu %s", options->config, config->n_rules,
 		config->n_rules == 1 ? "rule" : "rules");
+	if (config->n_drop_ins > 0)
+		printf(", with %zu %s of %s.d", config->n_drop_ins,
+			config->n_drop_ins == 1 ? "file" : "files", options->config);
+	putchar('\n');
 	config_free(config);
 	return 0;
 }

@@ -46,14 +46,20 @@ static void rules_print(FILE *out, struct json_object *status)
 	const char *configuration = get_string(status, "configuration");
 	long long rules = (long long)get_int(status, "rules", 0);
 	long long leases = (long long)get_int(status, "leases", 0);
-	char path[512];
+	long long drop_ins = (long long)get_int(status, "dropIns", 0);
+	char path[512], files[600] = "";
+	const char *slash;
 
 	format_printable(configuration ? configuration : "", path, sizeof path);
+	slash = strrchr(path, '/');
+	if (drop_ins > 0)
+		snprintf(files, sizeof files, " and %lld file%s of %s.d", drop_ins,
+			drop_ins == 1 ? "" : "s", slash ? slash + 1 : path);
 	if (rules == 0)
-		fprintf(out, "Rules   none%s%s: nobody may lease anything, see vfiod.conf(5)\n",
-			*path ? " in " : "", path);
+		fprintf(out, "Rules   none%s%s%s: nobody may lease anything, see vfiod.conf(5)\n",
+			*path ? " in " : "", path, files);
 	else
-		fprintf(out, "Rules   %lld%s%s\n", rules, *path ? " from " : "", path);
+		fprintf(out, "Rules   %lld%s%s%s\n", rules, *path ? " from " : "", path, files);
 	fprintf(out, "Leases  %lld, %lld waiting\n", leases,
 		(long long)get_int(status, "waiting", 0));
 }

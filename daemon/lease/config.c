@@ -149,6 +149,7 @@ static int read_drop_ins(struct parser *parser, int fd, const char *path, char *
 		parser->file = path; /* `file` ends here */
 		if (r != 0)
 			return r;
+		parser->config->n_drop_ins++;
 	}
 	return 0;
 }

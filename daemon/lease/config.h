@@ -95,6 +95,7 @@ struct rule {
 struct config {
 	struct rule *rules; /* in file order */
 	size_t n_rules;
+	size_t n_drop_ins;    /* files of the .d directory that were read, too */
 	struct allow *admins; /* besides uid 0 */
 	size_t n_admins;
 	struct account_section *accounts; /* in file order; each one could be some account's */

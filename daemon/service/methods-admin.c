@@ -81,6 +81,9 @@ static void status(struct call *call)
 			(int64_t)lease_book_count(broker_book(broker), LEASE_QUEUED)));
 	json_put(reply, "rules", json_object_new_int64((int64_t)broker_config(broker)->n_rules));
 	json_put(reply, "configuration", json_text(service->hooks.configuration));
+	size_t n_drop_ins = broker_config(broker)->n_drop_ins;
+	json_put(reply, "dropIns",
+		n_drop_ins > 0 ? json_object_new_int64((int64_t)n_drop_ins) : NULL);
 	broker_recovered(broker, add_recovery, &recoveries);
 	json_put(reply, "recoveries", recoveries);
 	json_put(reply, "problems", problems);

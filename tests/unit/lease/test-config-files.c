@@ -67,6 +67,7 @@ static void test_drop_ins(void **state)
 	bench_write(bench, "vfiod.conf", "[rule main]\nmatch = numa:0\n", 27);
 	assert_int_equal(bench_read(bench), 0); /* no directory */
 	assert_int_equal(bench->config->n_rules, 1);
+	assert_int_equal(bench->config->n_drop_ins, 0);
 	assert_int_equal(mkdir(directory, 0755), 0);
 	assert_int_equal(bench_read(bench), 0); /* an empty one */
 
@@ -88,6 +89,7 @@ static void test_drop_ins(void **state)
 	assert_int_equal(bench_read(bench), 0);
 	static const char *const order[] = { "main", "10", "9", "Z", "a-b", "a", "b" };
 	assert_int_equal(bench->config->n_rules, ARRAY_SIZE(order));
+	assert_int_equal(bench->config->n_drop_ins, ARRAY_SIZE(names));
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		assert_string_equal(bench->config->rules[i].name, order[i]);
 	snprintf(path, sizeof(path), "%s/9.conf", directory);

@@ -105,7 +105,8 @@ static void answer_status(struct fake *fake, int peer, const char *method,
 			"37,"
 			"\"taken\":3,\"failed\":1},\"owners\":{\"none\":39,\"leased\":1,"
 			"\"lingering\":1},\"leases\":1,\"waiting\":2,\"rules\":3,\"configuration\":"
-			"\"/etc/vfiod/vfiod.conf\",\"recoveries\":[{\"group\":15,\"found\":"
+			"\"/etc/vfiod/"
+			"vfiod.conf\",\"dropIns\":2,\"recoveries\":[{\"group\":15,\"found\":"
 			"\"taking\",\"outcome\":\"returned\"},{\"group\":13,\"found\":"
 			"\"failed\",\"outcome\":\"failed\"}],\"problems\":[{\"group\":15,\"text\":"
 			"\"0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End "
@@ -132,7 +133,7 @@ static void status_is_an_overview(void **state)
 	assert_string_equal(ctl_out,
 		"vfiod 1.0, up 3 days; Intel IOMMU; iommufd: not in this kernel\n"
 		"Groups  41: 37 host, 1 leased, 1 lingering, 1 taken, 1 failed\n"
-		"Rules   3 from /etc/vfiod/vfiod.conf\n"
+		"Rules   3 from /etc/vfiod/vfiod.conf and 2 files of vfiod.conf.d\n"
 		"Leases  1, 2 waiting\n"
 		"Found   group 15, left in the middle of a take by an earlier vfiod: returned\n"
 		"Found   group 13, left failed by an earlier vfiod: failed\n"

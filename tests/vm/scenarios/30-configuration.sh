@@ -24,6 +24,11 @@ allow = user:alice
 allow = unit:dpdk@*.service
 whole-group = yes
 END
+mkdir checked.conf.d
+echo "[rule more]
+match = pci:address=$NIC_1" >checked.conf.d/more.conf
+checked 0 "checked.conf: fine, 1 rule, with 1 file of $WORK/checked.conf.d" </dev/null
+rm -r checked.conf.d
 checked 1 "$WORK/checked.conf:2: unknown key 'macth' in [rule edu]; known: match, allow, " <<END
 [rule edu]
 macth = pci:address=$EDU
