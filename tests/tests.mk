@@ -178,7 +178,7 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/bind/test-job %/bind/test-opener %/lease/test-config-load \
+VALGRIND_NOT := %/base/test-errand %/bind/test-job %/bind/test-opener %/broker/test-memlock %/lease/test-config-load \
 	%/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/fuzz/fuzz-wire
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
