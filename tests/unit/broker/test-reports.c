@@ -88,8 +88,12 @@ static void test_model(void **state)
 		size_t begin, end;
 		bool adds = seed >> 30 & 1;
 
-		(adds ? reports_overlapping : reports_within)(
-			&reports, container, first, first + length - 1, &begin, &end);
+		if (adds)
+			reports_overlapping(
+				&reports, container, first, first + length - 1, &begin, &end);
+		else
+			reports_within(
+				&reports, container, first, first + length - 1, &begin, &end);
 		for (size_t i = begin; i < end; i++) {
 			struct reported *gone = reports.list[i];
 			assert_int_equal(gone->container, container);
