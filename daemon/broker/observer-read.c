@@ -44,7 +44,8 @@ int observer_read_part(const struct observer_ops *observer, int *pagemap,
 	const struct frame_ops ops = { .userdata = pagemap, .read = observer->read };
 
 	runs->n = 0;
-	/* An address of the client's: never touched, only looked up. */
+	/* An address of the client's: never touched, only looked up.
+	 * NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	int r = frames_walk(&ops, (char *)(uintptr_t)part->address, part->n_pages * page_bytes(),
 		false, take_run, runs);
 	if (r < 0)

@@ -24,7 +24,7 @@ const struct observer_pace observer_pace = {
 
 /* A child's work at most: 1 GiB of small pages; what it brings is covered in a few milliseconds. */
 #define BATCH_PARTS 512
-#define BATCH_PAGES (32 * PIECE_PAGES)
+#define BATCH_PAGES (UINT64_C(32) * PIECE_PAGES)
 #define BATCH_RUNS 4096
 
 struct batch {

@@ -221,7 +221,7 @@ static void forget(struct reporter *reporter, size_t begin, size_t end)
 int report_map(struct reporter *reporter, const char *token, const struct report *report,
 	struct refusal *refusal)
 {
-	const struct lease *lease;
+	const struct lease *lease = NULL;
 	size_t begin, end;
 
 	int r = find_lease(reporter, token, &lease, refusal);
@@ -253,7 +253,7 @@ int report_map(struct reporter *reporter, const char *token, const struct report
 int report_unmap(struct reporter *reporter, const char *token, const struct report *report,
 	struct refusal *refusal)
 {
-	const struct lease *lease;
+	const struct lease *lease = NULL;
 	size_t begin, end;
 
 	int r = find_lease(reporter, token, &lease, refusal);
