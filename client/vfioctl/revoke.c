@@ -47,7 +47,11 @@ static int revoke(struct context *context, const char *lease, const char *reason
 	if (context->is_json)
 		json_print(context, reply);
 	else if (end)
-		fprintf(context->out, "lease %s ended\n", name);
+		/* Whether its holder has let go as well, nobody knows yet. */
+		fprintf(context->out,
+			"lease %s ended; what its holder still has open lingers until he closes "
+			"it, see vfioctl list\n",
+			name);
 	else
 		fprintf(context->out, "asked the holder of lease %s to give it back\n", name);
 	json_object_put(reply);

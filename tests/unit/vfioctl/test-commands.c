@@ -438,7 +438,8 @@ static void revoke_and_reload_administer(void **state)
 	assert_int_equal(ctl(fake, "revoke", "L3", "--reason", "at six", NULL), 0);
 	assert_string_equal(ctl_out, "asked the holder of lease L3 to give it back\n");
 	assert_int_equal(ctl(fake, "revoke", "--end", "L3", NULL), 0);
-	assert_string_equal(ctl_out, "lease L3 ended\n");
+	assert_string_equal(ctl_out, "lease L3 ended; what its holder still has open lingers "
+				     "until he closes it, see vfioctl list\n");
 	assert_int_equal(ctl(fake, "revoke", "L4", NULL), EXIT_REFUSED);
 	assert_string_equal(
 		ctl_err, "vfioctl: there is no lease L4; `vfioctl leases` shows them\n");
