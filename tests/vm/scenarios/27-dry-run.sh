@@ -50,7 +50,7 @@ plan 0 as_user alice vfioctl can alice "$NVME"
 assert_contains "$(<plan)" "It would be refused now:"
 assert_contains "$(<plan)" "mounted on /mnt"
 # By its disk's name, too, which is below a subsystem: it is a multipath.
-plan 1 vfioctl take --dry-run nvme0n1p1
+plan 1 vfioctl take --dry-run nvme0n1
 assert_contains "$(<plan)" "mounted on /mnt"
 plan 1 vfioctl take --dry-run "$NVME"
 assert_contains "$(<plan)" "mounted on /mnt"
