@@ -15,7 +15,7 @@ match = pci:address=$NIC_2
 allow = user:alice
 kernel-bill-limit = 96M
 END
-assert_eq "$(vfioctl ledger)" "Nothing is pinned."
+assert_eq "$(vfioctl ledger)" "Nothing is pinned or reserved."
 in_background monitor vfioctl monitor
 wait_until 30 grep -q ready monitor
 one=$(group_of "$NIC_1") two=$(group_of "$NIC_2")
@@ -64,7 +64,7 @@ ask_in_vain alice map space m 32M 0x10000000 4K
 assert_contains "$ANSWER" "limitBytes=16777216"
 
 dismiss alice
-is_empty() { [ "$(vfioctl ledger)" = "Nothing is pinned." ]; }
+is_empty() { [ "$(vfioctl ledger)" = "Nothing is pinned or reserved." ]; }
 wait_until 10 is_empty
 assert_pinned 0
 assert_contains "$(vfioctl audit)" "The books are right."
