@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -40,6 +41,8 @@ struct keeper {
 	ev_child ended;
 	ev_timer deadline;
 	enum keeper_state state;
+	bool has_ended; /* but what it said before that may not be read yet */
+	int status;     /* then: as from waitpid(2) */
 	uint32_t asked; /* the type */
 	bool has_done;  /* `done` waits for its info */
 	struct wire_done done;
@@ -71,7 +74,7 @@ void keeper_kill(struct keeper *keeper, const char *why)
 	snprintf(keeper->why, sizeof(keeper->why), "%s", why);
 	ev_io_stop(keeper->loop, &keeper->readable);
 	signal_kill(keeper);
-	deadline_set(keeper, KILL_SECONDS);
+	deadline_set(keeper, keeper->has_ended ? 0 : KILL_SECONDS);
 }
 
 void keeper_end(struct keeper *keeper)
@@ -81,7 +84,7 @@ void keeper_end(struct keeper *keeper)
 	keeper->state = KEEPER_ENDING;
 	ev_io_stop(keeper->loop, &keeper->readable);
 	shutdown(keeper->socket, SHUT_RDWR);
-	deadline_set(keeper, END_SECONDS);
+	deadline_set(keeper, keeper->has_ended ? 0 : END_SECONDS);
 }
 
 static void tell_gone(struct keeper *keeper, int status)
@@ -105,11 +108,18 @@ static void tell_gone(struct keeper *keeper, int status)
 	keeper->listener.gone(keeper, *keeper->why ? -1 : status, text, keeper->userdata);
 }
 
+/* Its last words come first: which holes it was about to fill, or that it is done. */
 static void on_ended(struct ev_loop *loop, ev_child *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	tell_gone(watcher->data, watcher->rstatus);
+	struct keeper *keeper = watcher->data;
+
+	keeper->has_ended = true;
+	keeper->status = watcher->rstatus;
+	ev_child_stop(keeper->loop, &keeper->ended);
+	if (!ev_is_active(&keeper->readable) || !poll_now(keeper->socket, POLLIN))
+		tell_gone(keeper, keeper->status);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -118,7 +128,9 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	struct keeper *keeper = timer->data;
 
-	if (keeper->state == KEEPER_DYING)
+	if (keeper->has_ended)
+		tell_gone(keeper, keeper->status);
+	else if (keeper->state == KEEPER_DYING)
 		tell_gone(keeper, -1);
 	else
 		keeper_kill(keeper, keeper->state == KEEPER_STARTING ? "it did not start in time"
@@ -213,8 +225,13 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 	size_t n_fds;
 
 	ssize_t n = wire_receive(keeper->socket, &message, fds, &n_fds, MSG_DONTWAIT);
-	if (n == -EAGAIN)
+	/* A reset is what it left unread; it is said once, and before what it sent. */
+	if (n == -EAGAIN || n == -ECONNRESET)
 		return;
+	if (n == 0 && keeper->has_ended) {
+		tell_gone(keeper, keeper->status);
+		return;
+	}
 	if (n == 0) {
 		/* It has ended, or is about to: how, its exit status will tell. */
 		keeper_end(keeper);
@@ -345,7 +362,7 @@ pid_t keeper_pid(const struct keeper *keeper)
 
 int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
 {
-	if (keeper->state >= KEEPER_GONE)
+	if (keeper->state >= KEEPER_GONE || keeper->has_ended)
 		return -ESRCH;
 	int r = bytes == keeper->limited_to ? 0 : keeper->ops->limit_locked(keeper->pid, bytes);
 	if (r == 0)
@@ -355,5 +372,6 @@ int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
 
 int64_t keeper_locked(const struct keeper *keeper)
 {
-	return keeper->state < KEEPER_GONE ? keeper->ops->locked(keeper->pid) : -ESRCH;
+	bool is_there = keeper->state < KEEPER_GONE && !keeper->has_ended;
+	return is_there ? keeper->ops->locked(keeper->pid) : -ESRCH;
 }

@@ -293,6 +293,32 @@ static void test_populate_answers_twice(void **state)
 	assert_int_equal(bench.done.result, 0);
 }
 
+static void say_holes_and_die(struct fake_keeper *keeper)
+{
+	siginfo_t info;
+
+	say_holes(keeper);
+	fake_die(keeper);
+	/* So that the loop sees both at once: that it has ended, and what it has said. */
+	assert_int_equal(waitid(P_PID, (id_t)keeper->pid, &info, WEXITED | WNOWAIT), 0);
+}
+
+static void test_last_words(void **state)
+{
+	(void)state;
+	start_ready(KEEPER_POPULATE);
+	bench.says = say_holes_and_die;
+	ask(WIRE_POPULATE, PATIENCE_SECONDS);
+	for (unsigned n = 1; n <= 2; n++) {
+		wait_for_news();
+		assert_int_equal(bench.n_done, n);
+		assert_int_equal(bench.n_gone, 0);
+	}
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 1);
+	assert_true(WIFSIGNALED(bench.status) && WTERMSIG(bench.status) == SIGKILL);
+}
+
 static void test_late(void **state)
 {
 	(void)state;
@@ -470,6 +496,7 @@ int main(void)
 		TEST(test_a_device_comes),
 		TEST(test_info_follows),
 		TEST(test_populate_answers_twice),
+		TEST(test_last_words),
 		TEST(test_late),
 		TEST(test_dies),
 		TEST(test_asked_when_it_is_dead),
