@@ -111,7 +111,7 @@ static bool serve(const struct sysfs_ops *ops)
 {
 	struct record record = { .kind = RECORD_DONE, .member = -1 };
 	struct plan *plan;
-	bool checks;
+	bool checks = false;
 	int group_fd;
 
 	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0)
