@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,13 +16,17 @@
 /* After sys/ptrace.h, which has the same names: for ptrace_syscall_info. */
 #include <linux/ptrace.h>
 
+/* Children that live on, and wait for work (daemon/bind/doorman.h). */
+enum { MAX_RESTING = 16 };
+
 struct trace {
 	pid_t daemon;
 	struct tracer_plan plan;
 	struct tracer_result result;
 	int n_children;
-	bool is_idle;  /* the daemon sleeps in epoll_wait */
-	bool has_died; /* the daemon */
+	pid_t resting[MAX_RESTING]; /* of these: who waits for work; 0: nobody */
+	bool is_idle;               /* the daemon sleeps in epoll_wait */
+	bool has_died;              /* the daemon */
 };
 
 static void trace_continue(pid_t pid, int signal_number)
@@ -63,6 +68,36 @@ static bool has_effect(const struct ptrace_syscall_info *info)
 	return true;
 }
 
+static void rest_end(struct trace *trace, pid_t pid)
+{
+	for (size_t i = 0; i < MAX_RESTING; i++)
+		if (trace->resting[i] == pid)
+			trace->resting[i] = 0;
+}
+
+/* Bind children, which come and go, only ever use recvmsg. */
+static void rest_begin(struct trace *trace, pid_t pid, const struct ptrace_syscall_info *info)
+{
+	size_t i = 0;
+
+	if (info->entry.nr != SYS_recvfrom || (info->entry.args[3] & MSG_DONTWAIT))
+		return;
+	while (i < MAX_RESTING && trace->resting[i] != 0)
+		i++;
+	if (i == MAX_RESTING)
+		errx(EXIT_SYSTEM, "more than %d children wait for work", MAX_RESTING);
+	trace->resting[i] = pid;
+}
+
+static int n_at_work(const struct trace *trace)
+{
+	int n = trace->n_children;
+
+	for (size_t i = 0; i < MAX_RESTING; i++)
+		n -= trace->resting[i] != 0;
+	return n;
+}
+
 static void on_call(struct trace *trace, pid_t pid)
 {
 	struct ptrace_syscall_info info;
@@ -73,6 +108,10 @@ static void on_call(struct trace *trace, pid_t pid)
 	bool is_entry = info.op == PTRACE_SYSCALL_INFO_ENTRY;
 	if (pid == trace->daemon)
 		trace->is_idle = is_entry && is_sleep(&info);
+	else if (is_entry)
+		rest_begin(trace, pid, &info);
+	else
+		rest_end(trace, pid);
 	if (!counts || !is_entry)
 		return;
 	bool matters = has_effect(&info);
@@ -116,28 +155,60 @@ static void trace_look(struct trace *trace)
 			on_stop(trace, pid, status);
 		else if (pid == trace->daemon)
 			trace->has_died = true;
-		else
+		else {
 			trace->n_children--;
+			rest_end(trace, pid);
+		}
 	}
 }
 
-static void trace_arm(const struct trace *trace)
+/* Stopped afterwards; false: it has ended. */
+static bool trace_seize(pid_t pid, long options)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)options) < 0 ||
+		ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0) {
+		if (errno == ESRCH)
+			return false;
+		err(EXIT_SYSTEM, "PTRACE_SEIZE of %d", (int)pid);
+	}
+	while (waitpid(pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			err(EXIT_SYSTEM, "waitpid");
+	return WIFSTOPPED(status);
+}
+
+/* Those that it has already. */
+static void trace_seize_children(struct trace *trace, long options)
+{
+	char path[64];
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", trace->daemon, trace->daemon);
+	FILE *children = fopen(path, "re");
+	if (!children)
+		err(EXIT_SYSTEM, "%s", path);
+	while (fscanf(children, "%d", &pid) == 1)
+		if (trace_seize(pid, options)) {
+			trace->n_children++;
+			trace_continue(pid, 0);
+		}
+	fclose(children);
+}
+
+static void trace_arm(struct trace *trace)
 {
 	/* Threads, which would be its own. The daemon's children are followed only if they count.
 	 */
 	long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
-	int status;
 
 	if (trace->plan.who == TRACE_CHILDREN)
 		options |= PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
-	if (ptrace(PTRACE_SEIZE, trace->daemon, NULL, (void *)options) < 0 ||
-		ptrace(PTRACE_INTERRUPT, trace->daemon, NULL, NULL) < 0)
-		err(EXIT_SYSTEM, "PTRACE_SEIZE of %d", (int)trace->daemon);
-	while (waitpid(trace->daemon, &status, __WALL) < 0)
-		if (errno != EINTR)
-			err(EXIT_SYSTEM, "waitpid");
-	if (!WIFSTOPPED(status))
+	if (!trace_seize(trace->daemon, options))
 		errx(EXIT_WRONG, "the daemon has ended before its time");
+	if (trace->plan.who == TRACE_CHILDREN)
+		trace_seize_children(trace, options);
 	trace_continue(trace->daemon, 0);
 }
 
@@ -150,7 +221,7 @@ static _Noreturn void trace_run(struct trace *trace, int answer, const sigset_t 
 	if (write(answer, "", 1) != 1)
 		err(EXIT_SYSTEM, "write");
 	while (!trace->result.has_killed && !trace->has_died &&
-		!(is_asked && trace->is_idle && trace->n_children <= 0)) {
+		!(is_asked && trace->is_idle && n_at_work(trace) <= 0)) {
 		is_asked = sigwaitinfo(signals, NULL) == SIGTERM || is_asked;
 		trace_look(trace);
 	}

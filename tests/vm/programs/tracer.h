@@ -45,7 +45,8 @@ void tracer_start(struct tracer *tracer, pid_t daemon, const struct tracer_plan 
 /* It has killed, or the daemon has died: there is nothing more to wait for. */
 bool tracer_has_ended(const struct tracer *tracer);
 /*
- * Ends when the daemon has nothing to do (it sleeps in epoll_wait) and no children, or is dead; at
- * once if it has killed: then only its victim is dead, and nobody is traced any more.
+ * Ends when the daemon has nothing to do (it sleeps in epoll_wait) and no children but those that
+ * wait for work, or is dead; at once if it has killed: then only its victim is dead, and nobody is
+ * traced any more.
  */
 struct tracer_result tracer_stop(struct tracer *tracer);
