@@ -114,7 +114,8 @@ static bool serve(const struct sysfs_ops *ops)
 	bool checks = false;
 	int group_fd;
 
-	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0)
+	/* The analyzer does not know that errno is not 0. */
+	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0 || !plan)
 		return false;
 	record.result = visit(ops, plan, checks, &group_fd);
 	plan_free(plan);

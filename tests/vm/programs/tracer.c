@@ -78,15 +78,14 @@ static void rest_end(struct trace *trace, pid_t pid)
 /* Bind children, which come and go, only ever use recvmsg. */
 static void rest_begin(struct trace *trace, pid_t pid, const struct ptrace_syscall_info *info)
 {
-	size_t i = 0;
-
 	if (info->entry.nr != SYS_recvfrom || (info->entry.args[3] & MSG_DONTWAIT))
 		return;
-	while (i < MAX_RESTING && trace->resting[i] != 0)
-		i++;
-	if (i == MAX_RESTING)
-		errx(EXIT_SYSTEM, "more than %d children wait for work", MAX_RESTING);
-	trace->resting[i] = pid;
+	for (size_t i = 0; i < MAX_RESTING; i++)
+		if (trace->resting[i] == 0) {
+			trace->resting[i] = pid;
+			return;
+		}
+	errx(EXIT_SYSTEM, "more than %d children wait for work", MAX_RESTING);
 }
 
 static int n_at_work(const struct trace *trace)
