@@ -56,9 +56,10 @@ static void search_paths(struct search *search, struct inventory *inventory, con
 	const struct dirent *entry;
 	char path[512];
 
+	if (strncmp(disk, root, sizeof(root) - 1) != 0)
+		return;
 	/* NOLINTNEXTLINE(cert-err34-c): the kernel's. */
-	if (strncmp(disk, root, sizeof(root) - 1) != 0 ||
-		sscanf(disk + sizeof(root) - 1, "%u/nvme%*un%u", &subsystem, &head) != 2)
+	if (sscanf(disk + sizeof(root) - 1, "%u/nvme%*un%u", &subsystem, &head) != 2)
 		return;
 	snprintf(path, sizeof(path), "%s%u", root, subsystem);
 	DIR *directory = opendir(path);

@@ -66,7 +66,7 @@ void lease_process_parse(int result, const char *text, struct lease_process *pro
 	*process = (struct lease_process){ .result = result < 0 ? result : 0 };
 	if (result < 0)
 		return;
-	/* By a child of our own. */
+	/* NOLINTNEXTLINE(cert-err34-c): by a child of our own. */
 	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %d %" SCNu64, &process->locked_bytes,
 		    &soft, &hard, &process->bound_result, &process->max_bytes) == 5)
 		process->limit = (struct rlimit){ soft, hard };

@@ -11,7 +11,7 @@ match = pci:address=$NIC_A
 match = pci:address=$NIC_B
 allow = user:root
 END
-every=${KILL_EVERY:-10}
+every=${KILL_EVERY:-15}
 kill_points() { # OPTION…
 	"$PROGRAMS/kill-points" --what "$what" "$@" --every "$every" --from $((RANDOM % every + 1)) \
 		vfiod.conf "$SOCKET" "$STATE_DIR" "$device" 2>>daemon.log >said || { cat said; return 1; }
