@@ -178,8 +178,9 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/bind/test-job %/bind/test-opener %/broker/test-memlock %/lease/test-config-load \
-	%/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/fuzz/fuzz-wire
+VALGRIND_NOT := %/base/test-errand %/bind/test-doorman %/bind/test-job %/bind/test-opener \
+	%/broker/test-memlock %/broker/test-observer %/broker/test-observing %/broker/test-observing-faults \
+	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/fuzz/fuzz-wire
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
 # The daemon itself runs under it in two of the host tests.
