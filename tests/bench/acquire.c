@@ -6,7 +6,10 @@
  * one has closed it, opens the group once more (is it still open somewhere?). So does vfiod: one
  * open for the lease (transaction_open()), one after it (transaction_check()). As root; the group
  * is to be taken already, and stay so (`return = no`).
+ *
+ * Then, apart from what is timed, what each process does for one lease is counted (effort.h).
  */
+#include "tests/bench/effort.h"
 #include "tests/bench/sample.h"
 #include "tests/bench/wire.h"
 
@@ -19,7 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const size_t N_BROKER = 200, N_BARE = 2000;
+static const size_t N_BROKER = 200, N_BARE = 2000, N_COUNTED = 100;
+enum { MAX_PROCESSES = 16 };
 
 static void send_fd(int socket, int fd)
 {
@@ -90,7 +94,7 @@ static void bare_lease(struct wire *wire)
 		err(1, "bare release");
 }
 
-static void bare_start(struct wire *wire, const char *group)
+static pid_t bare_start(struct wire *wire, const char *group)
 {
 	int ends[2];
 
@@ -105,6 +109,7 @@ static void bare_start(struct wire *wire, const char *group)
 	}
 	close(ends[1]);
 	*wire = (struct wire){ .fd = ends[0], .group_fd = -1 };
+	return pid;
 }
 
 static const double GOAL = 3;
@@ -119,6 +124,70 @@ static void print_row(const struct sample_case *sample, const char *label, doubl
 		sample->max / bare, sample->median);
 }
 
+/* --- what each process does ------------------------------------------------------------------ */
+
+/* Who listens at the other end, and the children that it has: its doormen. */
+static size_t find_daemon(const struct wire *wire, pid_t pids[MAX_PROCESSES])
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	char path[64];
+	size_t n = 1;
+	int child;
+
+	if (getsockopt(wire->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		err(1, "SO_PEERCRED");
+	pids[0] = peer.pid;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)peer.pid, (int)peer.pid);
+	FILE *children = fopen(path, "re");
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel's. */
+	while (children && n < MAX_PROCESSES && fscanf(children, "%d", &child) == 1)
+		pids[n++] = child;
+	if (children)
+		fclose(children);
+	return n;
+}
+
+static void print_effort(const char *who, const double shares[EFFORT_KINDS])
+{
+	printf("%-38s%10.1f%10.1f%10.1f\n", who, shares[EFFORT_CALLS], shares[EFFORT_SWITCHES],
+		shares[EFFORT_CPU_US]);
+}
+
+/* Of this process, its peer, and the peer's children as one. */
+static bool count_effort(const char *const names[3], const pid_t pids[], size_t n_pids,
+	bool (*lease)(struct wire *wire, const char *of), struct wire *wire, const char *of)
+{
+	struct effort mine, theirs[MAX_PROCESSES];
+	double shares[EFFORT_KINDS], children[EFFORT_KINDS] = { 0 };
+	bool is_well = true;
+
+	for (size_t i = 0; i < n_pids; i++)
+		effort_begin(&theirs[i], pids[i]);
+	effort_begin(&mine, 0);
+	for (size_t i = 0; is_well && i < N_COUNTED; i++)
+		is_well = lease(wire, of);
+	effort_end(&mine, (double)N_COUNTED, shares);
+	print_effort(names[0], shares);
+	for (size_t i = 0; i < n_pids; i++) {
+		effort_end(&theirs[i], (double)N_COUNTED, shares);
+		if (i == 0)
+			print_effort(names[1], shares);
+		for (int kind = 0; i > 0 && kind < EFFORT_KINDS; kind++)
+			children[kind] += shares[kind];
+	}
+	if (n_pids > 1)
+		print_effort(names[2], children);
+	return is_well;
+}
+
+static bool bare_lease_of(struct wire *wire, const char *of)
+{
+	(void)of;
+	bare_lease(wire);
+	return true;
+}
+
 int main(int argc, char *argv[])
 {
 	static struct sample_case bare = { .name = "bare: 2 opens, 1 descriptor sent" };
@@ -128,7 +197,7 @@ int main(int argc, char *argv[])
 	if (argc != 4)
 		errx(2, "see tests/bench/acquire.c");
 	wire_open(&wire, argv[1], 0);
-	bare_start(&bare_wire, argv[3]);
+	pid_t pids[MAX_PROCESSES], bare_pid = bare_start(&bare_wire, argv[3]);
 	if (!wire_lease(&wire, argv[2]))
 		return 1;
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
@@ -152,6 +221,13 @@ int main(int argc, char *argv[])
 		"ratio");
 	print_row(&bare, "bare", bare.median);
 	print_row(&broker, "vfiod", bare.median);
+	printf("\n%-38s%10s%10s%10s\n", "for one lease", "calls", "switches", "CPU us");
+	count_effort((const char *[]){ "bare: client", "bare: server", NULL }, &bare_pid, 1,
+		bare_lease_of, &bare_wire, argv[3]);
+	size_t n_pids = find_daemon(&wire, pids);
+	if (!count_effort((const char *[]){ "vfiod: client", "vfiod: daemon", "vfiod: doormen" },
+		    pids, n_pids, wire_lease, &wire, argv[2]))
+		return 1;
 	wire_close(&bare_wire);
 	wire_close(&wire);
 	return 0;
