@@ -17,21 +17,21 @@
 struct output_message {
 	STAILQ_ENTRY(output_message) link;
 	size_t length, n_sent;
-	int *fds; /* behind text */
+	int *fds;
 	size_t n_fds;
+	close_fds_fn close_fds;
 	char text[];
 };
 
-static void output_message_free(struct output *output, struct output_message *message)
+static void output_message_free(struct output_message *message)
 {
-	output->close_fds(message->fds, message->n_fds);
+	message->close_fds(message->fds, message->n_fds);
 	free(message->fds);
 	free(message);
 }
 
-void output_init(struct output *output, close_fds_fn close_fds)
+void output_init(struct output *output)
 {
-	output->close_fds = close_fds;
 	STAILQ_INIT(&output->messages);
 	output->n_bytes = output->n_messages = 0;
 }
@@ -47,7 +47,7 @@ void output_clear(struct output *output)
 
 	while ((message = STAILQ_FIRST(&output->messages))) {
 		STAILQ_REMOVE_HEAD(&output->messages, link);
-		output_message_free(output, message);
+		output_message_free(message);
 	}
 	output->n_bytes = output->n_messages = 0;
 }
@@ -92,7 +92,7 @@ static struct output_message *output_message_new(
 }
 
 int output_add(struct output *output, const char *text, size_t length, size_t max_bytes,
-	const int *fds, size_t n_fds)
+	const int *fds, size_t n_fds, close_fds_fn close_fds)
 {
 	struct output_message *message;
 	int r = -ENOBUFS;
@@ -106,12 +106,13 @@ int output_add(struct output *output, const char *text, size_t length, size_t ma
 	message = output_message_new(text, length, fds, n_fds);
 	if (!message)
 		goto refuse;
+	message->close_fds = close_fds;
 	STAILQ_INSERT_TAIL(&output->messages, message, link);
 	output->n_bytes += message->length;
 	output->n_messages++;
 	return 0;
 refuse:
-	output->close_fds(fds, n_fds);
+	close_fds(fds, n_fds);
 	return r;
 }
 
@@ -145,7 +146,7 @@ static ssize_t output_message_send(const struct output_message *message, int soc
 /* A part is sent: the descriptors went with it, if it was the first. */
 static void output_sent(struct output *output, struct output_message *message, size_t n)
 {
-	output->close_fds(message->fds, message->n_fds);
+	message->close_fds(message->fds, message->n_fds);
 	message->n_fds = 0;
 	message->n_sent += n;
 	output->n_bytes -= n;
@@ -153,7 +154,7 @@ static void output_sent(struct output *output, struct output_message *message, s
 		return;
 	STAILQ_REMOVE_HEAD(&output->messages, link);
 	output->n_messages--;
-	output_message_free(output, message);
+	output_message_free(message);
 }
 
 int output_send(struct output *output, int socket)

@@ -53,7 +53,7 @@ int transport_new(int fd, const struct transport_limits *limits, struct transpor
 	if (!limits->close_fds)
 		new->limits.close_fds = close_all_fds;
 	new->input.close_fds = new->limits.close_fds;
-	output_init(&new->output, new->limits.close_fds);
+	output_init(&new->output);
 	*transport = new;
 	return 0;
 fail:
@@ -219,19 +219,27 @@ int transport_add_input(
 	return r;
 }
 
-int transport_send(
-	struct transport *transport, struct json_object *json, const int *fds, size_t n_fds)
+int transport_send_closing(struct transport *transport, struct json_object *json, const int *fds,
+	size_t n_fds, close_fds_fn close_fds)
 {
 	size_t length;
 	const char *text = json_object_to_json_string_length(
 		json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
 
+	if (!close_fds)
+		close_fds = transport->limits.close_fds;
 	if (!text) {
-		transport->limits.close_fds(fds, n_fds);
+		close_fds(fds, n_fds);
 		return -ENOMEM;
 	}
-	return output_add(
-		&transport->output, text, length, transport->limits.max_output_bytes, fds, n_fds);
+	return output_add(&transport->output, text, length, transport->limits.max_output_bytes, fds,
+		n_fds, close_fds);
+}
+
+int transport_send(
+	struct transport *transport, struct json_object *json, const int *fds, size_t n_fds)
+{
+	return transport_send_closing(transport, json, fds, n_fds, NULL);
 }
 
 int transport_flush(struct transport *transport)

@@ -95,6 +95,9 @@ int transport_add_input(struct transport *transport, const char *bytes, size_t l
  */
 int transport_send(
 	struct transport *transport, struct json_object *json, const int *fds, size_t n_fds);
+/* The same with descriptors that are closed in a way of their own; NULL: that of the limits. */
+int transport_send_closing(struct transport *transport, struct json_object *json, const int *fds,
+	size_t n_fds, close_fds_fn close_fds);
 /*
  * 0: all is sent. 1: wait for POLLOUT. -errno: the connection is dead; -EPERM where the peer
  * refuses descriptors (SO_PASSRIGHTS): nothing of that message was sent.

@@ -184,7 +184,7 @@ static void failed(struct appearance *appearance, const struct refusal *refusal)
 	set_problem(appearance, text);
 }
 
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct appearance *appearance = userdata;
 	(void)lease;

@@ -151,7 +151,8 @@ static void close_groups(const struct tenancy *tenancy, const int *fds)
 {
 	const struct sysfs_ops *ops = tenancy->broker->ops;
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
-		ops->close_group(ops->userdata, fds[i]);
+		if (fds[i] >= 0)
+			ops->close_group(ops->userdata, fds[i]);
 }
 
 static void tenancy_grant(struct tenancy *tenancy)

@@ -29,9 +29,9 @@ struct lease;
 struct lease_listener {
 	/* `position` requests are before this one. Called again whenever that changes. */
 	void (*queued)(struct lease *lease, size_t position, void *userdata);
-	/* group_fds[i] is of lease->groups[i]: the listener's to send, closed when it returns.
-	 * NULL: it is brokered. */
-	void (*granted)(struct lease *lease, const int *group_fds, void *userdata);
+	/* group_fds[i] is of lease->groups[i]: the listener's to take (-1 in its place then); what
+	 * is left is closed when it returns. NULL: it is brokered. */
+	void (*granted)(struct lease *lease, int *group_fds, void *userdata);
 	void (*event)(
 		struct lease *lease, enum lease_event event, const char *text, void *userdata);
 	/* Not granted. The last call; the lease is freed after it. */

@@ -4,7 +4,6 @@
 #include "daemon/service/parts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 enum { MAX_WAIT_SECONDS = 7 * 24 * 3600 };
@@ -95,37 +94,25 @@ static struct json_object *granted_json(const struct lease *lease)
 	return json;
 }
 
-static int duplicate_all(const int *fds, size_t n_fds, int *copies)
-{
-	for (size_t i = 0; i < n_fds; i++) {
-		copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
-		if (copies[i] < 0) {
-			int error = errno;
-			while (i-- > 0)
-				close(copies[i]);
-			return -error;
-		}
-	}
-	return 0;
-}
-
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
 	struct session *session = acquisition->session;
 	struct call *call = acquisition->call;
-	size_t n_copies = group_fds ? lease->n_groups : 0;
-	int copies[MAX_SELECTORS];
-	bool is_queued = false;
+	size_t n_fds = group_fds ? lease->n_groups : 0;
+	int fds[MAX_SELECTORS];
+	bool is_queued;
 
 	transaction_end(call);
-	if (duplicate_all(group_fds, n_copies, copies) < 0) {
-		session_kill(session, "no descriptors left to answer with");
-	} else if (call->varlink.more) {
-		is_queued = call_reply_more(call, granted_json(lease), copies, n_copies);
+	for (size_t i = 0; i < n_fds; i++)
+		fds[i] = steal_fd(&group_fds[i]);
+	/* We have opened them: what they are is known. */
+	call->close_fds = close_all_fds;
+	if (call->varlink.more) {
+		is_queued = call_reply_more(call, granted_json(lease), fds, n_fds);
 	} else {
 		acquisition->call = NULL;
-		is_queued = call_reply_fds(call, granted_json(lease), copies, n_copies);
+		is_queued = call_reply_fds(call, granted_json(lease), fds, n_fds);
 	}
 	if (!is_queued)
 		acquisition->delivery = DELIVERY_FAILED;

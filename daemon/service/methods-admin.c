@@ -160,7 +160,7 @@ static void work_refuse(struct work *work, const struct refusal *refusal)
 	call_refuse(call, refusal);
 }
 
-static void on_taken(struct lease *lease, const int *group_fds, void *userdata)
+static void on_taken(struct lease *lease, int *group_fds, void *userdata)
 {
 	(void)lease;
 	(void)group_fds;

@@ -198,6 +198,8 @@ struct call {
 	/* All output has been sent. NULL: nobody wants to know. */
 	void (*drained)(struct call *call);
 	void *state; /* the method's */
+	/* Of the descriptors in its replies; NULL: close_client_fds(). */
+	close_fds_fn close_fds;
 };
 
 struct method {

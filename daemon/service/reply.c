@@ -27,13 +27,14 @@ void call_free(struct call *call)
 static bool call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
 {
 	struct session *session = call->session;
+	close_fds_fn close_fds = call->close_fds ? call->close_fds : close_client_fds;
 	int r = reply ? 0 : -ENOMEM;
 
 	bool wants = r == 0 && !session->is_dead && !call->varlink.oneway;
 	if (wants) {
-		r = transport_send(session->transport, reply, fds, n_fds);
+		r = transport_send_closing(session->transport, reply, fds, n_fds, call->close_fds);
 	} else {
-		close_client_fds(fds, n_fds);
+		close_fds(fds, n_fds);
 	}
 	json_object_put(reply);
 	if (r < 0)

@@ -206,7 +206,7 @@ static void on_queued(struct lease *lease, size_t position, void *userdata)
 	((struct client *)userdata)->is_queued = true;
 }
 
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct client *client = userdata;
 

@@ -144,7 +144,7 @@ static int tear_down(void **state)
 
 /* --- its client ------------------------------------------------------------------------------ */
 
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct bench *bench = userdata;
 
