@@ -88,7 +88,11 @@ static void stay_taken(struct holding *holding, bool is_well)
 	holding->reservation = reservation_release(holding->reservation);
 	subject_clear(&holding->former);
 	holding->has_former = false;
-	holding_journal_follow(holding, JOURNAL_TAKEN);
+	/* A lease on a group that was ready has left the entry as it was before it. */
+	if (!holding->journal_rests) {
+		int r = holding_journal_follow(holding, JOURNAL_TAKEN);
+		holding->journal_rests = r == 0 && !holding->job;
+	}
 	recovery_settled(holding, "taken");
 	if (!is_well)
 		inventory_refresh(holding->broker->inventory, holding->group);

@@ -239,11 +239,26 @@ int holding_go(struct holding *holding, struct refusal *refusal)
 	return 0;
 }
 
+/* A process that leases again and again is looked at once in this time. */
+static const double KIN_SECONDS = 1;
+
+/* Noted now: when it is wanted, the process may have ended, and left children. */
+static void note_kin(struct holding *holding)
+{
+	const struct subject *subject = &tenancy_lease(holding->tenancy)->subject;
+	double now = ev_now(holding->broker->loop), age = now - holding->kin_read_at;
+
+	if (holding->kin.pid == subject->pid && subject->start_ticks != 0 &&
+		holding->kin.start_ticks == subject->start_ticks && age >= 0 && age < KIN_SECONDS)
+		return;
+	if (opener_kin_read("", subject->pid, &holding->kin) < 0)
+		holding->kin.pid = 0;
+	holding->kin_read_at = now;
+}
+
 int holding_use(struct holding *holding)
 {
-	/* Noted now: when it is wanted, the process may have ended, and left children. */
-	if (opener_kin_read("", tenancy_lease(holding->tenancy)->subject.pid, &holding->kin) < 0)
-		holding->kin.pid = 0;
+	note_kin(holding);
 	holding->state = HOLDING_USED;
 	joining_resume(holding);
 	return steal_fd(&holding->group_fd);

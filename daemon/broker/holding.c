@@ -130,6 +130,7 @@ int holding_journal(struct holding *holding, enum journal_phase phase)
 			(holding->tenancy && tenancy_lease(holding->tenancy)->stay),
 		.plan = holding->plan,
 	};
+	holding->journal_rests = false;
 	describe_holder(holding, &entry.holder);
 	if (phase == JOURNAL_FAILED)
 		string_copy(entry.failure, sizeof(entry.failure), holding->group->failure);
@@ -146,12 +147,13 @@ int holding_journal(struct holding *holding, enum journal_phase phase)
 }
 
 /* Where the journal only has to follow what has happened: the entry from before says enough. */
-void holding_journal_follow(struct holding *holding, enum journal_phase phase)
+int holding_journal_follow(struct holding *holding, enum journal_phase phase)
 {
 	int r = holding_journal(holding, phase);
 	if (r < 0)
 		log_error("journal of group %d not updated: %s", holding->group->number,
 			strerror(-r));
+	return r;
 }
 
 void holding_fail(struct holding *holding, const struct refusal *refusal)

@@ -147,8 +147,10 @@ static void fail(struct holding *holding, const struct plan *plan, const struct 
 	snprintf(text, sizeof(text), "it could not be kept from the host: %s", reason);
 	tell_all(holding, plan, text);
 	/* It was not begun: what they were before they left and came back, they are no more. */
-	if (plan == holding->extension)
+	if (plan == holding->extension) {
 		plan_forget_joined(holding->plan, plan);
+		holding->journal_rests = false;
+	}
 	snprintf(text, sizeof(text),
 		"a device has joined it and stays with the host, so it is not viable: %s", reason);
 	observe(holding, text);

@@ -104,6 +104,8 @@ struct holding {
 	struct reservation *reservation;
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
+	double kin_read_at;        /* loop time */
+	bool journal_rests;        /* its entry stands as stay_taken() writes it */
 	ev_timer retry;
 	double retry_seconds;
 	/* joining.c's */
@@ -118,7 +120,7 @@ void holding_back_init(struct holding *holding);
 /* Writes the entry: 0 or -errno. Nothing where the plan moves nothing. */
 int holding_journal(struct holding *holding, enum journal_phase phase);
 /* The same where the kernel has acted already, and the entry from before says enough. */
-void holding_journal_follow(struct holding *holding, enum journal_phase phase);
+int holding_journal_follow(struct holding *holding, enum journal_phase phase);
 /* A rollback or return failed: shown, kept in the journal, an administrator's to return. */
 void holding_fail(struct holding *holding, const struct refusal *refusal);
 /* Nothing of vfiod's is left on the group: the kernel's word counts again. Frees it. */
