@@ -53,8 +53,9 @@ static void deadline_start(struct job *job)
 	if (job->deadline_seconds <= 0)
 		return;
 	ev_timer_stop(job->loop, &job->deadline);
-	/* Since now, not since the loop last looked at the clock. */
-	ev_now_update(job->loop);
+	/* Since now, not since the loop last looked at the clock: a fork takes its time. */
+	if (!job->doorman)
+		ev_now_update(job->loop);
 	ev_timer_set(&job->deadline, job->deadline_seconds, 0);
 	ev_timer_start(job->loop, &job->deadline);
 }

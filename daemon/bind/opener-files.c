@@ -56,7 +56,7 @@ bool search_read_nodes(struct search *search)
 	bool has_any = false;
 
 	snprintf(path, sizeof(path), "%s/sys/class/vfio/%d/dev", query->root, query->group);
-	search->group_node = read_node(path);
+	search->group_node = query->nodes_only ? 0 : read_node(path);
 	for (size_t i = 0; i < query->n_syspaths; i++) {
 		search->device_nodes[i] = read_device_node(query->root, query->syspaths[i]);
 		has_any = has_any || search->device_nodes[i] != 0;
