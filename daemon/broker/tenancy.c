@@ -176,10 +176,8 @@ static void tenancy_grant(struct tenancy *tenancy)
 	tenancy->phase = PHASE_GRANTED;
 	lease->state = LEASE_GRANTED;
 	lease->granted_at = ev_now(tenancy->broker->loop);
-	if (!tenancy->only_takes) {
-		log_grant(lease);
+	if (!tenancy->only_takes)
 		tenancy_news(tenancy, "leaseGranted", NULL);
-	}
 	/* Before he is told: whatever happens to this daemon then, it stays taken. */
 	for (size_t i = 0; tenancy->only_takes && i < tenancy->n_holdings; i++)
 		holding_stay(tenancy->holdings[i]);
@@ -191,8 +189,10 @@ static void tenancy_grant(struct tenancy *tenancy)
 	/* No copy stays here: it would keep a dead client's pages pinned. */
 	if (!lease->brokered)
 		close_groups(tenancy, fds);
-	if (!tenancy->only_takes)
+	if (!tenancy->only_takes) {
+		log_grant(lease);
 		return;
+	}
 	lease->state = LEASE_ENDED;
 	tenancy_free(tenancy);
 }
@@ -335,12 +335,13 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 		break;
 	}
 
-	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
-		"lease %s ended: %s", lease->name, reason);
 	lease->state = LEASE_ENDED;
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		if (tenancy->holdings[i])
 			holding_let_go(tenancy->holdings[i], lease->stay, settling);
+	/* While children look at the groups. */
+	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
+		"lease %s ended: %s", lease->name, reason);
 	lease_end_reservation(lease);
 	tenancy_news(tenancy, "leaseEnded", reason);
 	if (lease->listener)

@@ -113,11 +113,15 @@ void group_set_owner(struct inventory *inventory, struct group *group, enum owne
 	char number[16];
 	const char *const fields[] = { "VFIOD_GROUP", number, NULL };
 	snprintf(number, sizeof(number), "%d", group->number);
+	/* The line of the lease says it, too. */
+	bool by_lease = (owner == OWNER_LEASED && before == OWNER_NONE) ||
+			(owner == OWNER_NONE && before == OWNER_LEASED);
+	int level = by_lease ? LOG_DEBUG : LOG_INFO;
 	if (owner == OWNER_NONE)
-		log_fields(LOG_INFO, fields, "group %d has no owner (was %s)", group->number,
+		log_fields(level, fields, "group %d has no owner (was %s)", group->number,
 			owner_name(before));
 	else
-		log_fields(LOG_INFO, fields, "group %d is %s (was %s)", group->number,
+		log_fields(level, fields, "group %d is %s (was %s)", group->number,
 			owner_name(owner), owner_name(before));
 	inventory_tell(inventory, GROUP_OWNER, group, NULL, owner_name(before));
 }
