@@ -15,12 +15,16 @@ void lease_book_init(struct lease_book *book)
 
 int token_make(char token[33])
 {
+	static const char digits[] = "0123456789abcdef";
 	unsigned char random[16];
 	/* Up to 256 bytes come whole or not at all once the pool is ready: random(7). */
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return errno ? -errno : -EIO;
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(token + 2 * i, 3, "%02x", random[i]);
+	for (size_t i = 0; i < sizeof(random); i++) {
+		token[2 * i] = digits[random[i] >> 4];
+		token[2 * i + 1] = digits[random[i] & 15];
+	}
+	token[2 * sizeof(random)] = '\0';
 	return 0;
 }
 
