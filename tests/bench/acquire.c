@@ -286,7 +286,7 @@ int main(int argc, char *argv[])
 		return 1;
 	for (int round = 0; round < SAMPLE_ROUNDS; round++)
 		if (!run_round(&bare, N_BARE, bare_lease, &bare_wire, device) ||
-			!run_round(&shaped, N_BARE, bare_lease, &shaped_wire, device) ||
+			!run_round(&shaped, N_BROKER, bare_lease, &shaped_wire, device) ||
 			!run_round(&broker, N_BROKER, wire_lease, &wire, device))
 			return 1;
 	sample_finish(&bare);
