@@ -36,13 +36,13 @@ const struct flood_kind flood_kinds[] = {
 	},
 	{
 		/* A value is what costs a byte most. */
-		.name = "GetInfo with 2000 values",
+		.name = "GetInfo with 500 values",
 		.n_connections = 1,
 		.n_in_flight = WITHOUT_END,
 		.call = GET_INFO ",\"parameters\":{\"a\":[{}",
 		.filler = ",{}",
 		.end = "]}}",
-		.filled_bytes = 3 * 2000,
+		.filled_bytes = 3 * 500,
 	},
 	{
 		.name = "GetInfo with a long string",
@@ -51,7 +51,7 @@ const struct flood_kind flood_kinds[] = {
 		.call = GET_INFO ",\"parameters\":{\"a\":\"",
 		.filler = "long",
 		.end = "\"}}",
-		.filled_bytes = 63 << 10,
+		.filled_bytes = 15 << 10,
 	},
 	{
 		.name = "List of all, more",
