@@ -3,8 +3,8 @@
 
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -29,17 +29,6 @@ struct bench {
 	size_t length;
 	char answer[64]; /* its beginning */
 };
-
-static int count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static void on_done(
 	struct errand *errand, int result, const char *answer, size_t length, void *userdata)

@@ -2,8 +2,8 @@
 #include "daemon/base/wire.h"
 
 #include "daemon/base/util.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -21,17 +21,6 @@ struct bench {
 	int fds[WIRE_FDS_MAX];
 	size_t n_fds;
 };
-
-static int count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static int set_up(void **state)
 {

@@ -1,8 +1,8 @@
 #include "job-bench.h"
 
 #include "daemon/base/util.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,17 +15,6 @@
 #include <cmocka.h>
 
 #define PATIENCE_SECONDS 20
-
-static int count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static void on_ready(struct job *job, void *userdata)
 {

@@ -3,8 +3,8 @@
 
 #include "daemon/base/util.h"
 #include "tests/unit/broker/fake-memlock.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -27,18 +27,6 @@ struct bench {
 	struct fake_process *process;
 	size_t n_fds;
 };
-
-static size_t count_fds(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static int set_up(void **state)
 {

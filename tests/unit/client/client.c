@@ -1,6 +1,5 @@
 #include "tests/unit/client/client.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -13,16 +12,4 @@ struct vfiod *client_open(const struct fake *fake)
 	assert_int_equal(vfiod_open(fake_socket(fake), &vfiod), 0);
 	assert_non_null(vfiod);
 	return vfiod;
-}
-
-int client_count_fds(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
 }

@@ -3,7 +3,6 @@
 
 #include "client/include/vfiod.h"
 #include "tests/unit/client/fake.h"
+#include "tests/unit/count-fds.h"
 
 struct vfiod *client_open(const struct fake *fake);
-/* How many descriptors this process has open: nothing may be left behind. */
-int client_count_fds(void);

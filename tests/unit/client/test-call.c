@@ -237,7 +237,7 @@ static void opening_fails(void **state)
 	struct sockaddr_un address = { .sun_family = AF_UNIX,
 		.sun_path = "/tmp/vfiod-test-nobody-listens" };
 	char long_path[200];
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), before = client_count_fds();
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), before = count_fds();
 
 	(void)state;
 	assert_int_equal(vfiod_open("/nonexistent/socket", &vfiod), -ENOENT);
@@ -251,7 +251,7 @@ static void opening_fails(void **state)
 	memset(long_path, 'a', sizeof long_path);
 	long_path[sizeof long_path - 1] = '\0';
 	assert_int_equal(vfiod_open(long_path, &vfiod), -ENAMETOOLONG);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	close(fd);
 	vfiod_close(NULL);
 	assert_string_equal(
@@ -338,7 +338,7 @@ static void a_stream_is_delivered_with_its_descriptors(void **state)
 
 	(void)state;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	before = client_count_fds();
+	before = count_fds();
 	assert_int_equal(vfiod_call(vfiod, B "List", "{\"all\":true}", true, &pipe_fds[1], 1, 5000,
 				 reply_note, &replies),
 		0);
@@ -350,7 +350,7 @@ static void a_stream_is_delivered_with_its_descriptors(void **state)
 	assert_int_equal(fcntl(replies.taken, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(read(replies.taken, &byte, 1), 1); /* /dev/zero: index 1 */
 	assert_int_equal(fcntl(replies.left, F_GETFD), -1);
-	assert_int_equal(client_count_fds(), before + 1);
+	assert_int_equal(count_fds(), before + 1);
 	close(replies.taken);
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
@@ -501,7 +501,7 @@ static void a_call_that_cannot_be_made_leaves_the_handle_whole(void **state)
 {
 	struct fake *fake = fake_start(answer_info);
 	struct vfiod *vfiod = client_open(fake);
-	int bad[254], before = client_count_fds();
+	int bad[254], before = count_fds();
 
 	(void)state;
 	for (size_t i = 0; i < 254; i++)
@@ -513,7 +513,7 @@ static void a_call_that_cannot_be_made_leaves_the_handle_whole(void **state)
 		vfiod_call(vfiod, V "GetInfo", NULL, false, bad, 254, 5000, NULL, NULL), -ENOBUFS);
 	assert_int_equal(
 		vfiod_call(vfiod, V "GetInfo", "{", false, NULL, 0, 5000, NULL, NULL), -EINVAL);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	assert_int_equal(vfiod_call(vfiod, V "GetInfo", "{}", false, NULL, 0, 5000, NULL, NULL), 0);
 	vfiod_close(vfiod);
 	fake_stop(fake);

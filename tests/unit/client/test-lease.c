@@ -75,7 +75,7 @@ static void answer_lease(struct fake *fake, int peer, const char *method,
 static void a_lease_hands_over_its_groups(void **state)
 {
 	struct fake *fake = fake_start(answer_lease);
-	int before = client_count_fds(), fd, stolen;
+	int before = count_fds(), fd, stolen;
 	struct vfiod *vfiod = client_open(fake);
 	struct vfiod_lease *lease;
 	char byte;
@@ -117,7 +117,7 @@ static void a_lease_hands_over_its_groups(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 	assert_int_equal(fcntl(stolen, F_GETFD), FD_CLOEXEC);
 	close(stolen);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	fake_stop(fake);
 }
 
@@ -125,13 +125,13 @@ static void release_frees_the_handle(void **state)
 {
 	struct fake *fake = fake_start(answer_lease);
 	struct vfiod *vfiod = client_open(fake);
-	int before = client_count_fds();
+	int before = count_fds();
 	struct vfiod_lease *lease;
 
 	(void)state;
 	assert_int_equal(vfiod_acquire(vfiod, wanted, 2, 10, &lease), 0);
 	assert_int_equal(vfiod_release(vfiod, lease), 0);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	assert_int_equal(vfiod_call(vfiod, B "Leases", NULL, false, NULL, 0, 5000, NULL, NULL), 0);
 	assert_int_equal(vfiod_dispatch(vfiod, 0), 0);
 	vfiod_close(vfiod);
@@ -325,7 +325,7 @@ static void a_release_that_fails_closes_the_stream(void **state)
 {
 	struct fake *fake = fake_start(answer_no_release);
 	struct vfiod *vfiod = client_open(fake);
-	int before = client_count_fds();
+	int before = count_fds();
 	struct vfiod_lease *lease;
 
 	(void)state;
@@ -333,7 +333,7 @@ static void a_release_that_fails_closes_the_stream(void **state)
 	assert_int_equal(vfiod_release(vfiod, lease), -EREMOTEIO);
 	assert_string_equal(vfiod_error_name(vfiod), B "GroupFailed");
 	assert_string_equal(vfiod_error_parameters(vfiod), "{\"group\":13,\"reason\":\"x\"}");
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	poke(fake); /* a poll of the daemon's later than the hang-up */
 	assert_int_equal(
 		vfiod_call(vfiod, B "Leases", NULL, false, NULL, 0, 5000, NULL, NULL), -ECONNRESET);
@@ -505,7 +505,7 @@ _Static_assert(sizeof bad_grants / sizeof *bad_grants <= FAKE_MAX_PEERS, "peers 
 static void grants_that_make_no_sense_leak_nothing(void **state)
 {
 	struct fake *fake = fake_start(answer_bad_grant);
-	int before = client_count_fds();
+	int before = count_fds();
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad_grants / sizeof *bad_grants; i++) {
@@ -515,7 +515,7 @@ static void grants_that_make_no_sense_leak_nothing(void **state)
 		assert_int_equal(vfiod_acquire(vfiod, wanted, 2, 0, &lease), -EPROTO);
 		assert_null(lease);
 		vfiod_close(vfiod);
-		assert_int_equal(client_count_fds(), before);
+		assert_int_equal(count_fds(), before);
 	}
 	fake_stop(fake);
 }
@@ -545,7 +545,7 @@ static void a_grant_cut_anywhere_leaks_nothing(void **state)
 	for (cut_at = 0; cut_at <= sizeof whole_grant; cut_at++) {
 		bool is_whole = cut_at == sizeof whole_grant;
 		struct fake *fake = fake_start(answer_cut);
-		int before = client_count_fds();
+		int before = count_fds();
 		struct vfiod *vfiod = client_open(fake);
 		struct vfiod_lease *lease;
 
@@ -553,7 +553,7 @@ static void a_grant_cut_anywhere_leaks_nothing(void **state)
 			vfiod_acquire(vfiod, wanted, 2, 0, &lease), is_whole ? 0 : -ECONNRESET);
 		assert_int_equal(lease != NULL, is_whole);
 		vfiod_close(vfiod);
-		assert_int_equal(client_count_fds(), before);
+		assert_int_equal(count_fds(), before);
 		fake_stop(fake);
 	}
 }

@@ -135,7 +135,7 @@ static void a_space_is_used(void **state)
 
 	(void)state;
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
-	before = client_count_fds();
+	before = count_fds();
 	assert_int_equal(vfiod_acquire_brokered(vfiod, devices, 1, 5, &lease), 0);
 	assert_int_equal(vfiod_lease_group_number(lease, 0), 7);
 	assert_int_equal(vfiod_lease_group_fd(lease, 0), -EBADF);
@@ -160,7 +160,7 @@ static void a_space_is_used(void **state)
 	assert_described(vfiod, space);
 	fd = vfiod_space_get_device(vfiod, space, 7, "0000:01:00.0");
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	assert_int_equal(client_count_fds(), before + 1);
+	assert_int_equal(count_fds(), before + 1);
 	close(fd);
 	assert_int_equal(vfiod_space_unmap(vfiod, space, 0, 8192, &bytes), 2);
 	assert_int_equal(bytes, 8192);
@@ -175,7 +175,7 @@ static void a_space_is_used(void **state)
 	assert_int_equal(vfiod_space_open(vfiod, "t", &same), 0); /* vfiod_close() frees it */
 	assert_int_equal(vfiod_space_destroy(vfiod, space), 1);
 	assert_int_equal(vfiod_release(vfiod, lease), 0);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	close(pair[0]);
 	close(pair[1]);
 	vfiod_close(vfiod);
@@ -204,7 +204,7 @@ static void errors_leave_the_handle_usable(void **state)
 {
 	struct fake *fake = fake_start(answer_create);
 	struct vfiod *vfiod = client_open(fake);
-	int before = client_count_fds();
+	int before = count_fds();
 	struct vfiod_space_info info;
 	struct vfiod_space *space, *none = (struct vfiod_space *)&none;
 	uint32_t memory;
@@ -233,7 +233,7 @@ static void errors_leave_the_handle_usable(void **state)
 	assert_null(none);
 	/* It is freed all the same. */
 	assert_int_equal(vfiod_space_destroy(vfiod, space), -EDQUOT);
-	assert_int_equal(client_count_fds(), before);
+	assert_int_equal(count_fds(), before);
 	vfiod_close(vfiod);
 	fake_stop(fake);
 }
@@ -336,7 +336,7 @@ static int call_it(struct vfiod *vfiod, struct vfiod_space *space, const char *m
 static void nonsense_leaks_nothing(void **state)
 {
 	struct fake *fake = fake_start(answer_nonsense);
-	int before = client_count_fds();
+	int before = count_fds();
 
 	(void)state;
 	for (size_t i = 0; i < N_NONSENSE; i++) {
@@ -351,7 +351,7 @@ static void nonsense_leaks_nothing(void **state)
 		/* What the daemon has done now, nobody knows. */
 		assert_int_equal(vfiod_space_create(vfiod, -1, 0, &space), -ECONNRESET);
 		vfiod_close(vfiod);
-		assert_int_equal(client_count_fds(), before);
+		assert_int_equal(count_fds(), before);
 	}
 	fake_stop(fake);
 }

@@ -2,7 +2,6 @@
 
 #include "daemon/base/util.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,24 +10,13 @@
 
 #include <cmocka.h>
 
-int bench_count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
-
 int bench_set_up(void **state)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));
 	char page[PAGE] = "x";
 
 	assert_non_null(bench);
-	bench->n_fds_before = bench_count_fds();
+	bench->n_fds_before = count_fds();
 	fake_io_init(&bench->fake);
 	keeping_open(&bench->keeping, &bench->fake.backend);
 	bench->keeping.frames = bench->fake.frames;
@@ -56,7 +44,7 @@ int bench_tear_down(void **state)
 	keeping_close(&bench->keeping);
 	close(bench->memory);
 	close(bench->book);
-	assert_int_equal(bench_count_fds(), bench->n_fds_before);
+	assert_int_equal(count_fds(), bench->n_fds_before);
 	free(bench);
 	return 0;
 }

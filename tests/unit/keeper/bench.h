@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fake-io.h"
+#include "tests/unit/count-fds.h"
 
 #define PAGE 4096
 #define MEMORY_PAGES 64
@@ -29,4 +30,3 @@ int bench_attach_new(struct bench *bench, uint32_t number);
 /* Prepared and made. */
 void bench_map(struct bench *bench, uint32_t number, unsigned first, unsigned n, uint64_t iova);
 char *bench_page(struct bench *bench, unsigned page); /* its address; never to be touched */
-int bench_count_fds(void);

@@ -121,7 +121,7 @@ static void test_replay_is_all_or_none(void **state)
 		bench_map(bench, i, i, i * 3, i * 0x100000);
 	assert_int_equal(attach(bench, 2, bench_fd(), 1), WIRE_NEEDS_CONTAINER);
 	const struct fake_state before = fake->state;
-	n_fds = bench_count_fds();
+	n_fds = count_fds();
 
 	for (unsigned k = 1; k <= 5; k++) {
 		fake->n_calls = 0;
@@ -129,7 +129,7 @@ static void test_replay_is_all_or_none(void **state)
 		assert_int_equal(attach_new(bench, 2), -ENOMEM);
 		assert_int_equal(bench->done.mapping, k == 1 ? 0 : k - 1);
 		assert_memory_equal(&fake->state, &before, sizeof(before));
-		assert_int_equal(bench_count_fds(), n_fds);
+		assert_int_equal(count_fds(), n_fds);
 		assert_int_equal(bench->keeping.containers[1].fd, -1);
 	}
 	fake->n_calls = 0;
@@ -143,7 +143,7 @@ static void test_replay_is_all_or_none(void **state)
 	assert_int_equal(attach_new(bench, 2), WIRE_CHANGED);
 	assert_int_equal(bench->done.mapping, 4);
 	assert_memory_equal(&fake->state, &before, sizeof(before));
-	assert_int_equal(bench_count_fds(), n_fds);
+	assert_int_equal(count_fds(), n_fds);
 
 	fake->moved = NULL;
 	assert_int_equal(attach_new(bench, 2), 0);

@@ -2,8 +2,8 @@
 
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -401,17 +401,6 @@ static void on_done(struct space *space, const struct space_answer *answer_, voi
 }
 
 /* --- the bench ------------------------------------------------------------------------------ */
-
-static int count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static void give_up(struct ev_loop *loop, ev_timer *timer, int revents)
 {

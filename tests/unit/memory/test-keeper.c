@@ -2,8 +2,8 @@
 #include "fake-keeper.h"
 
 #include "daemon/base/util.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -34,17 +34,6 @@ struct bench {
 	void (*says)(struct fake_keeper *keeper);
 };
 static struct bench bench;
-
-static int count_fds(void)
-{
-	int n = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static void on_ready(struct keeper *keeper, void *userdata)
 {

@@ -4,8 +4,8 @@
  */
 #include "proto/json.h"
 #include "proto/transport.h"
+#include "tests/unit/count-fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -81,18 +81,6 @@ struct fixture {
 	int peer;
 	int n_fds_before;
 };
-
-static int count_fds(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static const struct transport_limits small_limits = {
 	.max_message_bytes = 1000, .max_output_bytes = 2000, .max_depth = 3, .max_fds = 2
