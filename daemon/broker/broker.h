@@ -127,6 +127,8 @@ struct acquire_request {
 	bool brokered;         /* no descriptors: see spaces.h */
 	uint64_t memory_bytes; /* to reserve: see reserving.h */
 	int holder_pidfd;      /* taken over, also on failure; -1: none */
+	unsigned connection;   /* see restoring.h */
+	bool is_stream;
 	const struct lease_listener *listener;
 	void *userdata;
 };

@@ -24,6 +24,7 @@ struct space_entry {
 	char token[33];      /* as a lease's */
 	const void *owner;   /* the connection; NULL: it follows a process, or the connection is no
 				more */
+	unsigned connection; /* of the owner (restoring.h); 0: none */
 	int holder_pidfd;    /* -1: none */
 	ev_io holder_ended;
 	bool is_dismissed;      /* its client is done with it: the token means nothing any more */
@@ -50,7 +51,8 @@ struct space_list *broker_spaces(struct broker *broker);
 struct space_request {
 	const struct subject *subject; /* its keeper goes into the cgroup of subject->pid */
 	const void *owner;
-	int holder_pidfd; /* taken over, also on failure; -1: none, it follows `owner` */
+	unsigned connection; /* the owner's; see restoring.h */
+	int holder_pidfd;    /* taken over, also on failure; -1: none, it follows `owner` */
 	unsigned max_groups_per_container;
 };
 /* 0; REFUSED: NOT_SUPPORTED, TOO_MANY, INTERRUPTED; -errno. */

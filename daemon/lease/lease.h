@@ -58,6 +58,8 @@ struct lease {
 
 	double granted_at; /* loop time */
 	bool follows_process;
+	unsigned connection; /* that it lives with, or that has its stream (restoring.h); 0: none */
+	bool is_stream;      /* its Acquire or Resume goes on */
 	bool is_release_requested;
 
 	struct tenancy *tenancy;               /* the broker's side of it; owned there */

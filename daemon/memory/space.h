@@ -63,6 +63,25 @@ struct space_settings {
 int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	const struct subject *subject, const struct space_settings *settings,
 	const struct space_hooks *hooks, void *userdata, struct space **space);
+/*
+ * The same for a space whose keeper an earlier daemon has started: `socket` and `book` are taken
+ * over, also on failure. Its keeper is asked what it has (whatever answer was under way is passed
+ * over), the ledger is charged again from its books, and the operation that was under way, if the
+ * slot says so, is finished (unmap, detach, remove_memory, destroy) or undone (the others): the
+ * caller of it is told INTERRUPTED or has lost his connection. STARTING until then: operations
+ * wait. `slot`: the space's own (base/slots.h), where it writes down what it begins. hooks->changed
+ * says LIVE, ORPHANED (the keeper is dead) or ENDED. Groups that the keeper has: space_has_group().
+ */
+struct space_kept {
+	pid_t keeper; /* its number and start time, to be sure that it is the one */
+	unsigned long long keeper_start_ticks;
+	int socket, book;
+	void *slot;
+};
+int space_adopt(struct ev_loop *loop, struct ledger *ledger, const char *name,
+	const struct subject *subject, const struct space_settings *settings,
+	const struct space_kept *kept, const struct space_hooks *hooks, void *userdata,
+	struct space **space);
 /* Kills the keeper; charges are dropped without a refund where it is not ENDED: at the end of the
  * daemon. NULL-safe. */
 struct space *space_free(struct space *space);

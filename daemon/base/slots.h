@@ -1,0 +1,38 @@
+/*
+ * Small records in memory that outlives this process: a memfd in the store (store.h), mapped and
+ * shared. What is written is there for the next vfiod even if the very next instruction is the last
+ * one: no system call, no copy. For what changes too often to be a file: how far a call is, which
+ * operation a space has begun.
+ *
+ * A slot is SLOT_BYTES, all zero when it is free. Its writer orders its own stores
+ * (slot_publish()), the next vfiod finds any prefix of them.
+ */
+#pragma once
+
+#include "daemon/base/store.h"
+
+#include <stdint.h>
+
+#define SLOT_BYTES 128
+
+struct slots;
+
+/*
+ * The memfd `name` of the store, or a new one that is put there. Without a store it is memory as
+ * any other. n: the most slots there can be; memory is only used for those that are written. 0 or
+ * -errno; -EBADMSG: what is there is of another format (it is replaced, nothing of it is taken).
+ */
+int slots_open(
+	struct store *store, const char *name, uint32_t format, size_t n, struct slots **slots);
+struct slots *slots_free(struct slots *slots); /* unmaps; the store keeps it. NULL-safe */
+size_t slots_count(const struct slots *slots);
+/* index < slots_count(). */
+void *slots_at(struct slots *slots, size_t index);
+/* One that is free, the lowest: its index, or -1. It is taken when something is written. */
+int slots_free_one(const struct slots *slots);
+
+/* All stores before it are made before all after it, in memory. */
+static inline void slot_publish(void)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
