@@ -8,18 +8,28 @@
 #include <json-c/json.h>
 #include <stddef.h>
 
-/* Makes the directory if need be, and removes what a killed writer has left. 0 or -errno. */
+/*
+ * Makes the directory (0700) if need be, and removes what a writer left that was killed before its
+ * record was whole. 0 or -errno.
+ */
 int record_init(const char *state_directory, const char *kind);
-/* "version" is added to `json`, which stays the caller's. 0 or -errno. */
+/*
+ * On disk when it comes back. "version" is added to `json`, which stays the caller's. 0 or -errno;
+ * then it is the one from before, or this one, and whole.
+ */
 int record_write(const char *state_directory, const char *kind, const char *name, int version,
 	struct json_object *json);
 /* No such file is no error. */
 int record_remove(const char *state_directory, const char *kind, const char *name);
 /*
- * All of this kind; one that is damaged or of a later version is told with json NULL and what is
- * wrong, and left where it is. `json` is the callee's to put. 0 or -errno.
+ * All of this kind, L2 before L10; one that is damaged or of a later version is told with json NULL
+ * and what is wrong, and left where it is. `json` is the callee's to put. The callee may write and
+ * remove records. 0 or -errno.
  */
 typedef void (*record_visit)(const char *name, int version, struct json_object *json,
 	const char *problem, void *userdata);
 int record_each(const char *state_directory, const char *kind, int max_version, record_visit visit,
 	void *userdata);
+
+/* All of `text` has to be one JSON object: 0 with *object the caller's, -EBADMSG, or -ENOMEM. */
+int record_parse(const char *text, size_t length, struct json_object **object);

@@ -1,5 +1,6 @@
 #include "daemon/bind/journal-json.h"
 
+#include "daemon/base/record.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
  * 2: holder, failure; a member's claim, hostProbes.
  */
 #define VERSION 2
-#define DEPTH 8
 
 static const char *const phase_names[] = {
 	[JOURNAL_TAKING] = "taking",
@@ -271,33 +271,13 @@ static int decode_members(struct reader *reader, int64_t version, int group, str
 	return 0;
 }
 
-static int parse(const char *json, size_t length, struct json_object **object)
-{
-	enum json_tokener_error error = json_tokener_continue;
-	struct json_tokener *tokener = json_tokener_new_ex(DEPTH);
-
-	if (!tokener)
-		return -ENOMEM;
-	*object = NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	if (length <= INT_MAX) {
-		*object = json_tokener_parse_ex(tokener, json, (int)length);
-		error = json_tokener_get_error(tokener);
-	}
-	bool is_whole = error == json_tokener_success &&
-			json_tokener_get_parse_end(tokener) == length &&
-			json_object_is_type(*object, json_type_object);
-	json_tokener_free(tokener);
-	return is_whole ? 0 : -EBADMSG;
-}
-
 int journal_decode(const char *json, size_t length, int group, struct journal_entry *entry,
 	char *text, size_t text_size)
 {
 	_cleanup_json_ struct json_object *object = NULL;
 
 	*entry = (struct journal_entry){ .plan = NULL };
-	int r = parse(json, length, &object);
+	int r = record_parse(json, length, &object);
 	if (r < 0) {
 		if (r == -EBADMSG)
 			snprintf(text, text_size, "it is damaged: not a whole JSON object");

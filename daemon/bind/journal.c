@@ -1,5 +1,6 @@
 #include "daemon/bind/journal.h"
 
+#include "daemon/base/record.h"
 #include "daemon/base/util.h"
 #include "daemon/bind/journal-json.h"
 
@@ -8,7 +9,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Some 400 bytes a member; beyond this it is not ours. */
 #define ENTRY_SIZE ((size_t)1024 * 1024)
@@ -19,54 +19,9 @@ static int entry_path(char path[PATH_MAX], const char *state_directory, int grou
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-static int make_directories(const char *state_directory, const char *journal)
-{
-	/* The socket lies in it, too, for everybody to reach. */
-	if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
-		return -errno;
-	if (mkdir(journal, 0700) == 0)
-		return 0;
-	struct stat there;
-	if (errno != EEXIST || lstat(journal, &there) < 0)
-		return -errno;
-	return S_ISDIR(there.st_mode) ? 0 : -ENOTDIR;
-}
-
-/* Of file_write_atomic(), killed before its rename: the entry from before is the one that counts.
- */
-static bool is_leftover(const char *file_name)
-{
-	static const char suffix[] = ".json.new";
-	size_t length = strlen(file_name);
-	return length >= sizeof(suffix) &&
-	       strcmp(file_name + length + 1 - sizeof(suffix), suffix) == 0;
-}
-
-static int remove_leftovers(const char *journal)
-{
-	const struct dirent *entry;
-
-	DIR *directory = opendir(journal);
-	if (!directory)
-		return -errno;
-	/* One that cannot be removed is no entry all the same. */
-	while ((errno = 0, entry = readdir(directory)))
-		if (is_leftover(entry->d_name))
-			unlinkat(dirfd(directory), entry->d_name, 0);
-	int r = -errno;
-	closedir(directory);
-	return r;
-}
-
 int journal_init(const char *state_directory)
 {
-	char path[PATH_MAX];
-
-	int n = snprintf(path, sizeof(path), "%s/journal", state_directory);
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return -ENAMETOOLONG;
-	int r = make_directories(state_directory, path);
-	return r < 0 ? r : remove_leftovers(path);
+	return record_init(state_directory, "journal");
 }
 
 int journal_lock(const char *state_directory, int *fd, pid_t *owner)

@@ -1,0 +1,225 @@
+#include "daemon/base/record.h"
+
+#include "daemon/base/util.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Beyond this it is not ours. */
+#define RECORD_SIZE ((size_t)1024 * 1024)
+#define DEPTH 8
+
+static const char suffix[] = ".json", leftover_suffix[] = ".json.new";
+
+static int directory_path(char path[PATH_MAX], const char *state_directory, const char *kind)
+{
+	int n = snprintf(path, PATH_MAX, "%s/%s", state_directory, kind);
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int file_path(
+	char path[PATH_MAX], const char *state_directory, const char *kind, const char *name)
+{
+	if (!*name || *name == '.' || strchr(name, '/'))
+		return -EINVAL;
+	int n = snprintf(path, PATH_MAX, "%s/%s/%s%s", state_directory, kind, name, suffix);
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int make_directories(const char *state_directory, const char *path)
+{
+	/* The socket lies in it, too, for everybody to reach. */
+	if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	struct stat there;
+	if (errno != EEXIST || lstat(path, &there) < 0)
+		return -errno;
+	return S_ISDIR(there.st_mode) ? 0 : -ENOTDIR;
+}
+
+static bool ends_with(const char *file_name, const char *end)
+{
+	size_t length = strlen(file_name), of_end = strlen(end);
+	return length > of_end && strcmp(file_name + length - of_end, end) == 0;
+}
+
+/* Of file_write_atomic(), killed before its rename: the record from before is the one that counts.
+ */
+static int remove_leftovers(const char *path)
+{
+	const struct dirent *entry;
+
+	DIR *directory = opendir(path);
+	if (!directory)
+		return -errno;
+	/* One that cannot be removed is no record all the same. */
+	while ((errno = 0, entry = readdir(directory)))
+		if (ends_with(entry->d_name, leftover_suffix))
+			unlinkat(dirfd(directory), entry->d_name, 0);
+	int r = -errno;
+	closedir(directory);
+	return r;
+}
+
+int record_init(const char *state_directory, const char *kind)
+{
+	char path[PATH_MAX];
+
+	int r = directory_path(path, state_directory, kind);
+	if (r == 0)
+		r = make_directories(state_directory, path);
+	return r < 0 ? r : remove_leftovers(path);
+}
+
+int record_write(const char *state_directory, const char *kind, const char *name, int version,
+	struct json_object *json)
+{
+	char path[PATH_MAX];
+	size_t length;
+
+	int r = file_path(path, state_directory, kind, name);
+	if (r < 0)
+		return r;
+	struct json_object *number = json_object_new_int(version);
+	if (!number || json_object_object_add(json, "version", number) < 0) {
+		json_object_put(number);
+		return -ENOMEM;
+	}
+	const char *text = json_object_to_json_string_length(json, JSON_C_TO_STRING_PLAIN, &length);
+	if (!text)
+		return -ENOMEM;
+	return length >= RECORD_SIZE ? -EFBIG : file_write_atomic(path, text, length);
+}
+
+int record_remove(const char *state_directory, const char *kind, const char *name)
+{
+	char path[PATH_MAX];
+
+	int r = file_path(path, state_directory, kind, name);
+	if (r == 0 && unlink(path) < 0 && errno != ENOENT)
+		r = -errno;
+	return r;
+}
+
+int record_parse(const char *text, size_t length, struct json_object **object)
+{
+	enum json_tokener_error error = json_tokener_continue;
+	struct json_tokener *tokener = json_tokener_new_ex(DEPTH);
+
+	*object = NULL;
+	if (!tokener)
+		return -ENOMEM;
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	if (length <= INT_MAX) {
+		*object = json_tokener_parse_ex(tokener, text, (int)length);
+		error = json_tokener_get_error(tokener);
+	}
+	bool is_whole = error == json_tokener_success &&
+			json_tokener_get_parse_end(tokener) == length &&
+			json_object_is_type(*object, json_type_object);
+	json_tokener_free(tokener);
+	if (is_whole)
+		return 0;
+	json_object_put(*object);
+	*object = NULL;
+	return -EBADMSG;
+}
+
+struct visit {
+	const char *state_directory, *kind;
+	int max_version;
+	record_visit tell;
+	void *userdata;
+};
+
+static void tell_problem(
+	const struct visit *visit, const char *name, int version, const char *problem)
+{
+	visit->tell(name, version, NULL, problem, visit->userdata);
+}
+
+static void tell_text(const struct visit *visit, const char *name, const char *text, size_t length)
+{
+	struct json_object *json, *number;
+	char problem[96];
+
+	if (record_parse(text, length, &json) < 0) {
+		tell_problem(visit, name, 0, "it is damaged: not a whole JSON object");
+		return;
+	}
+	int64_t version = json_object_object_get_ex(json, "version", &number) &&
+					  json_object_is_type(number, json_type_int)
+				  ? json_object_get_int64(number)
+				  : 0;
+	if (version >= 1 && version <= visit->max_version) {
+		visit->tell(name, (int)version, json, NULL, visit->userdata);
+		return;
+	}
+	json_object_put(json);
+	if (version > visit->max_version && version <= INT_MAX) {
+		snprintf(problem, sizeof(problem), "its version is %d, this vfiod knows 1 to %d",
+			(int)version, visit->max_version);
+		tell_problem(visit, name, (int)version, problem);
+	} else {
+		tell_problem(visit, name, 0, "it is damaged: it has no version");
+	}
+}
+
+/* 0, or -ENOMEM. `buffer` is RECORD_SIZE. */
+static int tell_file(const struct visit *visit, const char *file_name, char *buffer)
+{
+	char path[PATH_MAX], problem[96];
+	_cleanup_free_ char *name = strndup(file_name, strlen(file_name) - strlen(suffix));
+
+	if (!name)
+		return -ENOMEM;
+	int r = file_path(path, visit->state_directory, visit->kind, name);
+	ssize_t length = r < 0 ? r : file_read(path, buffer, RECORD_SIZE);
+	/* What was told before it may have removed it. */
+	if (length == -ENOENT)
+		return 0;
+	if (length < 0) {
+		snprintf(problem, sizeof(problem), "it cannot be read: %s", strerror((int)-length));
+		tell_problem(visit, name, 0, problem);
+	} else {
+		tell_text(visit, name, buffer, (size_t)length);
+	}
+	return 0;
+}
+
+static int is_record(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.' && ends_with(entry->d_name, suffix);
+}
+
+int record_each(const char *state_directory, const char *kind, int max_version, record_visit visit,
+	void *userdata)
+{
+	const struct visit each = { state_directory, kind, max_version, visit, userdata };
+	struct dirent **entries;
+	char path[PATH_MAX];
+
+	int r = directory_path(path, state_directory, kind);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *buffer = malloc(RECORD_SIZE);
+	if (!buffer)
+		return -ENOMEM;
+	/* All names first: who is told may write and remove records. L2 comes before L10. */
+	int n = scandir(path, &entries, is_record, versionsort);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		if (r == 0)
+			r = tell_file(&each, entries[i]->d_name, buffer);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
