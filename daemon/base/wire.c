@@ -9,6 +9,11 @@
 
 _Static_assert(sizeof(struct wire_runs) <= WIRE_MAX, "runs fit into a message");
 _Static_assert(sizeof(struct wire_info) <= WIRE_MAX, "so does an info");
+_Static_assert(sizeof(struct wire_items) <= WIRE_MAX, "so do items");
+_Static_assert(WIRE_HELLO == 1 && WIRE_SYNC == 1000 && WIRE_STATE == 1001 &&
+		       sizeof(struct wire_header) == 8 && sizeof(struct wire_hello) == 16 &&
+		       sizeof(struct wire_sync) == 16 && sizeof(struct wire_state) == 32,
+	"what keepers and daemons of all builds understand");
 /* Two kinds of message have the type WIRE_INFO, and only their lengths tell them apart. */
 _Static_assert(sizeof(struct wire_info) != sizeof(struct wire_request), "info is no request");
 
@@ -53,6 +58,7 @@ static bool is_terminated(const char *text, size_t size)
 static bool message_is_ours(const union wire_message *message, size_t length)
 {
 	const size_t runs = offsetof(struct wire_runs, runs);
+	const size_t items = offsetof(struct wire_items, items);
 
 	if (length < sizeof(message->header) || message->header.length != length)
 		return false;
@@ -67,6 +73,14 @@ static bool message_is_ours(const union wire_message *message, size_t length)
 	case WIRE_INFO:
 		if (length == sizeof(message->info))
 			return message->info.n_ranges <= WIRE_RANGES_MAX;
+		break;
+	case WIRE_ITEMS:
+		return length > items && (length - items) % sizeof(struct wire_item) == 0;
+	case WIRE_SYNC:
+		return length == sizeof(message->sync);
+	case WIRE_STATE:
+		return length == sizeof(message->state);
+	case WIRE_LIST:
 		break;
 	default:
 		if (message->header.type < WIRE_START || message->header.type > WIRE_PUNCH)

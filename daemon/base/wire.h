@@ -5,14 +5,22 @@
  * WIRE_MAX bytes. The daemon asks; each request has one answer: first any number of WIRE_RUNS,
  * where it says so, then one WIRE_DONE. One request at a time. Both sides check type and length of
  * what they get before they look at it, and close the socket when it is wrong; the keeper ends when
- * its socket closes. Numbers are the host's own, as both are of one build (WIRE_VERSION).
+ * its socket closes. Numbers are the host's own.
+ *
+ * A keeper outlives the daemon where its socket does (base/store.h), and the next one may be of
+ * another build. So the first thing that one says is a WIRE_SYNC, which is for ever the same, as
+ * are the header, WIRE_HELLO and the WIRE_STATE that answers it. All that comes before that answer
+ * was for the former daemon, and is passed over. What is added to the rest gets numbers of its own
+ * and does not move what is there; where an older keeper could not be served all the same,
+ * WIRE_VERSION goes up, and such a keeper is ended, as it cannot be said any more what it pins: its
+ * devices stop, and its groups are given back when they are free.
  *
  * The same program does the other work with a client's memory in other roles, each a process
  * with the same start and the same isolation:
  *
  *   keeper    holds one space
  *   populate  fills the holes of a file before it is pinned; the first to die where there is no
- *             memory left for them
+ *             memory left for them, and with the daemon that started it
  *   punch     makes holes again of what a populate filled
  *   book      reads the book of a keeper that is no more
  */
@@ -22,7 +30,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_MAX 32768
 #define WIRE_FDS_MAX 2
 
@@ -127,7 +135,19 @@ enum wire_type {
 	/* To the daemon. */
 	WIRE_RUNS,
 	WIRE_DONE,
+
+	/*
+	 * role keeper, book. All that it has: ITEMS, memories, then groups, then mappings, and DONE
+	 * with their number in `size`. A container is the groups that are in it. In role book:
+	 * mappings, those that were in the book when their keeper ended.
+	 */
+	WIRE_LIST,
+	WIRE_ITEMS, /* to the daemon */
 	WIRE_TYPE_MAX_,
+
+	/* role keeper: struct wire_sync, answered with struct wire_state only. */
+	WIRE_SYNC = 1000,
+	WIRE_STATE,
 };
 
 enum wire_flag {
@@ -153,6 +173,20 @@ struct wire_hello {
 	struct wire_header header;
 	uint32_t version;
 	uint32_t page_bytes;
+};
+
+struct wire_sync {
+	struct wire_header header;
+	uint64_t nonce; /* so that no other answer is taken for the one to this */
+};
+
+struct wire_state {
+	struct wire_header header;
+	uint64_t nonce;
+	uint32_t version;
+	uint32_t page_bytes;
+	uint32_t has_book; /* else WIRE_START is still to come */
+	uint32_t is_zero;
 };
 
 #define WIRE_NAME_SIZE 64
@@ -186,6 +220,34 @@ struct wire_runs {
 	struct wire_header header;
 	uint64_t book_offset; /* of the first of them: they are in the book before they are sent */
 	frame_run runs[WIRE_RUNS_MAX]; /* as many as `length` says */
+};
+
+#define WIRE_NO_CONTAINER UINT32_MAX
+
+enum wire_item_kind {
+	WIRE_ITEM_MEMORY = 1,
+	WIRE_ITEM_GROUP,
+	WIRE_ITEM_MAPPING,
+};
+
+/* What a keeper has; what a kind does not use is 0. */
+struct wire_item {
+	uint32_t kind;
+	uint32_t number;
+	uint32_t flags;                /* of a memory and a mapping, as in requests and answers */
+	uint32_t page_bytes;           /* memory */
+	uint32_t memory;               /* mapping */
+	uint32_t container;            /* group; WIRE_NO_CONTAINER: it needs one */
+	uint32_t is_held;              /* group; else it was let go while a device was open */
+	uint32_t is_made;              /* mapping: in every container, and there is one */
+	uint64_t offset, iova, length; /* mapping; memory: its size. Bytes */
+	uint64_t book_offset, n_runs;  /* mapping; 0 runs: its frames were not read */
+};
+
+#define WIRE_ITEMS_MAX ((WIRE_MAX - sizeof(struct wire_header)) / sizeof(struct wire_item))
+struct wire_items {
+	struct wire_header header;
+	struct wire_item items[WIRE_ITEMS_MAX]; /* as many as `length` says */
 };
 
 #define WIRE_RANGES_MAX 256
@@ -224,6 +286,9 @@ union wire_message {
 	struct wire_done done;
 	struct wire_runs runs;
 	struct wire_info info;
+	struct wire_items items;
+	struct wire_sync sync;
+	struct wire_state state;
 	char bytes[WIRE_MAX];
 };
 ssize_t wire_receive(int socket, union wire_message *message, int *fds, size_t *n_fds, int flags);

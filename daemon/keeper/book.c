@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 void book_open(struct book *book, int fd)
@@ -14,17 +15,15 @@ void book_open(struct book *book, int fd)
 
 static uint64_t part_end(const struct book_part *part)
 {
-	return part ? part->offset + part->n_runs * sizeof(frame_run) : 0;
+	return part ? part->offset + part->n_runs * sizeof(frame_run) : BOOK_INDEX_BYTES;
 }
 
-int book_append(struct book *book, struct book_part *part, const frame_run *runs, size_t n)
+static int write_at(int fd, uint64_t offset, const void *data, size_t size)
 {
-	const char *bytes = (const char *)runs;
-	size_t size = n * sizeof(*runs);
-	uint64_t offset = part_end(TAILQ_LAST(&book->parts, book_parts));
+	const char *bytes = data;
 
 	while (size > 0) {
-		ssize_t written = pwrite(book->fd, bytes, size, (off_t)offset);
+		ssize_t written = pwrite(fd, bytes, size, (off_t)offset);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
@@ -33,8 +32,18 @@ int book_append(struct book *book, struct book_part *part, const frame_run *runs
 		offset += (uint64_t)written;
 		size -= (size_t)written;
 	}
+	return 0;
+}
+
+int book_append(struct book *book, struct book_part *part, const frame_run *runs, size_t n)
+{
+	uint64_t offset = part_end(TAILQ_LAST(&book->parts, book_parts));
+	int r = write_at(book->fd, offset, runs, n * sizeof(*runs));
+
+	if (r < 0)
+		return r;
 	if (part->n_runs == 0 && n > 0) {
-		part->offset = offset - n * sizeof(*runs);
+		part->offset = offset;
 		TAILQ_INSERT_TAIL(&book->parts, part, of_book);
 	}
 	part->n_runs += n;
@@ -64,20 +73,48 @@ void book_drop(struct book *book, struct book_part *part)
 	part->n_runs = 0;
 }
 
-int book_read(int fd, uint64_t offset, frame_run *runs, size_t n)
+/* How much of it there is before the end of the book: `size`, or less; or -errno. */
+static ssize_t read_at(int fd, uint64_t offset, void *data, size_t size)
 {
-	char *bytes = (char *)runs;
-	size_t size = n * sizeof(*runs);
+	char *bytes = data;
+	size_t n = 0;
 
-	while (size > 0) {
-		ssize_t got = pread(fd, bytes, size, (off_t)offset);
+	while (n < size) {
+		ssize_t got = pread(fd, bytes + n, size - n, (off_t)(offset + n));
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		bytes += got;
-		offset += (uint64_t)got;
-		size -= (size_t)got;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		n += (size_t)got;
 	}
-	return 0;
+	return (ssize_t)n;
+}
+
+int book_read(int fd, uint64_t offset, frame_run *runs, size_t n)
+{
+	ssize_t got = read_at(fd, offset, runs, n * sizeof(*runs));
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == n * sizeof(*runs) ? 0 : -EIO;
+}
+
+int book_write_item(const struct book *book, const struct wire_item *item)
+{
+	return write_at(book->fd, item->number * sizeof(*item), item, sizeof(*item));
+}
+
+void book_erase_item(const struct book *book, uint32_t number)
+{
+	static const struct wire_item none;
+	write_at(book->fd, number * sizeof(none), &none, sizeof(none));
+}
+
+int book_read_items(int fd, uint32_t number, struct wire_item *items, size_t n)
+{
+	memset(items, 0, n * sizeof(*items));
+	ssize_t got = read_at(fd, number * sizeof(*items), items, n * sizeof(*items));
+	return got < 0 ? (int)got : 0;
 }

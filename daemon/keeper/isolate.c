@@ -144,7 +144,7 @@ static int drop_capabilities(void)
  * written to disk, it cannot multiply, and nothing can be pinned before the daemon says how much
  * (its prlimit(2) raises hard limits).
  */
-static int set_limits(void)
+static int set_limits(enum role role)
 {
 	static const int limited[] = { RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_MEMLOCK };
 	const struct rlimit zero = { 0, 0 };
@@ -158,6 +158,10 @@ static int set_limits(void)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	/* What it would fill for a daemon that is no more, nobody would ever make a hole again.
+	 * After the change of identity, which forgets it. */
+	if (role == ROLE_POPULATE && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return failed("the end of vfiod");
 	/* Last: a change of identity sets it as fs.suid_dumpable says. */
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? failed("dumpable") : 0;
 }
@@ -174,7 +178,7 @@ int isolate(enum role role, int *pagemap)
 	if (r == 0)
 		r = drop_capabilities();
 	if (r == 0)
-		r = set_limits();
+		r = set_limits(role);
 	/* Stage 6: the system calls of its work, and no other. */
 	if (r == 0) {
 		r = filter_load(role);

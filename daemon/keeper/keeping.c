@@ -132,7 +132,8 @@ static int check(
 		return -EINVAL;
 	if (request->flags & ~memory->flags & WIRE_WRITE_ALLOWED)
 		return -EACCES;
-	if (keeping_mapping(keeping, request->mapping) ||
+	if (request->mapping >= KEEPING_MAPPINGS_MAX ||
+		keeping_mapping(keeping, request->mapping) ||
 		HASH_CNT(by_number, keeping->mappings) >= KEEPING_MAPPINGS_MAX)
 		return -EINVAL;
 	return 0;
@@ -170,7 +171,7 @@ int mapping_prepare(
 
 void mapping_forget(struct keeping *keeping, struct mapping *mapping)
 {
-	book_drop(&keeping->book, &mapping->part);
+	mapping_strike(keeping, mapping);
 	HASH_DELETE(by_number, keeping->mappings, mapping);
 	mapping->memory->n_mappings--;
 	free(mapping);

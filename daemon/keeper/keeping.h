@@ -16,7 +16,7 @@
 
 /* The daemon's own limits (lease/config-bounds.c) are not above these. */
 #define KEEPING_MEMORIES_MAX 1024
-#define KEEPING_MAPPINGS_MAX 1048576
+#define KEEPING_MAPPINGS_MAX BOOK_ITEMS
 #define KEEPING_GROUPS_MAX 256
 #define KEEPING_CONTAINERS_MAX 64
 
@@ -69,6 +69,10 @@ int mapping_prepare(
 struct mapping *keeping_mapping(struct keeping *keeping, uint32_t number); /* NULL: none */
 int mapping_read(struct keeping *keeping, struct mapping *mapping, struct wire_done *done);
 int mapping_make(struct keeping *keeping, struct mapping *mapping, struct wire_done *done);
+/* What it is, to be listed. */
+struct wire_item mapping_item(const struct mapping *mapping);
+/* Its frames are not in the book any more. */
+void mapping_strike(struct keeping *keeping, struct mapping *mapping);
 /* Its part of the book is still there. */
 void mapping_unmake(struct keeping *keeping, struct mapping *mapping);
 void mapping_forget(struct keeping *keeping, struct mapping *mapping);

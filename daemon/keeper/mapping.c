@@ -13,6 +13,30 @@ static char *mapping_address(const struct mapping *mapping)
 	return mapping->memory->address + mapping->offset;
 }
 
+struct wire_item mapping_item(const struct mapping *mapping)
+{
+	return (struct wire_item){
+		.kind = WIRE_ITEM_MAPPING,
+		.number = mapping->number,
+		.flags = mapping->flags,
+		.memory = mapping->memory->number,
+		.is_made = mapping->is_made,
+		.offset = mapping->offset,
+		.iova = mapping->iova,
+		.length = mapping->length,
+		.book_offset = mapping->part.n_runs > 0 ? mapping->part.offset : 0,
+		.n_runs = mapping->part.n_runs,
+	};
+}
+
+void mapping_strike(struct keeping *keeping, struct mapping *mapping)
+{
+	if (mapping->part.n_runs == 0)
+		return;
+	book_erase_item(&keeping->book, mapping->number);
+	book_drop(&keeping->book, &mapping->part);
+}
+
 struct writing {
 	struct book *book;
 	struct book_part *part;
@@ -44,8 +68,12 @@ static int write_down(struct keeping *keeping, struct mapping *mapping)
 		writing_take, &writing);
 	if (r == 0)
 		r = writing_flush(&writing);
+	if (r == 0) {
+		struct wire_item item = mapping_item(mapping);
+		r = book_write_item(&keeping->book, &item);
+	}
 	if (r != 0)
-		book_drop(&keeping->book, &mapping->part);
+		mapping_strike(keeping, mapping);
 	return r;
 }
 
@@ -69,7 +97,7 @@ int mapping_read(struct keeping *keeping, struct mapping *mapping, struct wire_d
 
 	if (mapping->is_made)
 		return say(done, -EBUSY, "mapping %u is made", mapping->number);
-	book_drop(&keeping->book, &mapping->part);
+	mapping_strike(keeping, mapping);
 	if (!memory_is_whole(memory))
 		return say(done, WIRE_UNSUITABLE, "the file is shorter than it was");
 	int r = count_holes(keeping, mapping, &done->n_pages);

@@ -162,6 +162,11 @@ static int do_book(struct job *job)
 	return send_part(job, &part);
 }
 
+static int do_list(struct job *job)
+{
+	return serve_list(job->socket, job->keeping, &job->done.size);
+}
+
 static const struct {
 	int (*run)(struct job *job);
 	int n_fds;
@@ -182,11 +187,27 @@ static const struct {
 	[WIRE_GET_DEVICE] = { do_get_device, 0 },
 	[WIRE_AUDIT] = { do_audit, 0 },
 	[WIRE_BOOK] = { do_book, 0 },
+	[WIRE_LIST] = { do_list, 0 },
 };
 
 static int keeper_fds(uint32_t type)
 {
+	if (type == WIRE_SYNC)
+		return 0;
 	return type < ARRAY_SIZE(requests) && requests[type].run ? requests[type].n_fds : -1;
+}
+
+/* To a new daemon: with what it got before this, it has nothing to do. */
+static int answer_sync(int socket, const struct keeping *keeping, const struct wire_sync *sync)
+{
+	const struct wire_state state = {
+		.header = { WIRE_STATE, sizeof(state) },
+		.nonce = sync->nonce,
+		.version = WIRE_VERSION,
+		.page_bytes = (uint32_t)page_bytes(),
+		.has_book = keeping->book.fd >= 0,
+	};
+	return wire_send(socket, &state, NULL, 0, 0);
 }
 
 static int answer(struct job *job)
@@ -206,6 +227,12 @@ int serve_keeper(int socket, struct keeping *keeping)
 
 	while ((r = serve_receive(socket, &request, keeper_fds)) > 0) {
 		uint32_t type = request.message.header.type;
+		if (type == WIRE_SYNC) {
+			r = answer_sync(socket, keeping, &request.message.sync);
+			if (r < 0)
+				break;
+			continue;
+		}
 		struct job job = {
 			.socket = socket,
 			.keeping = keeping,

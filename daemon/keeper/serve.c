@@ -21,8 +21,10 @@ int serve_receive(int socket, struct request *request, request_fds n_fds)
 	ssize_t r = wire_receive(socket, &request->message, request->fds, &n, 0);
 	if (r <= 0)
 		return (int)r;
-	if ((size_t)r == sizeof(request->message.request) &&
-		n_fds(request->message.header.type) == (int)n)
+	uint32_t type = request->message.header.type;
+	size_t size = type == WIRE_SYNC ? sizeof(request->message.sync)
+					: sizeof(request->message.request);
+	if ((size_t)r == size && n_fds(type) == (int)n)
 		return 1;
 	for (; n > 0; n--)
 		close(request->fds[n - 1]);
@@ -59,7 +61,9 @@ int serve_runs(int socket, int book, uint64_t offset, uint64_t n_runs)
 
 static int book_fds(uint32_t type)
 {
-	return type == WIRE_START ? 1 : type == WIRE_BOOK ? 0 : -1;
+	if (type == WIRE_START)
+		return 1;
+	return type == WIRE_BOOK || type == WIRE_LIST ? 0 : -1;
 }
 
 int serve_book(int socket)
@@ -75,6 +79,9 @@ int serve_book(int socket)
 			if (book >= 0)
 				close(book);
 			book = request.fds[0];
+		} else if (asked->header.type == WIRE_LIST) {
+			r = serve_list_of_book(socket, book, &done.size);
+			done.result = r;
 		} else {
 			/* An error, after the runs that there are. */
 			r = serve_runs(socket, book, asked->book_offset, asked->n_runs);

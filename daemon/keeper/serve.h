@@ -28,5 +28,8 @@ typedef int (*request_fds)(uint32_t type); /* how many; negative: not ours */
 int serve_receive(int socket, struct request *request, request_fds n_fds);
 /* A DONE; fd -1: none, else it stays the caller's. */
 int serve_done(int socket, struct wire_done *done, int fd);
+/* All that it has, as WIRE_LIST says; *n: how many. 0 or -errno. */
+int serve_list(int socket, const struct keeping *keeping, uint64_t *n);
+int serve_list_of_book(int socket, int book, uint64_t *n);
 /* Runs of the book, in as many messages as it takes. */
 int serve_runs(int socket, int book, uint64_t offset, uint64_t n_runs);

@@ -92,7 +92,9 @@ static void test_each_type_has_its_length(void **state)
 	struct bench *bench = *state;
 	const size_t request = sizeof(struct wire_request);
 
-	for (uint32_t type = 0; type <= WIRE_TYPE_MAX_ + 1; type++)
+	for (uint32_t type = 0; type <= WIRE_STATE + 1; type++) {
+		if (type == WIRE_TYPE_MAX_ + 2)
+			type = WIRE_SYNC - 1;
 		for (size_t length = 8; length <= sizeof(struct wire_info) + 8; length++) {
 			bool fits;
 			if (type >= WIRE_START && type <= WIRE_PUNCH)
@@ -102,11 +104,19 @@ static void test_each_type_has_its_length(void **state)
 				fits = length == sizeof(struct wire_hello);
 			else if (type == WIRE_DONE)
 				fits = length == sizeof(struct wire_done);
+			else if (type == WIRE_LIST)
+				fits = length == request;
+			else if (type == WIRE_ITEMS)
+				fits = length >= 8 + sizeof(struct wire_item) &&
+				       length % sizeof(struct wire_item) == 8;
+			else if (type == WIRE_SYNC || type == WIRE_STATE)
+				fits = length == (type == WIRE_SYNC ? 16 : 32);
 			else
 				fits = type == WIRE_RUNS && length >= 24 && length % 8 == 0;
 			if (attempt(bench, type, length) != (fits ? (ssize_t)length : -EBADMSG))
 				fail_msg("type %u, length %zu", type, length);
 		}
+	}
 }
 
 static void test_a_whole_message_arrives(void **state)

@@ -25,6 +25,8 @@ struct peer {
 	frame_run runs[4096];
 	size_t n_runs;
 	unsigned n_messages; /* with runs */
+	struct wire_item items[16];
+	size_t n_items;
 };
 
 static _Noreturn void child(enum role role, int socket)
@@ -110,9 +112,17 @@ static void ask(struct peer *peer, struct wire_request request, const int *fds, 
 /* Runs, up to the DONE that ends them: its result. */
 static int hear(struct peer *peer)
 {
-	peer->n_runs = peer->n_messages = 0;
+	peer->n_runs = peer->n_items = peer->n_messages = 0;
 	for (;;) {
 		receive(peer);
+		if (peer->got.header.type == WIRE_ITEMS) {
+			size_t bytes = peer->got.header.length - offsetof(struct wire_items, items);
+			assert_true(bytes <=
+				    sizeof(peer->items) - peer->n_items * sizeof(struct wire_item));
+			memcpy(peer->items + peer->n_items, peer->got.items.items, bytes);
+			peer->n_items += bytes / sizeof(struct wire_item);
+			continue;
+		}
 		if (peer->got.header.type != WIRE_RUNS)
 			break;
 		size_t size = peer->got.header.length - offsetof(struct wire_runs, runs);
@@ -138,6 +148,92 @@ static int new_memory(unsigned n_pages)
 	for (unsigned i = 0; i < n_pages; i++)
 		assert_int_equal(write(fd, page, PAGE), PAGE);
 	return fd;
+}
+
+/* Memory 3, group 7, and its mappings 1, of `n` runs, and 2. */
+static void check_list(struct peer *peer, size_t n)
+{
+	const struct wire_item should[] = {
+		{ .kind = WIRE_ITEM_MEMORY,
+			.number = 3,
+			.flags = WIRE_READ_ALLOWED | WIRE_WRITE_ALLOWED,
+			.page_bytes = (uint32_t)page_bytes(),
+			.length = 64 * PAGE },
+		{ .kind = WIRE_ITEM_GROUP, .number = 7, .is_held = true },
+		{ .kind = WIRE_ITEM_MAPPING,
+			.number = 1,
+			.flags = WIRE_READ_ALLOWED,
+			.memory = 3,
+			.is_made = true,
+			.length = 64 * PAGE,
+			.book_offset = BOOK_INDEX_BYTES,
+			.n_runs = n },
+		{ .kind = WIRE_ITEM_MAPPING,
+			.number = 2,
+			.flags = WIRE_READ_ALLOWED,
+			.memory = 3,
+			.is_made = true,
+			.iova = 0x100000,
+			.length = PAGE,
+			/* It was read twice. */
+			.book_offset = BOOK_INDEX_BYTES + n * sizeof(frame_run),
+			.n_runs = 1 },
+	};
+
+	assert_int_equal(TELL(peer, .header.type = WIRE_LIST), 0);
+	assert_int_equal(peer->got.done.size, ARRAY_SIZE(should));
+	assert_int_equal(peer->n_items, ARRAY_SIZE(should));
+	assert_memory_equal(peer->items, should, sizeof(should));
+}
+
+/* Whatever was under way for the former daemon comes before the answer to this. */
+static void test_a_new_daemon(void **state)
+{
+	(void)state;
+	struct peer *peer = start(ROLE_KEEPER);
+	struct wire_sync sync = { { WIRE_SYNC, sizeof(sync) }, 0x1122334455667788 };
+	int book = memfd_create("book", MFD_CLOEXEC), memory = new_memory(4);
+
+	assert_int_equal(wire_send(peer->socket, &sync, NULL, 0, 0), 0);
+	receive(peer);
+	assert_int_equal(peer->got.header.type, WIRE_STATE);
+	assert_int_equal(peer->got.state.nonce, 0x1122334455667788);
+	assert_int_equal(peer->got.state.version, WIRE_VERSION);
+	assert_int_equal(peer->got.state.page_bytes, page_bytes());
+	assert_int_equal(peer->got.state.has_book, false);
+	assert_int_equal(TELL_WITH(peer, book, .header.type = WIRE_START), 0);
+	assert_int_equal(TELL_WITH(peer, memory, .header.type = WIRE_ADD_MEMORY, .memory = 1), 0);
+	ask(peer,
+		(struct wire_request){ .header.type = WIRE_PREPARE,
+			.memory = 1,
+			.length = 4 * PAGE,
+			.flags = WIRE_READ_ALLOWED },
+		NULL, 0);
+	sync.nonce++;
+	assert_int_equal(wire_send(peer->socket, &sync, NULL, 0, 0), 0);
+	assert_int_equal(hear(peer), 0);
+	receive(peer);
+	assert_int_equal(peer->got.header.type, WIRE_STATE);
+	assert_int_equal(peer->got.state.nonce, sync.nonce);
+	assert_int_equal(peer->got.state.has_book, true);
+	assert_int_equal(TELL(peer, .header.type = WIRE_LIST), 0);
+	assert_int_equal(peer->n_items, 2);
+	assert_int_equal(peer->items[1].is_made, false);
+	assert_true(peer->items[1].n_runs > 0);
+	/* Who only has the book sees the same of it. */
+	struct peer *reader = start(ROLE_BOOK);
+	struct wire_item item = peer->items[1];
+	assert_int_equal(TELL_WITH(reader, book, .header.type = WIRE_START), 0);
+	assert_int_equal(TELL(reader, .header.type = WIRE_LIST), 0);
+	assert_int_equal(reader->n_items, 1);
+	assert_memory_equal(&reader->items[0], &item, sizeof(item));
+	assert_int_equal(TELL(peer, .header.type = WIRE_UNMAP, .mapping = 0), 0);
+	assert_int_equal(TELL(reader, .header.type = WIRE_LIST), 0);
+	assert_int_equal(reader->n_items, 0);
+	end(reader, 0);
+	end(peer, 0);
+	close(memory);
+	close(book);
 }
 
 static void test_a_space_from_start_to_end(void **state)
@@ -197,8 +293,11 @@ static void test_a_space_from_start_to_end(void **state)
 	assert_int_equal(TELL(peer, .header.type = WIRE_MAP, .mapping = 9), -ENOENT);
 	assert_int_equal(TELL(peer, .header.type = WIRE_AUDIT, .mapping = 1), 0);
 	assert_int_equal(peer->got.done.n_pages, 0);
-	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .book_offset = 8, .n_runs = 2), 0);
+	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .book_offset = BOOK_INDEX_BYTES + 8,
+				 .n_runs = 2),
+		0);
 	assert_memory_equal(peer->runs, runs + 1, 2 * sizeof(frame_run));
+	check_list(peer, n);
 
 	assert_int_equal(TELL(peer, .header.type = WIRE_REMOVE_MEMORY, .memory = 3), -EBUSY);
 	assert_int_equal(TELL(peer, .header.type = WIRE_UNMAP, .mapping = 1), 0);
@@ -211,7 +310,10 @@ static void test_a_space_from_start_to_end(void **state)
 	assert_int_equal(peer->got.done.n_groups, 0);
 	assert_int_equal(TELL(peer, .header.type = WIRE_GROUP_GONE, .group = 7), -ENOENT);
 	assert_int_equal(fstat(book, &is), 0);
-	assert_int_equal(is.st_blocks, 0);
+	/* Of the index. */
+	assert_in_range(is.st_blocks, 0, PAGE / 512);
+	assert_int_equal(TELL(peer, .header.type = WIRE_LIST), 0);
+	assert_int_equal(peer->n_items, 0);
 	end(peer, 0);
 	close(null);
 	close(memory);
@@ -269,13 +371,16 @@ static void test_a_book_that_is_read(void **state)
 		runs[i] = run_make(i * 3, 2);
 	assert_int_equal(book_append(&book, &part, runs, ARRAY_SIZE(runs)), 0);
 	assert_int_equal(TELL_WITH(peer, fd, .header.type = WIRE_START), 0);
-	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .n_runs = ARRAY_SIZE(runs)), 0);
+	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .book_offset = part.offset,
+				 .n_runs = ARRAY_SIZE(runs)),
+		0);
 	assert_int_equal(peer->n_runs, ARRAY_SIZE(runs));
 	assert_int_equal(peer->n_messages, 2);
 	assert_memory_equal(peer->runs, runs, sizeof(runs));
 	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .n_runs = 0), 0);
-	assert_int_equal(
-		TELL(peer, .header.type = WIRE_BOOK, .book_offset = 8, .n_runs = 4095), -EIO);
+	assert_int_equal(TELL(peer, .header.type = WIRE_BOOK, .book_offset = BOOK_INDEX_BYTES + 8,
+				 .n_runs = 4095),
+		-EIO);
 	end(peer, 0);
 	close(fd);
 }
@@ -359,6 +464,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_space_from_start_to_end),
+		cmocka_unit_test(test_a_new_daemon),
 		cmocka_unit_test(test_wrong_requests_end_it),
 		cmocka_unit_test(test_a_book_that_is_read),
 		cmocka_unit_test(test_holes_are_filled_and_made_again),
