@@ -19,8 +19,9 @@ struct slots;
 
 /*
  * The memfd `name` of the store, or a new one that is put there. Without a store it is memory as
- * any other. n: the most slots there can be; memory is only used for those that are written. 0 or
- * -errno; -EBADMSG: what is there is of another format (it is replaced, nothing of it is taken).
+ * any other. n: the most slots there can be (there are more if there were); memory is only used for
+ * those that are written. 0 or -errno, and *slots is NULL then; but with -EBADMSG there are slots:
+ * what was there is of another format, and was replaced, nothing of it is taken.
  */
 int slots_open(
 	struct store *store, const char *name, uint32_t format, size_t n, struct slots **slots);
@@ -29,7 +30,9 @@ size_t slots_count(const struct slots *slots);
 /* index < slots_count(). */
 void *slots_at(struct slots *slots, size_t index);
 /* One that is free, the lowest: its index, or -1. It is taken when something is written. */
-int slots_free_one(const struct slots *slots);
+int slots_free_one(struct slots *slots);
+/* All zero, from its beginning on: what comes first in it says what the rest is. */
+void slots_clear(struct slots *slots, size_t index);
 
 /* All stores before it are made before all after it, in memory. */
 static inline void slot_publish(void)

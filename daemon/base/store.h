@@ -26,7 +26,7 @@ struct store;
 /*
  * Takes over what systemd has handed to this process but for its listening socket, which is left
  * (*listen_fd; -1: none). `max`: FileDescriptorStoreMax, 0: there is no store, and nothing outlives
- * us. Call once, first of all: the environment is cleared. 0 or -errno.
+ * us. Call once, first of all: the environment is cleared. 0 or -errno, logged.
  */
 int store_new(struct ev_loop *loop, size_t max, int *listen_fd, struct store **store);
 /* Closes what was handed over and nobody has taken, and removes it from systemd's. NULL-safe. */
@@ -40,13 +40,24 @@ size_t store_room(const struct store *store);
 /* What an earlier vfiod has put: the descriptor, the caller's now (and still in the store); or -1.
  */
 int store_take(struct store *store, const char *name);
-/* All names of this kind that were handed over and not taken, in no order: "c" for c0, c1, … */
+/*
+ * All names of this kind that were handed over and not taken, in no order: 'c' for c0, c1, … The
+ * visitor may take it, and remove it.
+ */
 typedef void (*store_visit)(const char *name, unsigned number, void *userdata);
 void store_each(struct store *store, char kind, store_visit visit, void *userdata);
 
-/* A copy for systemd; fd stays the caller's. 0, -ENOSPC (it is full), -EOPNOTSUPP, -errno. */
+/* What nobody has taken is closed and removed: all that is known of it was read. */
+void store_settle(struct store *store);
+
+/* A copy for systemd; fd stays the caller's. 0, -ENOSPC (it is full), -EEXIST, -EOPNOTSUPP,
+ * -errno. */
 int store_put(struct store *store, const char *name, int fd);
-/* No error if it is not there. */
+/*
+ * No error if it is not there. systemd closes its copy some time after this: what must not be
+ * closed by it at last (a connection, in which descriptors may be queued) is kept open until a
+ * barrier has come back.
+ */
 void store_remove(struct store *store, const char *name);
 /*
  * `kept` is called from the loop when systemd has all that was put before this; at once if there is
