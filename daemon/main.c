@@ -319,7 +319,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		return r;
 	}
 	r = broker_new(daemon->loop, daemon->inventory, config, daemon->options.state,
-		&sysfs_kernel, &daemon->broker);
+		&sysfs_kernel, NULL, &daemon->broker);
 	if (r < 0) {
 		if (r != -EBUSY)
 			log_error("reading the journal in %s: %s", daemon->options.state,

@@ -20,7 +20,7 @@
 
 #define DEVICE_NAME_SIZE 64   /* "0000:01:00.0", a uuid, "b1900000.dma-controller" */
 #define DRIVER_NAME_SIZE 64   /* module and driver names end well below */
-#define REFUSAL_TEXT_SIZE 512 /* one sentence or two for a person, or the keys of [daemon] */
+#define REFUSAL_TEXT_SIZE 768 /* one sentence or two for a person, or the keys of [daemon] */
 
 enum refusal_kind {
 	REFUSAL_NONE = 0,

@@ -118,7 +118,8 @@ static int recover(struct broker *broker)
 }
 
 int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
-	const char *state_directory, const struct sysfs_ops *ops, struct broker **brokerp)
+	const char *state_directory, const struct sysfs_ops *ops, struct store *store,
+	struct broker **brokerp)
 {
 	struct broker *broker = calloc(1, sizeof(*broker));
 	if (!broker) {
@@ -129,6 +130,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->inventory = inventory;
 	broker->config = config;
 	broker->ops = ops;
+	broker->store = store;
 	broker->cgroups = &cgroup_mounts;
 	TAILQ_INIT(&broker->holdings);
 	TAILQ_INIT(&broker->settlings);

@@ -31,6 +31,7 @@
 #include <ev.h>
 
 struct broker;
+struct store;
 
 /* What monitors see; the names are those of MonitorEvent in org.vfiod.Broker. */
 struct broker_news {
@@ -41,15 +42,20 @@ struct broker_news {
 typedef void (*broker_news_fn)(const struct broker_news *news, void *userdata);
 
 /*
- * Groups with a journal entry from an earlier daemon are recovered, each by itself, from here on:
- * what it was taking or returning, and what it had lent, goes back to the host; what stays taken
- * stays. Nobody gets such a group before that. `failed` ones are left to an administrator, `stuck`
- * are those where a child of that daemon is still at work. Takes the config over. 0 or -errno;
- * -EBUSY: another daemon has this state directory, and the log says which.
+ * What an earlier daemon had lent goes on (restoring.h). All other groups with a journal entry are
+ * recovered, each by itself, from here on: what it was taking or returning goes back to the host;
+ * what stays taken stays. Nobody gets such a group before that. `failed` ones are left to an
+ * administrator, `stuck` are those where a child of that daemon is still at work. `store` may be
+ * NULL, and outlives the broker. Takes the config over. 0 or -errno; -EBUSY: another daemon has
+ * this state directory, and the log says which.
  */
 int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
-	const char *state_directory, const struct sysfs_ops *ops, struct broker **broker);
-/* Jobs that run are left to finish by themselves. NULL-safe. */
+	const char *state_directory, const struct sysfs_ops *ops, struct store *store,
+	struct broker **broker);
+/*
+ * Jobs that run are left to finish by themselves, and what is granted is left to the next daemon:
+ * ends nothing that broker_shutdown() has not. NULL-safe.
+ */
 struct broker *broker_free(struct broker *broker);
 
 void broker_listen(struct broker *broker, broker_news_fn on_news, void *userdata);

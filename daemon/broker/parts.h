@@ -30,6 +30,7 @@ struct broker {
 	struct inventory *inventory;
 	struct config *config;
 	char *state_directory;
+	struct store *store; /* NULL: none */
 	const struct sysfs_ops *ops;
 	const struct cgroup_mounts *cgroups;
 	struct doormen *doormen; /* who opens groups */

@@ -24,6 +24,11 @@ static int key_take_timeout(struct parser *parser, const char *value)
 	return parse_number(parser, value, 1, 3600, &parser->config->take_timeout_seconds);
 }
 
+static int key_resume_timeout(struct parser *parser, const char *value)
+{
+	return parse_number(parser, value, 0, 3600, &parser->config->resume_timeout_seconds);
+}
+
 static int key_match(struct parser *parser, const char *value)
 {
 	return parse_match(parser, value, parser_rule(parser));
@@ -131,6 +136,7 @@ static int key_driver(struct parser *parser, const char *value)
 static const struct key daemon_keys[] = {
 	{ "admin", true, key_admin },
 	{ "take-timeout", false, key_take_timeout },
+	{ "resume-timeout", false, key_resume_timeout },
 	{ "max-connections", false, parse_bound },
 	{ "max-connections-per-user", false, parse_bound },
 	{ "max-leases-per-user", false, parse_bound },

@@ -16,6 +16,7 @@ static struct config *config_new(void)
 	struct config *config = calloc(1, sizeof(*config));
 	if (config) {
 		config->take_timeout_seconds = 30;
+		config->resume_timeout_seconds = 30;
 		config->host_limit_percent = 80;
 		bounds_default(&config->bounds);
 	}

@@ -101,6 +101,7 @@ struct config {
 	struct account_section *accounts; /* in file order; each one could be some account's */
 	size_t n_accounts;
 	unsigned take_timeout_seconds;
+	unsigned resume_timeout_seconds; /* 0: who has lost its connection has lost its lease */
 	struct bounds bounds;
 	/* What all accounts together may have pinned; config_host_limit() reckons with both. */
 	unsigned host_limit_percent; /* of the host's memory; 0: in bytes */

@@ -29,6 +29,12 @@ struct lease;
 struct lease_listener {
 	/* `position` requests are before this one. Called again whenever that changes. */
 	void (*queued)(struct lease *lease, size_t position, void *userdata);
+	/*
+	 * The next thing is to write it down: from then on the next daemon has it, and a call that
+	 * waits for it must not be told that nothing was done. granted() follows, or, if that
+	 * fails, refused(). May be NULL.
+	 */
+	void (*granting)(struct lease *lease, void *userdata);
 	/* group_fds[i] is of lease->groups[i]: the listener's to take (-1 in its place then); what
 	 * is left is closed when it returns. NULL: it is brokered. */
 	void (*granted)(struct lease *lease, int *group_fds, void *userdata);

@@ -186,7 +186,7 @@ void world_begin(void)
 		loop = ev_default_loop(0);
 	make_inventory();
 	if (!loop || broker_new(loop, inventory, read_configuration(), fuzz_directory(),
-			     &sysfs_kernel, &broker) < 0)
+			     &sysfs_kernel, NULL, &broker) < 0)
 		errx(1, "broker");
 	inventory_listen(inventory, broker_on_inventory, broker);
 	if (service_new(loop, broker, listen_without_name(), &hooks, &service) < 0)

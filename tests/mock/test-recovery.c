@@ -174,7 +174,7 @@ static void start(struct bench *bench, struct journal_entry *entry)
 				 &bench->inventory),
 		0);
 	assert_int_equal(broker_new(bench->loop, bench->inventory, config, bench->state,
-				 mock_kernel_ops(bench->kernel), &bench->broker),
+				 mock_kernel_ops(bench->kernel), NULL, &bench->broker),
 		0);
 	inventory_listen(bench->inventory, broker_on_inventory, bench->broker);
 }

@@ -145,7 +145,7 @@ static int set_up(void **state)
 		0);
 	snprintf(path, sizeof(path), "%s/state", bench->directory);
 	assert_int_equal(broker_new(bench->loop, bench->inventory, config_new(bench, rules), path,
-				 mock_kernel_ops(bench->kernel), &bench->broker),
+				 mock_kernel_ops(bench->kernel), NULL, &bench->broker),
 		0);
 	bench->ledger = ledger_new(UINT64_C(1) << 28);
 	assert_non_null(bench->ledger);

@@ -11,7 +11,7 @@
 #include "daemon/bind/transaction.h"
 
 #define FAKE_GROUP 7
-#define FAKE_DEVICES 12
+#define FAKE_DEVICES 16
 #define FAKE_DRIVERS 8
 #define FAKE_FAULTS 2
 

@@ -94,7 +94,7 @@ static int set_up(void **state)
 	fake_job_host(bench->inventory);
 	fake_job_outcome(FAKE_WELL);
 	assert_int_equal(broker_new(bench->loop, bench->inventory, configuration(bench),
-				 bench->directory, &sysfs_kernel, &bench->broker),
+				 bench->directory, &sysfs_kernel, NULL, &bench->broker),
 		0);
 	inventory_listen(bench->inventory, broker_on_inventory, bench->broker);
 	*state = bench;

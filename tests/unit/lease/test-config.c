@@ -163,8 +163,9 @@ static void test_unknown_keys(void **state)
 	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
-		"unknown key 'match' in [daemon]; known: admin, take-timeout, max-connections, "
-		"max-connections-per-user, max-leases-per-user, max-waiting-per-user, "
+		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, "
+		"max-connections, max-connections-per-user, max-leases-per-user, "
+		"max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
 		"max-message, max-output, max-calls, max-depth, max-values, max-descriptors, "
 		"max-selectors, "
@@ -212,6 +213,9 @@ static void test_bounds(void **state)
 			{ "0", "3601", "", "-1", "+1", "30s", "4294967297",
 				"18446744073709551617" },
 			"a number from 1 to 3600" },
+		{ "resume-timeout", offsetof(struct config, resume_timeout_seconds),
+			{ "0", "3600" }, { 0, 3600 }, { "3601", "", "-1", "30s" },
+			"a number from 0 to 3600" },
 		{ "max-connections", offsetof(struct config, bounds.connections), { "1", "65536" },
 			{ 1, 65536 }, { "0", "65537", "0x10", "1K", "1 2", "a" },
 			"a number from 1 to 65536" },
@@ -482,12 +486,12 @@ static void test_shipped_file(void **state)
 	static const char *const keys[] = { "host-limit", "max-spaces-per-user",
 		"max-memories-per-space", "max-mappings-per-space", "max-reports-per-user",
 		"keeper-timeout", "owed-limit", "kernel-bill-limit", "admin", "take-timeout",
-		"max-connections", "max-connections-per-user", "max-leases-per-user",
-		"max-waiting-per-user", "max-monitors-per-user", "max-transactions-per-user",
-		"max-memory-per-user", "max-message", "max-output", "max-calls", "max-depth",
-		"max-values", "max-descriptors", "max-selectors", "message-timeout",
-		"output-timeout", "match", "allow", "whole-group", "return", "force",
-		"require-reset", "account", "driver", "take", "trusted" };
+		"resume-timeout", "max-connections", "max-connections-per-user",
+		"max-leases-per-user", "max-waiting-per-user", "max-monitors-per-user",
+		"max-transactions-per-user", "max-memory-per-user", "max-message", "max-output",
+		"max-calls", "max-depth", "max-values", "max-descriptors", "max-selectors",
+		"message-timeout", "output-timeout", "match", "allow", "whole-group", "return",
+		"force", "require-reset", "account", "driver", "take", "trusted" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char start[32];
 		snprintf(start, sizeof(start), "\n%s = ", keys[i]);
@@ -498,6 +502,7 @@ static void test_shipped_file(void **state)
 	const struct config *all = bench->config;
 	assert_int_equal(all->n_admins, 1);
 	assert_int_equal(all->take_timeout_seconds, 30);
+	assert_int_equal(all->resume_timeout_seconds, 30);
 	struct config *defaults;
 	assert_int_equal(config_read(NULL, &defaults, &bench->refusal), 0);
 	assert_memory_equal(&all->bounds, &defaults->bounds, sizeof(all->bounds));
