@@ -228,6 +228,7 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper \
 	$(bashcompletiondir)/vfioctl $(zshcompletiondir)/_vfioctl $(fishcompletiondir)/vfioctl.fish \
 	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
 	$(systemdlibdir)/sysusers.d/vfiod.conf $(systemdlibdir)/tmpfiles.d/vfiod.conf \
+	$(systemdlibdir)/systemd/catalog/vfiod.catalog \
 	$(systemdlibdir)/modules-load.d/vfiod.conf $(systemdlibdir)/udev/rules.d/60-vfiod.rules
 
 fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libdir@|$(libdir)|g' \
@@ -276,6 +277,7 @@ install: all $(BUILD)/vfiod.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm644 systemd/vfiod.tmpfiles.conf $(DESTDIR)$(systemdlibdir)/tmpfiles.d/vfiod.conf
 	$(INSTALL) -Dm644 systemd/vfiod.modules-load.conf \
 		$(DESTDIR)$(systemdlibdir)/modules-load.d/vfiod.conf
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(systemdlibdir)/systemd/catalog systemd/vfiod.catalog
 	$(INSTALL) -Dm644 $(BUILD)/60-vfiod.rules \
 		$(DESTDIR)$(systemdlibdir)/udev/rules.d/60-vfiod.rules
 	$(INSTALL) -dm755 $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf.d

@@ -1,10 +1,12 @@
 /* vfiod: options and wiring. All state hangs from struct daemon. */
 #include "daemon/base/host-memory.h"
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/claim.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/service.h"
+#include "daemon/service/supervisor.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -36,9 +38,9 @@ struct daemon {
 	struct ledger *ledger;
 	struct broker *broker;
 	struct service *service;
+	struct supervisor *supervisor;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer stop_timer;
-	ev_timer status_timer;
 	bool is_stopping;
 	bool owns_socket; /* made by us: removed at the end */
 };
@@ -152,10 +154,11 @@ static int read_config(const struct options *options, struct config **config)
 {
 	struct refusal refusal;
 	int r = config_read(options->config, config, &refusal);
+	const char *const fields[] = { "MESSAGE_ID", MESSAGE_CONFIGURATION_REFUSED, NULL };
 	if (r == REFUSED)
-		fprintf(stderr, "vfiod: %s\n", refusal.text);
+		log_fields(LOG_ERR, fields, "%s", refusal.text);
 	else if (r < 0)
-		fprintf(stderr, "vfiod: %s: %s\n", options->config, strerror(-r));
+		log_fields(LOG_ERR, fields, "%s: %s", options->config, strerror(-r));
 	return r;
 }
 
@@ -196,8 +199,8 @@ static void on_reloaded(int result, const struct refusal *refusal, void *userdat
 {
 	(void)result; /* the log has it */
 	(void)refusal;
-	(void)userdata;
-	sd_notify(0, "READY=1");
+	struct daemon *daemon = userdata;
+	supervisor_reloaded(daemon->supervisor);
 }
 
 static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
@@ -205,9 +208,9 @@ static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
 	(void)loop;
 	(void)revents;
 	struct daemon *daemon = signal->data;
-	sd_notify(0, "RELOADING=1");
+	supervisor_reloading(daemon->supervisor);
 	if (broker_reload(daemon->broker, daemon->options.config, on_reloaded, daemon) < 0)
-		sd_notify(0, "READY=1");
+		supervisor_reloaded(daemon->supervisor);
 }
 
 static void stop_loop(void *userdata)
@@ -233,35 +236,19 @@ static void on_stop(struct ev_loop *loop, ev_signal *signal, int revents)
 		return;
 	}
 	daemon->is_stopping = true;
-	log_info("stopping: leases end, and groups go back");
-	sd_notify(0, "STOPPING=1\nSTATUS=Giving groups back to the host");
+	log_fields(LOG_INFO, (const char *[]){ "MESSAGE_ID", MESSAGE_STOPPING, NULL },
+		"stopping: leases end, and groups go back");
+	supervisor_stopping(daemon->supervisor, "Giving groups back to the host");
 	ev_timer_start(loop, &daemon->stop_timer);
 	service_stop_listening(daemon->service);
 	broker_shutdown(daemon->broker, stop_loop, daemon);
-}
-
-/* What `systemctl status` shows; told when it has changed, at most once in two seconds. */
-static void on_status(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-	(void)loop;
-	(void)revents;
-	struct daemon *daemon = timer->data;
-	ev_timer_stop(loop, timer);
-	if (!daemon->is_stopping)
-		sd_notifyf(0, "STATUS=%zu groups, %zu leased, %zu waiting",
-			inventory_n_groups(daemon->inventory),
-			lease_book_count(broker_book(daemon->broker), LEASE_GRANTED),
-			lease_book_count(broker_book(daemon->broker), LEASE_QUEUED));
 }
 
 static void on_news(const struct broker_news *news, void *userdata)
 {
 	struct daemon *daemon = userdata;
 	service_on_news(news, daemon->service);
-	if (!ev_is_active(&daemon->status_timer)) {
-		ev_timer_set(&daemon->status_timer, 2, 0);
-		ev_timer_start(daemon->loop, &daemon->status_timer);
-	}
+	supervisor_hear(daemon->supervisor);
 }
 
 static void watch_signals(struct daemon *daemon)
@@ -275,8 +262,6 @@ static void watch_signals(struct daemon *daemon)
 	ev_signal_start(daemon->loop, &daemon->on_int);
 	ev_signal_start(daemon->loop, &daemon->on_hup);
 	ev_timer_init(&daemon->stop_timer, on_stop_timeout, STOP_SECONDS, 0);
-	ev_timer_init(&daemon->status_timer, on_status, 0, 0);
-	daemon->status_timer.data = daemon;
 }
 
 /* systemd's socket, or one of our own. The descriptor, or -errno. */
@@ -344,6 +329,9 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		log_error("starting to serve: %s", strerror(-r));
 		return r;
 	}
+	r = supervisor_new(daemon->loop, daemon->broker, &daemon->supervisor);
+	if (r < 0)
+		return r;
 	broker_listen(daemon->broker, on_news, daemon);
 	return 0;
 }
@@ -354,6 +342,7 @@ static void daemon_finish(struct daemon *daemon)
 		broker_listen(daemon->broker, NULL, NULL);
 	if (daemon->inventory)
 		inventory_listen(daemon->inventory, NULL, NULL);
+	supervisor_free(daemon->supervisor);
 	service_free(daemon->service);
 	broker_free(daemon->broker);
 	ledger_free(daemon->ledger);
@@ -399,11 +388,11 @@ int main(int argc, char **argv)
 	watch_signals(&daemon);
 	r = daemon_start(&daemon, config);
 	if (r == 0) {
-		log_info("vfiod " VFIOD_VERSION " serves %zu groups, %zu devices",
+		log_fields(LOG_INFO, (const char *[]){ "MESSAGE_ID", MESSAGE_STARTED, NULL },
+			"vfiod " VFIOD_VERSION " serves %zu groups, %zu devices",
 			inventory_n_groups(daemon.inventory),
 			inventory_n_devices(daemon.inventory));
-		sd_notify(0, "READY=1");
-		on_status(daemon.loop, &daemon.status_timer, 0);
+		supervisor_ready(daemon.supervisor);
 		ev_run(daemon.loop, 0);
 		log_info("stopped");
 	}

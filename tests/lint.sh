@@ -75,6 +75,9 @@ part_examples() {
 	return "$status"
 }
 
+# How much the unit may have, in tenths (systemd-analyze security).
+EXPOSURE=32
+
 # systemd-analyze says what is wrong on standard error, and ends with 0.
 part_units() {
 	local directory output status=0
@@ -82,9 +85,32 @@ part_units() {
 	sed "s|@sbindir@|$PWD/$BUILD|" systemd/vfiod.service.in >"$directory/vfiod.service"
 	cp systemd/vfiod.socket "$directory"
 	output=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$directory"/vfiod.* 2>&1) || status=1
+	[ -n "$output" ] || systemd-analyze security --offline=yes --threshold="$EXPOSURE" --no-pager \
+		"$directory/vfiod.service" >"$directory/security" || {
+		output=$(tail -n 1 "$directory/security")
+		status=1
+	}
 	rm -rf "$directory"
 	printf '%s' "$output"
 	[ "$status" = 0 ] && [ -z "$output" ]
+}
+
+# Every message that can be searched for is explained, and the other way round: each ID once, each used.
+part_catalog() {
+	local names name ids status=0
+	ids=$(sed -n 's/^#define MESSAGE_[A-Z_]* "\([0-9a-f]\{32\}\)"$/\1/p' daemon/base/message-id.h | sort)
+	[ -n "$ids" ] && diff <(echo "$ids") <(sed -n 's/^-- //p' systemd/vfiod.catalog | sort) || status=1
+	[ -z "$(uniq -d <<<"$ids")" ] || status=1
+	names=$(sed -n 's/^#define \(MESSAGE_[A-Z_]*\) .*/\1/p' daemon/base/message-id.h)
+	[ "$(wc -l <<<"$names")" = "$(wc -l <<<"$ids")" ] || status=1
+	for name in $names; do
+		grep -rqw --include='*.c' "$name" daemon || { echo "$name is used nowhere"; status=1; }
+	done
+	# A field that the text names is one that the code gives.
+	for name in $(grep -o '@[A-Z_]*@' systemd/vfiod.catalog | tr -d @ | sort -u); do
+		grep -rq --include='*.c' "\"$name\"" daemon || { echo "nobody gives $name"; status=1; }
+	done
+	return "$status"
 }
 
 # "$MAKE everything" with the compiler of a variant.
@@ -96,7 +122,7 @@ part_clang() { build_with clang clang; }
 
 status=0
 for part in "${@:-}"; do
-	for name in ${part:-format shellcheck python man examples units gcc clang cppcheck tidy}; do
+	for name in ${part:-format shellcheck python man examples units catalog gcc clang cppcheck tidy}; do
 		if output=$("part_$name" 2>&1); then
 			echo "ok      lint/$name"
 		else

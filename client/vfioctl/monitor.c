@@ -151,6 +151,12 @@ static void print_reloaded(FILE *out, const struct event *event)
 	fputs("configuration reloaded", out);
 }
 
+static void print_not_reloaded(FILE *out, const struct event *event)
+{
+	(void)event;
+	fputs("configuration not reloaded", out);
+}
+
 static void print_lost(FILE *out, const struct event *event)
 {
 	(void)event;
@@ -182,6 +188,7 @@ static const struct {
 	{ "groupDetached", print_group_detached },
 	{ "limitExceeded", print_limit_exceeded },
 	{ "configurationReloaded", print_reloaded },
+	{ "configurationRefused", print_not_reloaded },
 	{ "lost", print_lost },
 };
 

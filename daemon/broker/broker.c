@@ -1,4 +1,5 @@
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 #include "daemon/memory/cgroup.h"
@@ -315,6 +316,10 @@ void broker_request_release(struct broker *broker, struct lease *lease, const ch
 		.text = reason,
 	};
 	lease->is_release_requested = true;
+	log_fields(LOG_NOTICE,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_RELEASE_REQUESTED, "VFIOD_LEASE", lease->name, NULL },
+		"lease %s was asked for back: %s", lease->name, reason);
 	broker_tell(broker, &news);
 	if (lease->listener && lease->listener->event)
 		lease->listener->event(lease, LEASE_RELEASE_REQUESTED, reason, lease->userdata);
@@ -436,6 +441,17 @@ static void note_newcomer(
 			(unsigned)subject->uid, strerror(-r));
 }
 
+static void log_departure(const struct inventory_change *change)
+{
+	char number[16];
+	const char *const fields[] = { "MESSAGE_ID", MESSAGE_DEVICE_LEFT, "VFIOD_GROUP", number,
+		"VFIOD_DEVICE", change->device->name, NULL };
+
+	snprintf(number, sizeof(number), "%d", change->group->number);
+	log_fields(LOG_NOTICE, fields, "%s has left the host, and group %d, which vfiod has",
+		change->device->name, change->group->number);
+}
+
 void broker_on_inventory(const struct inventory_change *change, void *userdata)
 {
 	struct broker *broker = userdata;
@@ -448,6 +464,8 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 		note_newcomer(broker, change->device, &lease->subject);
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
+	if (change->event == DEVICE_REMOVED && holding_find(broker, change->group))
+		log_departure(change);
 	if (change->event == DEVICE_REMOVED && lease && lease->listener && lease->listener->event)
 		lease->listener->event(
 			lease, LEASE_DEVICE_GONE, change->device->name, lease->userdata);

@@ -78,6 +78,8 @@ void broker_reconfigure(struct broker *broker, struct config *config);
 typedef void (*reloaded_fn)(int result, const struct refusal *refusal, void *userdata);
 int broker_reload(struct broker *broker, const char *path, reloaded_fn reloaded, void *userdata);
 void broker_reload_forget(struct broker *broker, void *userdata); /* who asked is no more */
+/* Why the last reading changed nothing. NULL: what it read is in force. */
+const char *broker_reload_failure(const struct broker *broker);
 
 /* Who has leased the group. NULL: nobody. */
 const struct subject *broker_holder(struct broker *broker, const struct group *group);

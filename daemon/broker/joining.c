@@ -4,6 +4,7 @@
  * for a lease. They are noted when they come, and joined as soon as no other job runs on the group.
  */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 
@@ -73,7 +74,8 @@ static void tell(struct holding *holding, const char *device, const char *text)
 
 	snprintf(number, sizeof(number), "%d", holding->group->number);
 	log_fields(LOG_NOTICE,
-		(const char *[]){ "VFIOD_GROUP", number, "VFIOD_DEVICE", device, NULL },
+		(const char *[]){ "MESSAGE_ID", MESSAGE_DEVICE_JOINED, "VFIOD_GROUP", number,
+			"VFIOD_DEVICE", device, NULL },
 		"%s has joined group %d: %s", *device ? device : "a device", holding->group->number,
 		text);
 	broker_tell(holding->broker, &news);

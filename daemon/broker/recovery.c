@@ -4,6 +4,7 @@
  * group before it has ended.
  */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 
@@ -67,7 +68,8 @@ void recovery_settled(struct holding *holding, const char *outcome)
 	if (!recovery)
 		return;
 	snprintf(number, sizeof(number), "%d", recovery->group);
-	log_fields(LOG_INFO, (const char *[]){ "VFIOD_GROUP", number, NULL },
+	log_fields(LOG_INFO,
+		(const char *[]){ "MESSAGE_ID", MESSAGE_RECOVERED, "VFIOD_GROUP", number, NULL },
 		"group %d of an earlier vfiod, found %s, is %s", recovery->group, recovery->found,
 		outcome);
 	recovery->outcome = outcome;
@@ -216,6 +218,7 @@ static int recover_unreadable(struct holding *holding, const char *text)
 static int recover_entry(struct holding *holding, struct journal_entry *entry)
 {
 	struct recovery *recovery = recovery_new(holding, found_words[entry->phase]);
+	char number[16];
 	if (!recovery)
 		return -ENOMEM;
 	recovery->phase = entry->phase;
@@ -227,7 +230,10 @@ static int recover_entry(struct holding *holding, struct journal_entry *entry)
 	holding->taken = true;
 	holding->stay = entry->stay;
 	remember_former(holding, &entry->holder);
-	log_warning("group %d was left %s by an earlier vfiod", recovery->group, recovery->found);
+	snprintf(number, sizeof(number), "%d", recovery->group);
+	log_fields(LOG_WARNING,
+		(const char *[]){ "MESSAGE_ID", MESSAGE_LEFT_BEHIND, "VFIOD_GROUP", number, NULL },
+		"group %d was left %s by an earlier vfiod", recovery->group, recovery->found);
 	int r = recovery_watch(recovery, entry->child, entry->child_start_ticks);
 	if (r == 0)
 		recovery_go(recovery);

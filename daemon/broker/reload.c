@@ -1,5 +1,6 @@
 /* The configuration read again: one reading at a time, and who asks later hears of a later one. */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 #include "daemon/lease/config-load.h"
@@ -19,6 +20,7 @@ struct reload {
 	char *path;
 	struct config_load *load; /* NULL: none runs */
 	TAILQ_HEAD(, waiter) waiters;
+	char failure[REFUSAL_TEXT_SIZE]; /* of the last reading; "": it is in force */
 };
 
 static void tell(struct reload *reload, int result, const struct refusal *refusal)
@@ -36,18 +38,35 @@ static void tell(struct reload *reload, int result, const struct refusal *refusa
 
 static void start(struct reload *reload);
 
+static void note_failure(struct reload *reload, const char *why)
+{
+	struct broker_news news = { .event = "configurationRefused", .group = -1, .text = why };
+
+	log_fields(LOG_ERR, (const char *[]){ "MESSAGE_ID", MESSAGE_CONFIGURATION_REFUSED, NULL },
+		"the configuration stays as it was: %s", why);
+	snprintf(reload->failure, sizeof(reload->failure), "%s", why);
+	broker_tell(reload->broker, &news);
+}
+
+const char *broker_reload_failure(const struct broker *broker)
+{
+	return broker->reload && *broker->reload->failure ? broker->reload->failure : NULL;
+}
+
 static void on_loaded(
 	int result, struct config *config, const struct refusal *refusal, void *userdata)
 {
 	struct reload *reload = userdata;
-	const char *why = result == REFUSED ? refusal->text : strerror(-result);
 
 	reload->load = config_load_free(reload->load);
 	if (result == 0) {
-		log_info("configuration read again: %zu rules", config->n_rules);
+		log_fields(LOG_INFO,
+			(const char *[]){ "MESSAGE_ID", MESSAGE_CONFIGURATION_LOADED, NULL },
+			"configuration read again: %zu rules", config->n_rules);
+		reload->failure[0] = '\0';
 		broker_reconfigure(reload->broker, config);
 	} else {
-		log_error("the configuration stays as it was: %s", why);
+		note_failure(reload, result == REFUSED ? refusal->text : strerror(-result));
 	}
 	tell(reload, result, refusal);
 	start(reload);
@@ -65,7 +84,7 @@ static void start(struct reload *reload)
 		reload->broker->loop, reload->path, on_loaded, reload, &reload->load);
 	if (r < 0) {
 		struct refusal none = { .kind = REFUSAL_NONE };
-		log_error("the configuration stays as it was: %s", strerror(-r));
+		note_failure(reload, strerror(-r));
 		tell(reload, r, &none);
 	}
 }

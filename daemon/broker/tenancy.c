@@ -4,6 +4,7 @@
 #include "daemon/broker/observing.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -130,7 +131,13 @@ static void log_grant(const struct lease *lease)
 	for (size_t i = 0, used = 0; i < lease->n_groups && used + 16 < sizeof(groups); i++)
 		used += (size_t)snprintf(
 			groups + used, sizeof(groups) - used, " %d", lease->groups[i]->number);
-	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
+	char uid[16], pid[16];
+	const char *const fields[] = { "MESSAGE_ID", MESSAGE_LEASE_GRANTED, "VFIOD_LEASE",
+		lease->name, "VFIOD_ACCOUNT", lease->account, "VFIOD_UID", uid, "VFIOD_PID", pid,
+		NULL };
+	snprintf(uid, sizeof(uid), "%u", (unsigned)lease->subject.process_uid);
+	snprintf(pid, sizeof(pid), "%d", (int)lease->subject.pid);
+	log_fields(LOG_INFO, fields,
 		"lease %s of %s%s granted to pid %d (%s) of uid %u, account %s", lease->name,
 		lease->n_groups == 1 ? "group" : "groups", groups, (int)lease->subject.pid,
 		lease->subject.command, (unsigned)lease->subject.process_uid, lease->account);
@@ -340,7 +347,9 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 		if (tenancy->holdings[i])
 			holding_let_go(tenancy->holdings[i], lease->stay, settling);
 	/* While children look at the groups. */
-	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
+	log_fields(LOG_INFO,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_LEASE_ENDED, "VFIOD_LEASE", lease->name, NULL },
 		"lease %s ended: %s", lease->name, reason);
 	lease_end_reservation(lease);
 	tenancy_news(tenancy, "leaseEnded", reason);

@@ -1,6 +1,7 @@
 #include "daemon/inventory/internal.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 
 #include <ctype.h>
@@ -74,10 +75,26 @@ enum binding group_observed_binding(const struct group *group)
 	return on_vfio ? BINDING_TAKEN : BINDING_HOST;
 }
 
-static void group_log(const struct group *group, int level, const char *now, const char *before)
+static bool binding_is_bad(enum binding binding)
+{
+	return binding == BINDING_FAILED || binding == BINDING_STUCK;
+}
+
+/* NULL: nothing that anybody looks for. */
+static const char *binding_message(enum binding now, enum binding before)
+{
+	if (now == BINDING_FAILED)
+		return MESSAGE_GROUP_FAILED;
+	if (now == BINDING_STUCK)
+		return MESSAGE_GROUP_STUCK;
+	return binding_is_bad(before) ? MESSAGE_GROUP_WELL : NULL;
+}
+
+static void group_log(
+	const struct group *group, int level, const char *id, const char *now, const char *before)
 {
 	char number[16];
-	const char *const fields[] = { "VFIOD_GROUP", number, NULL };
+	const char *const fields[] = { "VFIOD_GROUP", number, id ? "MESSAGE_ID" : NULL, id, NULL };
 
 	snprintf(number, sizeof(number), "%d", group->number);
 	log_fields(level, fields, "group %d is %s (was %s)%s%s", group->number, now, before,
@@ -89,7 +106,7 @@ void group_set_binding(
 	struct inventory *inventory, struct group *group, enum binding binding, const char *failure)
 {
 	enum binding before = group->binding;
-	bool is_bad = binding == BINDING_FAILED || binding == BINDING_STUCK;
+	bool is_bad = binding_is_bad(binding);
 	const char *text = is_bad && failure ? failure : "";
 	char cut[sizeof(group->failure)];
 
@@ -98,8 +115,8 @@ void group_set_binding(
 		return;
 	group->binding = binding;
 	memcpy(group->failure, cut, sizeof(cut));
-	group_log(group, is_bad ? LOG_WARNING : LOG_INFO, binding_name(binding),
-		binding_name(before));
+	group_log(group, is_bad ? LOG_WARNING : LOG_INFO, binding_message(binding, before),
+		binding_name(binding), binding_name(before));
 	inventory_tell(inventory, GROUP_BINDING, group, NULL, binding_name(before));
 }
 
@@ -111,7 +128,10 @@ void group_set_owner(struct inventory *inventory, struct group *group, enum owne
 		return;
 	group->owner = owner;
 	char number[16];
-	const char *const fields[] = { "VFIOD_GROUP", number, NULL };
+	const char *id = owner == OWNER_LINGERING    ? MESSAGE_GROUP_LINGERS
+			 : before == OWNER_LINGERING ? MESSAGE_GROUP_FREE
+						     : NULL;
+	const char *const fields[] = { "VFIOD_GROUP", number, id ? "MESSAGE_ID" : NULL, id, NULL };
 	snprintf(number, sizeof(number), "%d", group->number);
 	/* The line of the lease says it, too. */
 	bool by_lease = (owner == OWNER_LEASED && before == OWNER_NONE) ||

@@ -4,6 +4,7 @@
  * Then the charges are taken back: a process in role book says what they were.
  */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/memory/space-parts.h"
 
@@ -195,10 +196,15 @@ void space_keeper_gone(struct space *space, const char *text)
 	if (operation)
 		operation_finish(operation, space_refuse_ended(space, &operation->refusal));
 	queue_end(space);
+	if (!is_destroyed)
+		log_fields(LOG_WARNING,
+			(const char *[]){ "MESSAGE_ID",
+				is_orphaned ? MESSAGE_SPACE_ORPHANED : MESSAGE_KEEPER_ENDED,
+				"VFIOD_SPACE", space->name, NULL },
+			"space %s: %s%s", space->name, text,
+			is_orphaned ? "; what it has pinned is charged until its groups are free"
+				    : "");
 	if (is_orphaned) {
-		log_warning("space %s: %s; what it has pinned is charged until its groups are "
-			    "free",
-			space->name, text);
 		space->hooks.changed(space, space->why, space->userdata);
 	}
 	struct group *group;

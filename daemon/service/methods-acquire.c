@@ -1,5 +1,6 @@
 /* org.vfiod.Broker: Acquire, a lease as a stream, and Release. */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/service/parts.h"
 
@@ -266,7 +267,9 @@ static void acquire(struct call *call)
 	}
 	/* Who was denied what is for the administrator to see, too. */
 	if (r == REFUSED && refusal.kind == REFUSAL_ACCESS_DENIED && user_may_log(session->user))
-		log_fields(LOG_NOTICE, (const char *[]){ "VFIOD_DEVICE", refusal.device, NULL },
+		log_fields(LOG_NOTICE,
+			(const char *[]){ "MESSAGE_ID", MESSAGE_DENIED, "VFIOD_DEVICE",
+				refusal.device, NULL },
 			"denied to pid %d (%s) of uid %u: %s", (int)session->subject.pid,
 			session->subject.command, (unsigned)session->subject.uid, refusal.text);
 	if (r < 0)

@@ -53,6 +53,14 @@ static void status(struct call *call)
 		add_problem(problems, -1,
 			"no IOMMU is active: enable VT-d or AMD-Vi in the firmware, and boot with "
 			"intel_iommu=on where the kernel needs it");
+	if (broker_reload_failure(broker)) {
+		snprintf(text, sizeof(text),
+			"the configuration in force is an earlier one, as what was read last has "
+			"an "
+			"error: %s",
+			broker_reload_failure(broker));
+		add_problem(problems, -1, text);
+	}
 	TAILQ_FOREACH (group, inventory_groups(inventory), of_inventory) {
 		count_up(bindings, binding_name(group->binding));
 		count_up(owners, owner_name(group->owner));

@@ -1,4 +1,6 @@
 /* What a call answers, and its end. */
+#include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/service/parts.h"
 
@@ -89,8 +91,30 @@ void call_error(struct call *call, const char *error, struct json_object *parame
 	call_end(call);
 }
 
+/* For the administrator, too; as much as the user may have written there. */
+static void refusal_log(struct session *session, const struct refusal *refusal)
+{
+	bool is_limit = refusal->kind == REFUSAL_LIMIT_EXCEEDED;
+	char text[REFUSAL_TEXT_SIZE], group[16], uid[16], pid[16];
+	const char *const of_limit[] = { "MESSAGE_ID", MESSAGE_LIMIT_EXCEEDED, "VFIOD_ACCOUNT",
+		refusal->account, "VFIOD_UID", uid, "VFIOD_PID", pid, NULL };
+	const char *const of_take[] = { "MESSAGE_ID", MESSAGE_TAKE_FAILED, "VFIOD_GROUP", group,
+		"VFIOD_DEVICE", refusal->device, NULL };
+
+	if ((!is_limit && refusal->kind != REFUSAL_TAKE_FAILED) || !user_may_log(session->user))
+		return;
+	snprintf(group, sizeof(group), "%d", refusal->group);
+	snprintf(uid, sizeof(uid), "%u", (unsigned)session->subject.uid);
+	snprintf(pid, sizeof(pid), "%d", (int)session->subject.pid);
+	refusal_describe(refusal, text, sizeof(text));
+	log_fields(LOG_WARNING, is_limit ? of_limit : of_take,
+		"refused to pid %d (%s) of uid %u: %s", (int)session->subject.pid,
+		session->subject.command, (unsigned)session->subject.uid, text);
+}
+
 void call_refuse(struct call *call, const struct refusal *refusal)
 {
+	refusal_log(call->session, refusal);
 	struct json_object *parameters;
 	const char *error = refusal_to_varlink(refusal, &parameters);
 	call_error(call, error, parameters);

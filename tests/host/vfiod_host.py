@@ -174,8 +174,9 @@ def check_reply(reply):
 class Daemon:
     """vfiod on a Host, in a directory of its own."""
 
-    def __init__(self, host, config=""):
+    def __init__(self, host, config="", **environment):
         self.host = host
+        self.more_environment = environment
         self.cleanup = contextlib.ExitStack()
         self.directory = pathlib.Path(
             self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix="vfiod-test-")))
@@ -197,7 +198,7 @@ class Daemon:
             "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", ""),
         }
         environment.pop("NOTIFY_SOCKET", None)
-        return environment
+        return {**environment, **self.more_environment}
 
     def start(self):
         with self.log.open("ab") as log:

@@ -137,9 +137,13 @@ step "the guard sees who uses a disk"
 echo '[rule broken]' >/etc/vfiod/vfiod.conf.d/zz.conf
 assert_contains "$(refused vfioctl reload 2>&1)" zz.conf:1
 systemctl reload vfiod.service
+status_names() { systemctl show -P StatusText vfiod.service | grep -qF "$1"; }
+wait_until 20 status_names zz.conf:1
 as_user alice vfioctl run --device "$EDU" -- true
 rm /etc/vfiod/vfiod.conf.d/zz.conf
 systemctl reload vfiod.service
+is_mended() { ! status_names zz.conf; }
+wait_until 20 is_mended
 assert_eq "$(systemctl is-active vfiod.service)" active "service after reloads"
 step "a bad file changes nothing"
 
@@ -147,6 +151,12 @@ journalctl --sync
 journalctl -u vfiod.service VFIOD_LEASE=L1 -o cat --no-pager | tee log
 grep -q "lease L1 of group $(group_of "$EDU") granted" log
 step "the journal has the fields"
+
+journalctl --update-catalog
+explained=$(journalctl -b -u vfiod.service MESSAGE_ID=3566983ed3ba44c6b5bcd263fac8041c -x --no-pager)
+assert_contains "$explained" 'Lease L1 was granted'
+assert_contains "$explained" "of user $(id -u alice) has the devices"
+step "the catalog explains what the journal has"
 
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
 wait_until 10 test -e "/sys/bus/pci/devices/$EDU/driver"
@@ -160,6 +170,24 @@ pkill -x sleep
 wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
 assert_contains "$(vfioctl status | xargs -d '\n')" "group $(group_of "$EDU"), left taken by an earlier vfiod: returned"
 step "killed, it starts again; what it left is shown, and goes back"
+
+# A loop that does not turn.
+main_pid() { systemctl show -P MainPID vfiod.service; }
+mkdir /run/systemd/system/vfiod.service.d
+printf '[Service]\nWatchdogSec=4\n' >/run/systemd/system/vfiod.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart vfiod.service
+stopped=$(main_pid)
+kill -STOP "$stopped"
+is_another() { [[ $(main_pid) != 0 && $(main_pid) != "$stopped" ]]; }
+wait_until 60 is_another
+as_user alice vfioctl status
+journalctl --sync
+journalctl -b -u vfiod.service -o cat --no-pager | grep -q 'Watchdog timeout'
+rm -r /run/systemd/system/vfiod.service.d
+systemctl daemon-reload
+systemctl restart vfiod.service
+step "the watchdog ends a daemon that hangs, and the next one serves"
 
 cat >/etc/vfiod/vfiod.conf.d/boot.conf <<END
 [rule boot]
