@@ -98,6 +98,21 @@ static void say_not_attached(struct sentence *s, struct json_object *p)
 	say(s, " is not attached to this space");
 }
 
+static void say_reset_reaches(struct sentence *s, struct json_object *p)
+{
+	struct json_object *groups;
+	size_t n = 0;
+
+	if (json_object_object_get_ex(p, "groups", &groups) &&
+		json_object_is_type(groups, json_type_array))
+		n = json_object_array_length(groups);
+	say(s, "resetting the bus of %s reaches %s that this space does not have",
+		word(p, "device", "?"), n == 1 ? "a group" : "groups");
+	for (size_t i = 0; i < n; i++)
+		say(s, "%s %lld", i ? "," : ":",
+			(long long)json_object_get_int64(json_object_array_get_idx(groups, i)));
+}
+
 #define SPACE "org.vfiod.Space."
 
 static const struct known_error space_errors[] = {
@@ -113,6 +128,7 @@ static const struct known_error space_errors[] = {
 	{ SPACE "Misaligned", -EINVAL, say_misaligned },
 	{ SPACE "ReservedRegionConflict", -EBUSY, say_reserved },
 	{ SPACE "NotAttached", -ENOENT, say_not_attached },
+	{ SPACE "ResetReachesFurther", -EXDEV, say_reset_reaches },
 };
 
 const struct known_error *space_error_find(const char *name)

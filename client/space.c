@@ -212,6 +212,18 @@ int vfiod_space_detach(struct vfiod *vfiod, struct vfiod_space *space, int group
 	return request_run(vfiod, &request, "org.vfiod.Space.Detach");
 }
 
+int vfiod_space_reset_device(
+	struct vfiod *vfiod, struct vfiod_space *space, int group, const char *device, bool bus)
+{
+	struct request request = request_new(space);
+
+	request_add(&request, "group", json_object_new_int(group));
+	request_add(&request, "device", json_object_new_string(device));
+	if (bus)
+		request_add(&request, "scope", json_object_new_string("bus"));
+	return request_run(vfiod, &request, "org.vfiod.Space.ResetDevice");
+}
+
 int vfiod_space_get_device(
 	struct vfiod *vfiod, struct vfiod_space *space, int group, const char *device)
 {

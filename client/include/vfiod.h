@@ -225,6 +225,14 @@ int vfiod_space_detach(struct vfiod *vfiod, struct vfiod_space *space, int group
 int vfiod_space_get_device(
 	struct vfiod *vfiod, struct vfiod_space *space, int group, const char *device);
 
+/*
+ * Resets a device of an attached group, alone, or with everything on its bus: then all groups that
+ * are reached have to be attached, else -EXDEV (ResetReachesFurther). -EOPNOTSUPP: it cannot be
+ * reset so.
+ */
+int vfiod_space_reset_device(
+	struct vfiod *vfiod, struct vfiod_space *space, int group, const char *device, bool bus);
+
 enum vfiod_map_flags {
 	VFIOD_MAP_READ = 1 << 0,  /* the device may read */
 	VFIOD_MAP_WRITE = 1 << 1, /* the device may write */

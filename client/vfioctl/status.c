@@ -228,6 +228,33 @@ static void hardware_print(struct context *context, struct json_object *device)
 	field_print(context, "Bus", text);
 }
 
+/* What else a reset of its bus reaches. */
+static void reset_set_print(struct context *context, struct json_object *sets, const char *device)
+{
+	struct json_object *others = NULL;
+	size_t n_sets = sets ? json_object_array_length(sets) : 0, n = 0, used = 0;
+	char text[1024] = "";
+
+	for (size_t i = 0; i < n_sets && !others; i++) {
+		struct json_object *set = json_object_array_get_idx(sets, i);
+		const char *name = get_string(set, "device");
+
+		if (name && strcmp(name, device) == 0)
+			others = get_array(set, "others", &n);
+	}
+	if (!others)
+		return;
+	for (size_t i = 0; i < n && used < sizeof text; i++) {
+		struct json_object *other = json_object_array_get_idx(others, i);
+		const char *name = get_string(other, "device");
+
+		used += (size_t)snprintf(text + used, sizeof text - used, "%s%s (group %lld)",
+			i ? ", " : "reaches ", name ? name : "?",
+			(long long)get_int(other, "group", -1));
+	}
+	field_print(context, "Bus reset", n ? text : "reaches no other device");
+}
+
 static void reset_print(struct context *context, struct json_object *device)
 {
 	size_t n;
@@ -244,7 +271,8 @@ static void reset_print(struct context *context, struct json_object *device)
 	field_print(context, "Reset", n ? text : "none that the kernel knows");
 }
 
-static void device_print(struct context *context, struct json_object *device)
+static void device_print(
+	struct context *context, struct json_object *device, struct json_object *reset_sets)
 {
 	const char *name = get_string(device, "name"), *driver = get_string(device, "driver");
 	const char *description = get_string(device, "description");
@@ -263,6 +291,7 @@ static void device_print(struct context *context, struct json_object *device)
 			: "; taking the group leaves this device alone");
 	field_print(context, "Driver", text);
 	reset_print(context, device);
+	reset_set_print(context, reset_sets, name ? name : "?");
 	field_print(context, "Sysfs", syspath ? syspath : "?");
 }
 
@@ -287,12 +316,14 @@ static void regions_print(struct context *context, struct json_object *group)
 	}
 }
 
-static void group_print(struct context *context, struct json_object *group)
+static void group_print(struct context *context, struct json_object *reply)
 {
+	struct json_object *group = get_object(reply, "group");
 	const char *failure = get_string(group, "failure"), *type = get_string(group, "type");
 	char domain[64];
-	size_t n;
+	size_t n, n_sets;
 	struct json_object *devices = get_array(group, "devices", &n);
+	struct json_object *reset_sets = get_array(reply, "resetSets", &n_sets);
 
 	format_printable(type ? type : "?", domain, sizeof domain);
 	fprintf(context->out, "Group %lld: %s; %zu device%s; default domain %s\n",
@@ -306,7 +337,7 @@ static void group_print(struct context *context, struct json_object *group)
 		get_bool(group, "isCovered") ? "a rule matches it"
 					     : "none matches any of its devices");
 	for (size_t i = 0; i < n; i++)
-		device_print(context, json_object_array_get_idx(devices, i));
+		device_print(context, json_object_array_get_idx(devices, i), reset_sets);
 	regions_print(context, group);
 }
 
@@ -331,7 +362,7 @@ static int status_ask(struct context *context, const char *argument)
 	if (context->is_json)
 		json_print(context, reply);
 	else if (argument)
-		group_print(context, get_object(reply, "group"));
+		group_print(context, reply);
 	else
 		overview_print(context, reply);
 	json_object_put(reply);
@@ -360,7 +391,7 @@ const struct command command_status = {
 		"Found is what an earlier daemon left when it was killed, and what became of it.\n"
 		"Of a group: who has it and what bounds his memory, whether the rules allow it to\n"
 		"you and what stands in the way now, and its devices with drivers, ids, reset\n"
-		"methods, and the ranges that cannot be mapped.\n"
+		"methods, what a reset of their bus reaches, and what cannot be mapped.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl status\n"

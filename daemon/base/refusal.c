@@ -65,6 +65,17 @@ static const char *range_text(const struct iova_range *range, char text[48])
 	return text;
 }
 
+static void describe_reach(const struct refusal *refusal, char *buffer, size_t size)
+{
+	size_t used = (size_t)snprintf(buffer, size,
+		"resetting the bus of %s reaches %s that this space does not have:",
+		refusal->device, refusal->n_groups == 1 ? "a group" : "groups");
+
+	for (size_t i = 0; i < refusal->n_groups && used < size; i++)
+		used += (size_t)snprintf(
+			buffer + used, size - used, "%s %d", i ? "," : "", refusal->groups[i]);
+}
+
 static void describe_memory(const struct refusal *refusal, char *buffer, size_t size)
 {
 	char first[48], second[48];
@@ -113,6 +124,9 @@ static void describe_memory(const struct refusal *refusal, char *buffer, size_t 
 		return;
 	case REFUSAL_NOT_ATTACHED:
 		snprintf(buffer, size, "group %d is not attached to this space", refusal->group);
+		return;
+	case REFUSAL_RESET_REACHES:
+		describe_reach(refusal, buffer, size);
 		return;
 	default:
 		snprintf(buffer, size, "refused (%d)", (int)refusal->kind);

@@ -57,6 +57,7 @@ enum refusal_kind {
 	REFUSAL_MISALIGNED,        /* number: the page size */
 	REFUSAL_RESERVED_REGION,   /* group, ranges[0]: the region, ranges[1]: the mapping */
 	REFUSAL_NOT_ATTACHED,      /* group */
+	REFUSAL_RESET_REACHES,     /* device, groups: others that its bus has */
 	/* org.varlink.service */
 	REFUSAL_INVALID_PARAMETER, /* text: the parameter's name */
 	REFUSAL_PERMISSION_DENIED, /* (nothing) */
@@ -81,6 +82,7 @@ enum bind_step {
 const char *bind_step_name(enum bind_step step); /* "override"; static */
 
 #define REFUSAL_RANGES 8
+#define REFUSAL_GROUPS 16
 struct iova_range {
 	uint64_t first, last; /* inclusive */
 };
@@ -98,6 +100,8 @@ struct refusal {
 	uint64_t number;
 	struct iova_range ranges[REFUSAL_RANGES]; /* if there are more, the first */
 	size_t n_ranges;
+	int groups[REFUSAL_GROUPS]; /* likewise */
+	size_t n_groups;
 	char account[256], limit[32]; /* "uid:1000", "owed-limit" */
 	uint64_t limit_bytes, state_bytes, requested_bytes;
 	char text[REFUSAL_TEXT_SIZE]; /* complete, printable ASCII; cut if it does not fit */

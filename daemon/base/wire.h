@@ -119,6 +119,13 @@ enum wire_type {
 	WIRE_GET_DEVICE, /* group, name. DONE with the descriptor of the device; not kept */
 	/* mapping. Frames are read and compared. DONE: n_pages that differ from the book */
 	WIRE_AUDIT,
+	/*
+	 * group, name. The device is opened for it, and reset; with flags WIRE_BUS the whole bus
+	 * is, for which the kernel wants the descriptors of all groups that it reaches. DONE: 0;
+	 * WIRE_GROUPS_WANTED: n_groups of those are not here, the first of them in `groups`, and
+	 * nothing was done; -EOPNOTSUPP: it cannot be reset in this way, see text; -errno.
+	 */
+	WIRE_RESET,
 
 	/* role keeper, book. book_offset, n_runs. RUNS */
 	WIRE_BOOK,
@@ -154,6 +161,7 @@ enum wire_flag {
 	WIRE_READ_ALLOWED = 1 << 0,  /* the device may read: VFIO_DMA_MAP_FLAG_READ */
 	WIRE_WRITE_ALLOWED = 1 << 1, /* the device may write */
 	WIRE_FORCE = 1 << 2,
+	WIRE_BUS = 1 << 3,
 };
 
 /* Results besides 0 and -errno. */
@@ -161,7 +169,8 @@ enum wire_result {
 	WIRE_HOLES = 1,
 	WIRE_CHANGED,
 	WIRE_NEEDS_CONTAINER,
-	WIRE_UNSUITABLE, /* ADD_MEMORY, PREPARE, READ: see text */
+	WIRE_UNSUITABLE,    /* ADD_MEMORY, PREPARE, READ: see text */
+	WIRE_GROUPS_WANTED, /* RESET */
 };
 
 struct wire_header {
@@ -191,6 +200,7 @@ struct wire_state {
 
 #define WIRE_NAME_SIZE 64
 #define WIRE_TEXT_SIZE 128
+#define WIRE_GROUPS_MAX 16
 
 /* All requests; what a type does not use is 0. */
 struct wire_request {
@@ -212,6 +222,7 @@ struct wire_done {
 	uint64_t size;       /* bytes */
 	uint64_t n_pages;    /* of the base page size, as everywhere */
 	uint64_t book_offset, n_runs;
+	uint32_t groups[WIRE_GROUPS_MAX];
 	char text[WIRE_TEXT_SIZE]; /* terminated; what failed, for a person */
 };
 

@@ -82,3 +82,19 @@ bool device_is_reset(const struct group_list *all, const struct device *device, 
 	*why = "nobody can tell whether its driver resets it";
 	return false;
 }
+
+bool device_each_on_bus(const struct group_list *all, const struct device *device,
+	reset_visit visit, void *userdata)
+{
+	size_t length = device->is_pci ? bridge_length(device) : 0;
+	const struct group *group;
+	const struct device *other;
+
+	if (length == 0)
+		return false;
+	TAILQ_FOREACH (group, all, of_inventory)
+		TAILQ_FOREACH (other, &group->devices, of_group)
+			if (other != device && is_below(other, device->syspath, length))
+				visit(other, userdata);
+	return true;
+}

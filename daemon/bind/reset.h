@@ -21,3 +21,11 @@ bool device_resets_itself(const struct device *device);
  * If not: *why, for a person, "it has no way of being reset".
  */
 bool device_is_reset(const struct group_list *all, const struct device *device, const char **why);
+/*
+ * Visits the other devices that a reset of its bus resets, too: what is on it, and behind that
+ * (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_for_each_slot_or_bus). False: there is no bus to
+ * reset, it is on a root bus or not PCI; whether the kernel would, VFIO tells who has the device.
+ */
+typedef void (*reset_visit)(const struct device *other, void *userdata);
+bool device_each_on_bus(const struct group_list *all, const struct device *device,
+	reset_visit visit, void *userdata);

@@ -7,6 +7,8 @@
 
 #include "daemon/base/wire.h"
 
+#define BUS_GROUPS_MAX 256
+
 struct backend {
 	void *userdata; /* given to each as its first argument */
 	/* A container just opened gets its first group. -EINVAL: they do not go together. */
@@ -24,6 +26,15 @@ struct backend {
 	int (*info)(void *userdata, int container, struct wire_info *info);
 	/* A descriptor of the device, the caller's. */
 	int (*get_device)(void *userdata, int container, int group, const char *name);
+	/* The function alone. -EOPNOTSUPP: it has no way of that. */
+	int (*reset)(void *userdata, int device);
+	/*
+	 * The groups that a reset of its bus reaches, each once, by number, at most BUS_GROUPS_MAX:
+	 * how many. -EOPNOTSUPP: its bus cannot be reset.
+	 */
+	int (*bus_groups)(void *userdata, int device, uint32_t *numbers);
+	/* All of these groups. -EOPNOTSUPP: a device of theirs is not with VFIO. */
+	int (*reset_bus)(void *userdata, int device, const int *groups, size_t n_groups);
 };
 
 extern const struct backend backend_type1; /* VFIO's type1 IOMMU, version 2 */

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-static struct group *find_group(struct keeping *keeping, uint32_t number)
+struct group *keeping_group(struct keeping *keeping, uint32_t number)
 {
 	for (size_t i = 0; i < KEEPING_GROUPS_MAX; i++)
 		if (keeping->groups[i].is_here && keeping->groups[i].number == number)
@@ -120,7 +120,7 @@ static int attach_to(struct keeping *keeping, struct group *group, struct contai
 int group_attach(struct keeping *keeping, uint32_t number, int fd, unsigned max_groups,
 	struct wire_done *done)
 {
-	struct group *group = find_group(keeping, number) ? NULL : free_group(keeping);
+	struct group *group = keeping_group(keeping, number) ? NULL : free_group(keeping);
 	if (!group) {
 		close(fd);
 		return say(done, -EINVAL, "group %u", number);
@@ -150,7 +150,7 @@ int group_attach_new(
 	struct keeping *keeping, uint32_t number, int container_fd, struct wire_done *done)
 {
 	const struct backend *backend = keeping->backend;
-	struct group *group = find_group(keeping, number);
+	struct group *group = keeping_group(keeping, number);
 	struct container *container = free_container(keeping);
 
 	if (!group || group->container || !container) {
@@ -200,7 +200,7 @@ static void leave(struct keeping *keeping, struct group *group, struct wire_done
 int group_detach(struct keeping *keeping, uint32_t number, bool force, struct wire_done *done)
 {
 	const struct backend *backend = keeping->backend;
-	struct group *group = find_group(keeping, number);
+	struct group *group = keeping_group(keeping, number);
 
 	if (!group || group->fd < 0)
 		return say(done, -ENOENT, "group %u", number);
@@ -227,7 +227,7 @@ int group_detach(struct keeping *keeping, uint32_t number, bool force, struct wi
 
 int group_gone(struct keeping *keeping, uint32_t number, struct wire_done *done)
 {
-	struct group *group = find_group(keeping, number);
+	struct group *group = keeping_group(keeping, number);
 
 	if (!group || group->fd >= 0)
 		return say(done, -ENOENT, "group %u", number);
@@ -238,7 +238,7 @@ int group_gone(struct keeping *keeping, uint32_t number, struct wire_done *done)
 int group_get_device(struct keeping *keeping, uint32_t number, const char *name)
 {
 	const struct backend *backend = keeping->backend;
-	const struct group *group = find_group(keeping, number);
+	const struct group *group = keeping_group(keeping, number);
 
 	if (!group || group->fd < 0 || !group->container)
 		return -ENOENT;

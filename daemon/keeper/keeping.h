@@ -88,6 +88,10 @@ int group_detach(struct keeping *keeping, uint32_t number, bool force, struct wi
 int group_gone(struct keeping *keeping, uint32_t number, struct wire_done *done);
 /* The device's descriptor, the caller's, or -errno. */
 int group_get_device(struct keeping *keeping, uint32_t number, const char *name);
+/* As WIRE_RESET says. */
+int group_reset(struct keeping *keeping, uint32_t number, const char *name, bool bus,
+	struct wire_done *done);
+struct group *keeping_group(struct keeping *keeping, uint32_t number); /* NULL: none */
 int container_info(struct keeping *keeping, uint32_t number, struct wire_info *info);
 
 /*

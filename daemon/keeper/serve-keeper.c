@@ -153,6 +153,12 @@ static int do_audit(struct job *job)
 	return mapping_compare(job->keeping, mapping, &job->done.n_pages);
 }
 
+static int do_reset(struct job *job)
+{
+	return group_reset(job->keeping, job->asked->group, job->asked->name,
+		job->asked->flags & WIRE_BUS, &job->done);
+}
+
 static int do_book(struct job *job)
 {
 	const struct book_part part = {
@@ -186,6 +192,7 @@ static const struct {
 	[WIRE_INFO] = { do_info, 0 },
 	[WIRE_GET_DEVICE] = { do_get_device, 0 },
 	[WIRE_AUDIT] = { do_audit, 0 },
+	[WIRE_RESET] = { do_reset, 0 },
 	[WIRE_BOOK] = { do_book, 0 },
 	[WIRE_LIST] = { do_list, 0 },
 };

@@ -1,5 +1,6 @@
 /* VFIO containers: linux/vfio.h, drivers/vfio/vfio_iommu_type1.c */
 #include "daemon/keeper/backend.h"
+#include "daemon/keeper/device.h"
 #include "daemon/keeper/info.h"
 
 #include "daemon/base/util.h"
@@ -9,6 +10,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+_Static_assert(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO == VFIO_IOMMU_GET_INFO &&
+		       VFIO_DEVICE_PCI_HOT_RESET == VFIO_IOMMU_MAP_DMA,
+	"both are allowed with the others");
+
 const unsigned long backend_ioctls[] = {
 	VFIO_GET_API_VERSION,
 	VFIO_CHECK_EXTENSION,
@@ -16,9 +21,12 @@ const unsigned long backend_ioctls[] = {
 	VFIO_GROUP_SET_CONTAINER,
 	VFIO_GROUP_UNSET_CONTAINER,
 	VFIO_GROUP_GET_DEVICE_FD,
+	/* A device's VFIO_DEVICE_GET_PCI_HOT_RESET_INFO and VFIO_DEVICE_PCI_HOT_RESET have the
+	 * numbers of the next two, of a container. */
 	VFIO_IOMMU_GET_INFO,
 	VFIO_IOMMU_MAP_DMA,
 	VFIO_IOMMU_UNMAP_DMA,
+	VFIO_DEVICE_RESET,
 	0,
 };
 
@@ -127,4 +135,7 @@ const struct backend backend_type1 = {
 	.unmap = unmap,
 	.info = info,
 	.get_device = get_device,
+	.reset = device_reset,
+	.bus_groups = device_bus_groups,
+	.reset_bus = device_reset_bus,
 };

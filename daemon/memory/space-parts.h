@@ -64,7 +64,7 @@ struct operation {
 	size_t n_reserved;
 	char account[256];
 	char device[WIRE_NAME_SIZE];
-	bool force;
+	bool force, resets_bus;
 	int fd; /* memory or group; buried with it */
 
 	/* How far it is. */

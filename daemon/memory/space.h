@@ -155,6 +155,12 @@ int space_detach(struct space *space, int group, bool force, space_done done, vo
 void space_group_gone(struct space *space, int group);
 int space_get_device(struct space *space, int group, const char *device, space_done done,
 	void *userdata, struct refusal *refusal);
+/*
+ * Resets a device of an attached group, alone, or with all that its bus has: then all groups that
+ * this reaches have to be attached (RESET_REACHES). NOT_SUPPORTED: it cannot be reset so.
+ */
+int space_reset_device(struct space *space, int group, const char *device, bool bus,
+	space_done done, void *userdata, struct refusal *refusal);
 /* Has the keeper read all frames again. */
 int space_audit(struct space *space, space_done done, void *userdata, struct refusal *refusal);
 /* Detaches everything and ends the keeper: hooks->changed says when. Operations that wait are

@@ -1,5 +1,6 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/plan.h"
+#include "daemon/bind/reset.h"
 #include "daemon/broker/reserving.h"
 #include "daemon/service/parts.h"
 
@@ -146,6 +147,37 @@ struct json_object *describe_group(
 	json_put(json, "denial", may ? NULL : json_text(refusal.text));
 	put_members(json, group);
 	return json;
+}
+
+static void add_peer(const struct device *other, void *userdata)
+{
+	struct json_object *others = userdata, *peer = json_object_new_object();
+	json_put(peer, "device", json_text(other->name));
+	json_put(peer, "group", json_object_new_int(other->group->number));
+	json_object_array_add(others, peer);
+}
+
+struct json_object *describe_resets(struct broker *broker, const struct group *group)
+{
+	const struct group_list *all = inventory_groups(broker_inventory(broker));
+	struct json_object *sets = json_object_new_array();
+	const struct device *device;
+
+	TAILQ_FOREACH (device, &group->devices, of_group) {
+		struct json_object *others = json_object_new_array(), *set;
+		if (!device_each_on_bus(all, device, add_peer, others)) {
+			json_object_put(others);
+			continue;
+		}
+		set = json_object_new_object();
+		json_put(set, "device", json_text(device->name));
+		json_put(set, "others", others);
+		json_object_array_add(sets, set);
+	}
+	if (json_object_array_length(sets) > 0)
+		return sets;
+	json_object_put(sets);
+	return NULL;
 }
 
 struct json_object *describe_lease(struct broker *broker, const struct lease *lease)

@@ -85,6 +85,14 @@ static const char *mapping_error(const struct refusal *refusal, struct json_obje
 	}
 }
 
+static struct json_object *groups_json(const struct refusal *refusal)
+{
+	struct json_object *list = json_object_new_array();
+	for (size_t i = 0; list && i < refusal->n_groups; i++)
+		json_object_array_add(list, json_object_new_int(refusal->groups[i]));
+	return list;
+}
+
 const char *space_error(const struct refusal *refusal, struct json_object *json)
 {
 	switch (refusal->kind) {
@@ -110,6 +118,10 @@ const char *space_error(const struct refusal *refusal, struct json_object *json)
 	case REFUSAL_NOT_ATTACHED:
 		put_group(json, refusal);
 		return ERROR("NotAttached");
+	case REFUSAL_RESET_REACHES:
+		json_put(json, "device", json_text(refusal->device));
+		json_put(json, "groups", groups_json(refusal));
+		return ERROR("ResetReachesFurther");
 	default:
 		return mapping_error(refusal, json);
 	}

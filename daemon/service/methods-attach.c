@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 
 /* A group's number. False: the call has been answered. */
 static bool call_number(struct call *call, int *group)
@@ -92,6 +93,30 @@ static void get_device(struct call *call)
 			&refusal);
 }
 
+/* --- ResetDevice ---------------------------------------------------------------------------- */
+
+static void on_reset(struct space *space, const struct space_answer *answer, void *userdata)
+{
+	(void)space;
+	struct call *call = userdata;
+	if (!call_failed(call, answer->result, answer->refusal))
+		call_reply(call, NULL);
+}
+
+static void reset_device(struct call *call)
+{
+	struct space_entry *entry = call_space(call);
+	const char *scope = json_field_text(call->varlink.parameters, "scope");
+	struct refusal refusal;
+	int group;
+	if (entry && call_number(call, &group))
+		call_asked(call, entry,
+			space_reset_device(entry->space, group,
+				json_field_text(call->varlink.parameters, "device"),
+				scope && strcmp(scope, "bus") == 0, on_reset, call, &refusal),
+			&refusal);
+}
+
 /* --- Describe ------------------------------------------------------------------------------- */
 
 static struct json_object *page_sizes_json(uint64_t sizes)
@@ -154,6 +179,7 @@ const struct method attach_methods[] = {
 	{ .name = "org.vfiod.Space.Attach", .run = attach, .transacts = true },
 	{ .name = "org.vfiod.Space.Detach", .run = detach },
 	{ .name = "org.vfiod.Space.GetDevice", .run = get_device },
+	{ .name = "org.vfiod.Space.ResetDevice", .run = reset_device },
 	{ .name = "org.vfiod.Space.Describe", .run = describe },
 	{ .name = NULL },
 };

@@ -95,6 +95,7 @@ static void describe(struct call *call)
 	struct json_object *reply = json_object_new_object();
 	json_put(reply, "group",
 		describe_group(call->session->service->broker, &call->session->subject, group));
+	json_put(reply, "resetSets", describe_resets(call->session->service->broker, group));
 	call_reply(call, reply);
 }
 

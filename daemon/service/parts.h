@@ -249,6 +249,9 @@ const char *space_error(const struct refusal *refusal, struct json_object *param
 /* JSON of what the broker knows. NULL: no memory. */
 struct json_object *describe_group(
 	struct broker *broker, const struct subject *subject, const struct group *group);
+/* What a reset of the bus of each of its devices reaches: ResetSet of org.vfiod.Broker. NULL: none
+ * has one. */
+struct json_object *describe_resets(struct broker *broker, const struct group *group);
 struct json_object *describe_lease(struct broker *broker, const struct lease *lease);
 /* What is wrong with a group, and what to do; false: nothing is. */
 #define PROBLEM_TEXT_SIZE 768

@@ -159,6 +159,40 @@ static void test_below_the_bus(void **state)
 	assert_reset(&bench, NULL);
 }
 
+static void count(const struct device *other, void *userdata)
+{
+	unsigned *n = userdata;
+	n[other->group->number]++;
+}
+
+static void test_who_is_on_the_bus(void **state)
+{
+	(void)state;
+	struct bench bench;
+	unsigned n[2] = { 0 };
+
+	bench_init(&bench);
+	bench.groups[1].number = 1;
+	add(&bench, 0, BRIDGE "0000:02:01.0", "bus");
+	add(&bench, 0, BRIDGE "0000:02:02.0", "");
+	add(&bench, 1, BRIDGE "0000:02:03.0/0000:03:00.0", "flr");
+	/* Above it, beside it, and one that is no PCI device. */
+	add(&bench, 0, PORT "0000:01:00.0", "pm");
+	add(&bench, 1, PORT "0000:01:00.1", "pm");
+	add(&bench, 1, BRIDGE "0000:02:01.0/uuid", "")->is_pci = false;
+	assert_true(device_each_on_bus(&bench.all, &bench.devices[0], count, n));
+	assert_int_equal(n[0], 1);
+	assert_int_equal(n[1], 1);
+	/* From the bridge above, all of them are reached. */
+	assert_true(device_each_on_bus(&bench.all, &bench.devices[3], count, n));
+	assert_int_equal(n[0], 3);
+	assert_int_equal(n[1], 3);
+	bench.devices[0].syspath = (char *)ROOT "0000:00:04.0";
+	assert_false(device_each_on_bus(&bench.all, &bench.devices[0], count, n));
+	assert_false(device_each_on_bus(&bench.all, &bench.devices[5], count, n));
+	assert_int_equal(n[0] + n[1], 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +201,7 @@ int main(void)
 		cmocka_unit_test(test_alone_on_its_bus),
 		cmocka_unit_test(test_shared_bus),
 		cmocka_unit_test(test_below_the_bus),
+		cmocka_unit_test(test_who_is_on_the_bus),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,12 @@ static const struct {
 		-EBUSY,
 		"group 7 was not attached: the mapping 0xfe000000-0xffffffff lies where it has "
 		"the reserved region 0xfee00000-0xfeefffff" },
+	{ S "ResetReachesFurther", "{\"device\":\"0000:01:00.0\",\"groups\":[8,9]}", -EXDEV,
+		"resetting the bus of 0000:01:00.0 reaches groups that this space does not have: "
+		"8, 9" },
+	{ S "ResetReachesFurther", "{\"device\":\"0000:01:00.0\",\"groups\":[8]}", -EXDEV,
+		"resetting the bus of 0000:01:00.0 reaches a group that this space does not have: "
+		"8" },
 	{ S "NotAttached", "{\"group\":7}", -ENOENT, "group 7 is not attached to this space" },
 	{ "org.vfiod.Broker.LimitExceeded",
 		"{\"account\":\"alice\",\"limit\":\"owed-limit\",\"limitBytes\":25769803776,"

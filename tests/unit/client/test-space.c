@@ -86,6 +86,10 @@ static void answer(struct fake *fake, int peer, const char *method, struct json_
 			parameters, "{\"space\":\"t\",\"group\":7,\"device\":\"0000:01:00.0\"}");
 		fake_reply_fds(fake, peer, false, "{\"deviceFileDescriptor\":0}", &fd, 1);
 		close(fd);
+	} else if (is(method, S "ResetDevice")) {
+		expect_parameters(parameters, "{\"space\":\"t\",\"group\":7,\"device\":"
+					      "\"0000:01:00.0\",\"scope\":\"bus\"}");
+		fake_reply(fake, peer, false, "{}");
 	} else if (is(method, S "Describe")) {
 		expect_parameters(parameters, "{\"space\":\"t\"}");
 		fake_reply(fake, peer, false, DESCRIPTION(RANGES));
@@ -162,6 +166,7 @@ static void a_space_is_used(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(count_fds(), before + 1);
 	close(fd);
+	assert_int_equal(vfiod_space_reset_device(vfiod, space, 7, "0000:01:00.0", true), 0);
 	assert_int_equal(vfiod_space_unmap(vfiod, space, 0, 8192, &bytes), 2);
 	assert_int_equal(bytes, 8192);
 	assert_int_equal(vfiod_space_unmap(vfiod, space, 0, 8192, NULL), 2);

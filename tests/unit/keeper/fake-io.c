@@ -111,6 +111,34 @@ static int get_device(void *userdata, int container, int group, const char *name
 	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
+static int reset(void *userdata, int device)
+{
+	struct fake_io *fake = userdata;
+	(void)device;
+	fake->n_resets += fake->reset_error == 0;
+	return fake->reset_error;
+}
+
+static int bus_groups(void *userdata, int device, uint32_t *numbers)
+{
+	struct fake_io *fake = userdata;
+	(void)device;
+	for (int i = 0; i < fake->n_bus_groups; i++)
+		numbers[i] = fake->bus_groups[i];
+	return fake->n_bus_groups;
+}
+
+static int reset_bus(void *userdata, int device, const int *groups, size_t n_groups)
+{
+	struct fake_io *fake = userdata;
+	(void)device;
+	for (size_t i = 0; i < n_groups; i++)
+		if (fake->state.container_of[groups[i]] == 0)
+			return -EINVAL;
+	fake->n_bus_resets += fake->reset_error == 0;
+	return fake->reset_error;
+}
+
 uint64_t fake_frame(const void *address)
 {
 	uint64_t page = (uintptr_t)address / page_bytes();
@@ -156,7 +184,8 @@ static int read_frames(void *userdata, const void *address, uint64_t *frames, si
 void fake_io_init(struct fake_io *fake)
 {
 	*fake = (struct fake_io){
-		.backend = { fake, begin, attach, detach, map, unmap, info, get_device },
+		.backend = { fake, begin, attach, detach, map, unmap, info, get_device, reset,
+			bus_groups, reset_bus },
 		.frames = { fake, populate, read_frames },
 		.error = -ENOMEM,
 	};

@@ -38,6 +38,11 @@ struct fake_io {
 	unsigned n_calls, fail_at; /* the fail_at-th begin, attach or map fails; 0: none */
 	int error;                 /* with this */
 
+	uint32_t bus_groups[BUS_GROUPS_MAX];
+	int n_bus_groups; /* or -errno */
+	int reset_error;
+	unsigned n_resets, n_bus_resets;
+
 	struct frame_ops frames;
 	/* What is a hole in this file, mapped at `base`, is absent. */
 	int file;

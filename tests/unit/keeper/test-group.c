@@ -339,6 +339,67 @@ static void test_devices(void **state)
 	close(fd);
 }
 
+static int reset(struct bench *bench, uint32_t number, const char *name, bool bus)
+{
+	memset(&bench->done, 0, sizeof(bench->done));
+	return group_reset(&bench->keeping, number, name, bus, &bench->done);
+}
+
+static void test_reset(void **state)
+{
+	struct bench *bench = *state;
+	struct fake_io *fake = &bench->fake;
+	int before = bench_fd();
+
+	close(before);
+	assert_int_equal(reset(bench, 1, "device", false), -ENOENT);
+	bench_attach_new(bench, 1);
+	assert_int_equal(reset(bench, 1, "another", true), -ENODEV);
+	assert_int_equal(reset(bench, 1, "device", false), 0);
+	assert_int_equal(fake->n_resets, 1);
+	fake->reset_error = -EOPNOTSUPP;
+	assert_int_equal(reset(bench, 1, "device", false), -EOPNOTSUPP);
+	assert_string_not_equal(bench->done.text, "");
+	fake->reset_error = -EAGAIN;
+	assert_int_equal(reset(bench, 1, "device", false), -EAGAIN);
+	assert_int_equal(fake->n_bus_resets, 0);
+}
+
+static void test_reset_of_a_bus(void **state)
+{
+	struct bench *bench = *state;
+	struct fake_io *fake = &bench->fake;
+	int fd = bench_attach_new(bench, 1);
+
+	fake->n_bus_groups = -EOPNOTSUPP;
+	assert_int_equal(reset(bench, 1, "device", true), -EOPNOTSUPP);
+	/* Its own, one that waits for a container, and more than can be named. */
+	assert_int_equal(attach(bench, 2, bench_fd(), 1), WIRE_NEEDS_CONTAINER);
+	fake->n_bus_groups = WIRE_GROUPS_MAX + 3;
+	for (int i = 0; i < fake->n_bus_groups; i++)
+		fake->bus_groups[i] = (uint32_t)i + 1;
+	assert_int_equal(reset(bench, 1, "device", true), WIRE_GROUPS_WANTED);
+	assert_int_equal(bench->done.n_groups, WIRE_GROUPS_MAX + 2);
+	assert_int_equal(bench->done.groups[0], 2);
+	assert_int_equal(bench->done.groups[WIRE_GROUPS_MAX - 1], WIRE_GROUPS_MAX + 1);
+	assert_int_equal(fake->n_bus_resets, 0);
+	fake->n_bus_groups = 2;
+	assert_int_equal(attach_new(bench, 2), 0);
+	assert_int_equal(reset(bench, 1, "device", true), 0);
+	assert_int_equal(fake->n_bus_resets, 1);
+	fake->reset_error = -EOPNOTSUPP;
+	assert_int_equal(reset(bench, 1, "device", true), -EOPNOTSUPP);
+	assert_string_not_equal(bench->done.text, "");
+	fake->reset_error = 0;
+	/* One that was let go has no descriptor that could be given. */
+	let_go(bench, 1, fd);
+	assert_int_equal(reset(bench, 2, "device", true), WIRE_GROUPS_WANTED);
+	assert_int_equal(bench->done.groups[0], 1);
+	assert_int_equal(fake->n_bus_resets, 1);
+	close_device(bench, bench->keeping.containers[0].fd, fd);
+	assert_int_equal(group_gone(&bench->keeping, 1, &bench->done), 0);
+}
+
 /* Tables have an end. */
 static void test_as_many_as_there_is_room_for(void **state)
 {
@@ -375,6 +436,8 @@ int main(void)
 		group_test(test_let_go_alone),
 		group_test(test_after_mdevs),
 		group_test(test_devices),
+		group_test(test_reset),
+		group_test(test_reset_of_a_bus),
 		group_test(test_as_many_as_there_is_room_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

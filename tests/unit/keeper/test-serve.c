@@ -283,6 +283,10 @@ static void test_a_space_from_start_to_end(void **state)
 	close(peer->fd);
 	assert_int_equal(
 		TELL(peer, .header.type = WIRE_GET_DEVICE, .group = 7, .name = "none"), -ENODEV);
+	assert_int_equal(TELL(peer, .header.type = WIRE_RESET, .group = 7, .name = "device"), 0);
+	assert_int_equal(TELL(peer, .header.type = WIRE_RESET, .group = 7, .name = "none",
+				 .flags = WIRE_BUS),
+		-ENODEV);
 
 	assert_int_equal(TELL(peer, .header.type = WIRE_PREPARE, .memory = 3, .mapping = 2,
 				 .iova = 0x100000, .length = PAGE, .flags = WIRE_READ_ALLOWED),

@@ -277,6 +277,12 @@ static int act(struct reply *reply)
 	case WIRE_GET_DEVICE:
 		reply->fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 		return 0;
+	case WIRE_RESET:
+		if (bench.reset_error)
+			return bench.reset_error;
+		reply->done.n_groups = request->flags & WIRE_BUS ? bench.n_wanted : 0;
+		reply->done.groups[0] = 30;
+		return reply->done.n_groups > 0 ? WIRE_GROUPS_WANTED : 0;
 	case WIRE_BOOK:
 		reply->runs_offset = request->book_offset / sizeof(frame_run);
 		reply->n_runs = request->n_runs;
@@ -598,6 +604,12 @@ int bench_detach(int group, bool force)
 int bench_get_device(int group)
 {
 	AWAIT(space_get_device(bench.space, group, "0000:00:05.0", on_done, &bench, refusal));
+}
+
+int bench_reset_device(int group, bool bus)
+{
+	AWAIT(space_reset_device(
+		bench.space, group, "0000:00:05.0", bus, on_done, &bench, refusal));
 }
 
 int bench_audit(void)

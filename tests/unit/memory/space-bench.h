@@ -62,7 +62,8 @@ struct bench {
 	unsigned n_changes; /* a map finds the frames changed, so many times */
 	uint64_t n_holes;   /* a read finds so many, until they are filled */
 	int map_error;      /* -errno, in the container */
-	int attach_error, new_error;
+	int attach_error, new_error, reset_error;
+	unsigned n_wanted; /* groups that a reset of a bus reaches beside */
 	bool populate_dies, populate_fails, keeps_holes;
 	bool book_lies;
 	unsigned n_populated, n_punched, n_requests;
@@ -93,6 +94,7 @@ int bench_attach(int group);
 int bench_attach_for(const struct space_group *group);
 int bench_detach(int group, bool force);
 int bench_get_device(int group);
+int bench_reset_device(int group, bool bus);
 int bench_audit(void);
 /* Who waits for groups that are open sees them free; the space ends if it is over. */
 void bench_close_devices(void);

@@ -86,6 +86,17 @@ static int device(void)
 {
 	return bench_get_device(10);
 }
+static int reset(void)
+{
+	return bench_reset_device(10, true);
+}
+static int reset_that_reaches_further(void)
+{
+	bench.n_wanted = 1;
+	int r = bench_reset_device(10, true);
+	bench.n_wanted = 0;
+	return r;
+}
 static int detach_10(void)
 {
 	return bench_detach(10, false);
@@ -132,6 +143,8 @@ static const struct {
 	{ attach_impossible, true },
 	{ unmap_b_and_c },
 	{ device },
+	{ reset },
+	{ reset_that_reaches_further, true },
 	{ detach_11 },
 	{ detach_20_in_use },
 	{ device_closed },

@@ -298,6 +298,40 @@ static void test_who_may_attach(void **state)
 	WORKS(bench_get_device(31));
 }
 
+static void test_resets(void **state)
+{
+	(void)state;
+	struct refusal refusal;
+	char name[WIRE_NAME_SIZE + 1];
+
+	start();
+	REFUSES(REFUSAL_NOT_ATTACHED, bench_reset_device(10, false));
+	WORKS(bench_attach(10));
+	WORKS(bench_reset_device(10, false));
+	WORKS(bench_reset_device(10, true));
+	bench.n_wanted = REFUSAL_GROUPS + 5;
+	WORKS(bench_reset_device(10, false));
+	REFUSES(REFUSAL_RESET_REACHES, bench_reset_device(10, true));
+	assert_int_equal(bench.refusal.n_groups, REFUSAL_GROUPS);
+	assert_int_equal(bench.refusal.groups[0], 30);
+	assert_string_equal(bench.refusal.device, "0000:00:05.0");
+	bench.reset_error = -EOPNOTSUPP;
+	REFUSES(REFUSAL_NOT_SUPPORTED, bench_reset_device(10, false));
+	bench.reset_error = -ENODEV;
+	REFUSES(REFUSAL_NO_SUCH_DEVICE, bench_reset_device(10, false));
+	bench.reset_error = -EAGAIN;
+	REFUSES(REFUSAL_SYSTEM, bench_reset_device(10, true));
+	assert_int_equal(bench.refusal.errnum, EAGAIN);
+	memset(name, 'a', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_int_equal(
+		space_reset_device(bench.space, 10, name, false, NULL, NULL, &refusal), REFUSED);
+	/* It names nobody: it is not to be trusted. */
+	bench.reset_error = WIRE_GROUPS_WANTED;
+	bench.n_wanted = 0;
+	REFUSES(REFUSAL_SPACE_ENDED, bench_reset_device(10, true));
+}
+
 static void test_as_many_groups_as_a_container_may_have(void **state)
 {
 	(void)state;
@@ -597,6 +631,7 @@ int main(void)
 		TEST(test_limits),
 		TEST(test_limits_at_the_first_attach),
 		TEST(test_who_may_attach),
+		TEST(test_resets),
 		TEST(test_as_many_groups_as_a_container_may_have),
 		TEST(test_memory_that_changes),
 		TEST(test_what_the_kernel_refuses),

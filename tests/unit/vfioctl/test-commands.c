@@ -113,9 +113,14 @@ static void answer_status(struct fake *fake, int peer, const char *method,
 			"that process to return it; no other group is affected.\"},{\"group\":null,"
 			"\"text\":\"\\u001b[1mno rules\"}]}");
 	else if (is(as_text(parameters), "{\"device\":\"0000:01:00.0\"}"))
-		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 "}");
+		fake_reply(fake, peer, false,
+			"{\"group\":" GROUP_13 ",\"resetSets\":["
+			"{\"device\":\"0000:01:00.0\",\"others\":[{\"device\":\"0000:01:00.1\","
+			"\"group\":13},"
+			"{\"device\":\"0000:01:00.2\",\"group\":14}]},"
+			"{\"device\":\"0000:01:00.1\",\"others\":[]}]}");
 	else if (is(as_text(parameters), "{\"group\":15}"))
-		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 "}");
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 ",\"resetSets\":[]}");
 	else if (is(as_text(parameters), "{\"device\":\"foo\"}"))
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchDevice",
 			"{\"device\":\"foo\",\"reason\":\"no device with an IOMMU group has this "
@@ -149,22 +154,25 @@ static void status_of_one_group_is_all_of_it(void **state)
 
 	(void)state;
 	assert_int_equal(ctl(fake, "status", "01:00.0", NULL), 0);
-	assert_string_equal(ctl_out, "Group 13: leased; 2 devices; default domain DMA-FQ\n"
-				     "  Holder    root qemu/4711, unit vm.service, lease L3\n"
-				     "  You       not allowed: no rule covers 0000:01:00.1\n"
-				     "  Rules     a rule matches it\n"
-				     "0000:01:00.0  NVIDIA RTX 4080\n"
-				     "  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
-				     "  Driver    vfio-pci\n"
-				     "  Reset     flr, bus\n"
-				     "  Sysfs     /sys/devices/pci0000:00/0000:01:00.0\n"
-				     "0000:01:00.1\n"
-				     "  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
-				     "  Driver    none\n"
-				     "  Reset     flr, bus\n"
-				     "  Sysfs     /sys/devices/pci0000:00/0000:01:00.1\n"
-				     "Reserved, cannot be mapped\n"
-				     "  0xfee00000-0xfeefffff  msi\n");
+	assert_string_equal(ctl_out,
+		"Group 13: leased; 2 devices; default domain DMA-FQ\n"
+		"  Holder    root qemu/4711, unit vm.service, lease L3\n"
+		"  You       not allowed: no rule covers 0000:01:00.1\n"
+		"  Rules     a rule matches it\n"
+		"0000:01:00.0  NVIDIA RTX 4080\n"
+		"  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
+		"  Driver    vfio-pci\n"
+		"  Reset     flr, bus\n"
+		"  Bus reset reaches 0000:01:00.1 (group 13), 0000:01:00.2 (group 14)\n"
+		"  Sysfs     /sys/devices/pci0000:00/0000:01:00.0\n"
+		"0000:01:00.1\n"
+		"  Bus       pci 10de:2704, class 030000, NUMA node 1\n"
+		"  Driver    none\n"
+		"  Reset     flr, bus\n"
+		"  Bus reset reaches no other device\n"
+		"  Sysfs     /sys/devices/pci0000:00/0000:01:00.1\n"
+		"Reserved, cannot be mapped\n"
+		"  0xfee00000-0xfeefffff  msi\n");
 	assert_int_equal(ctl(fake, "status", "group:15", NULL), 0);
 	assert_non_null(strstr(ctl_out, "Group 15: failed; 2 devices; default domain DMA-FQ\n"
 					"  !!        the rollback failed\n"

@@ -16,6 +16,7 @@
  *	attach S L [INDEX], detach S L [INDEX] of the groups of the lease
  *	add S M, remove S M
  *	map S M OFFSET IOVA LENGTH [r|w|rw], unmap S IOVA LENGTH
+ *	reset S L DEVICE [function|bus]        likewise of the first group
  *	device D S L DEVICE, drop D            its descriptor, from the lease's first group
  *	call METHOD PARAMETERS
  *	ledger                                 pages, by name: ok host=OWED/BILL uid:1000=OWED/BILL
@@ -43,6 +44,7 @@
  *	fork P, child-pins P V IOVA LENGTH, child-ends P
  *
  *	edu D, to-device D IOVA, to-memory D IOVA    an edu's DMA
+ *	word D OFFSET [VALUE]                  of its first BAR; VALUE is written first
  *	quit
  */
 #pragma once

@@ -246,6 +246,17 @@ static void command_device(const struct words *words)
 	answer("ok");
 }
 
+static void command_reset(const struct words *words)
+{
+	struct json_object *parameters = of_space(words, 1);
+
+	put_number(parameters, "group", (uint64_t)object_find(LEASE, words->word[2])->groups[0]);
+	put_text(parameters, "device", words->word[3]);
+	if (words->n > 4)
+		put_text(parameters, "scope", words->word[4]);
+	call_and_answer("org.vfiod.Space.ResetDevice", parameters);
+}
+
 const struct command space_commands[] = {
 	{ "acquire", 2, command_acquire },
 	{ "release", 1, command_release },
@@ -261,5 +272,6 @@ const struct command space_commands[] = {
 	{ "map", 5, command_map },
 	{ "unmap", 3, command_unmap },
 	{ "device", 4, command_device },
+	{ "reset", 3, command_reset },
 	{ NULL },
 };
