@@ -2,6 +2,7 @@
 #include "daemon/base/host-memory.h"
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
+#include "daemon/base/store.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/claim.h"
 #include "daemon/broker/spaces.h"
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,12 +30,14 @@ static const double STOP_SECONDS = 20;
 struct options {
 	const char *config, *socket, *state, *claim, *keeper;
 	bool check_config;
+	unsigned fd_store;
 	int log_level;
 };
 
 struct daemon {
 	struct options options;
 	struct ev_loop *loop;
+	struct store *store;
 	struct inventory *inventory;
 	struct ledger *ledger;
 	struct broker *broker;
@@ -60,6 +64,8 @@ static int help(FILE *to)
 	      "      --state-dir DIR   keep the journal of taken groups there (" DEFAULT_STATE ")\n"
 	      "      --keeper PATH     the program that holds a space\n"
 	      "                        (" DEFAULT_KEEPER ")\n"
+	      "      --fd-store N      systemd keeps so many descriptors for it over a restart:\n"
+	      "                        FileDescriptorStoreMax= of its unit (0)\n"
 	      "      --log-level LEVEL error, warning, info or debug (info)\n"
 	      "  -h, --help            show this, and exit\n"
 	      "  -V, --version         show the version, and exit\n"
@@ -88,10 +94,21 @@ static int parse_level(const char *text, int *level)
 	return -EINVAL;
 }
 
+static int parse_count(const char *text, unsigned *count)
+{
+	char *end;
+	errno = 0;
+	unsigned long number = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || number > INT_MAX)
+		return -EINVAL;
+	*count = (unsigned)number;
+	return 0;
+}
+
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, KEEPER, LOG_LEVEL };
+	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, KEEPER, FD_STORE, LOG_LEVEL };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, CHECK_CONFIG },
@@ -99,6 +116,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "socket", required_argument, NULL, 's' },
 		{ "state-dir", required_argument, NULL, STATE_DIR },
 		{ "keeper", required_argument, NULL, KEEPER },
+		{ "fd-store", required_argument, NULL, FD_STORE },
 		{ "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -125,6 +143,11 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case KEEPER:
 			options->keeper = optarg;
 			break;
+		case FD_STORE:
+			if (parse_count(optarg, &options->fd_store) == 0)
+				break;
+			fprintf(stderr, "vfiod: '%s' is no number of descriptors\n", optarg);
+			return 2;
 		case LOG_LEVEL:
 			if (parse_level(optarg, &options->log_level) == 0)
 				break;
@@ -264,22 +287,9 @@ static void watch_signals(struct daemon *daemon)
 	ev_timer_init(&daemon->stop_timer, on_stop_timeout, STOP_SECONDS, 0);
 }
 
-/* systemd's socket, or one of our own. The descriptor, or -errno. */
+/* Where systemd handed none over. The descriptor, or -errno. */
 static int listening_socket(struct daemon *daemon)
 {
-	int n = sd_listen_fds(1);
-	if (n < 0)
-		return n;
-	if (n > 1) {
-		log_error("systemd handed %d sockets over; one is wanted", n);
-		return -EINVAL;
-	}
-	if (n == 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0)
-		return SD_LISTEN_FDS_START;
-	if (n == 1) {
-		log_error("what systemd handed over is no listening AF_UNIX stream socket");
-		return -EINVAL;
-	}
 	/* The journal has made its own directory; the default socket may be in another. */
 	if (strcmp(daemon->options.socket, DEFAULT_SOCKET) == 0 && mkdir(DEFAULT_STATE, 0755) < 0 &&
 		errno != EEXIST)
@@ -293,11 +303,14 @@ static int listening_socket(struct daemon *daemon)
 
 static int daemon_start(struct daemon *daemon, struct config *config)
 {
-	struct service_hooks hooks = {
-		.configuration = daemon->options.config,
-	};
+	_cleanup_close_ int fd = -1;
 
-	int r = inventory_new(daemon->loop, &daemon->inventory);
+	int r = store_new(daemon->loop, daemon->options.fd_store, &fd, &daemon->store);
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
+	r = inventory_new(daemon->loop, &daemon->inventory);
 	if (r < 0) {
 		log_error("reading the devices of this host: %s", strerror(-r));
 		config_free(config);
@@ -320,11 +333,16 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		return r;
 	}
 	inventory_listen(daemon->inventory, broker_on_inventory, daemon->broker);
-	int fd = listening_socket(daemon);
+	if (fd < 0)
+		fd = listening_socket(daemon);
 	if (fd < 0)
 		return fd;
-	hooks.owns_socket = daemon->owns_socket;
-	r = service_new(daemon->loop, daemon->broker, fd, &hooks, &daemon->service);
+	struct service_hooks hooks = {
+		.configuration = daemon->options.config,
+		.owns_socket = daemon->owns_socket,
+		.store = daemon->store,
+	};
+	r = service_new(daemon->loop, daemon->broker, steal_fd(&fd), &hooks, &daemon->service);
 	if (r < 0) {
 		log_error("starting to serve: %s", strerror(-r));
 		return r;
@@ -333,6 +351,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 	if (r < 0)
 		return r;
 	broker_listen(daemon->broker, on_news, daemon);
+	store_settle(daemon->store);
 	return 0;
 }
 
@@ -347,6 +366,7 @@ static void daemon_finish(struct daemon *daemon)
 	broker_free(daemon->broker);
 	ledger_free(daemon->ledger);
 	inventory_free(daemon->inventory);
+	store_free(daemon->store);
 	if (daemon->owns_socket)
 		unlink(daemon->options.socket);
 	if (daemon->loop)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/base/store.h"
 #include "daemon/broker/broker.h"
 
 #include <ev.h>
@@ -13,6 +14,7 @@ struct service;
 /* What main.c knows. */
 struct service_hooks {
 	const char *configuration; /* the file's name, NULL for none */
+	struct store *store;       /* outlives the service */
 	bool owns_socket;          /* nobody else listens at the socket (systemd does at its own) */
 };
 
