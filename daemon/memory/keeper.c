@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -21,6 +22,7 @@ static const double KILL_SECONDS = 5;
 
 enum keeper_state {
 	KEEPER_STARTING,  /* no hello yet */
+	KEEPER_SYNCING,   /* adopted: what it says is for the daemon before this one */
 	KEEPER_BEGINNING, /* WIRE_START has no answer yet */
 	KEEPER_IDLE,
 	KEEPER_ASKED,
@@ -39,6 +41,8 @@ struct keeper {
 	int socket, pidfd, book;
 	ev_io readable;
 	ev_child ended;
+	ev_io left; /* adopted: of the pidfd; waitid(2) would say ECHILD */
+	uint64_t nonce;
 	ev_timer deadline;
 	enum keeper_state state;
 	bool has_ended; /* but what it said before that may not be read yet */
@@ -99,27 +103,41 @@ static void tell_gone(struct keeper *keeper, int status)
 	else if (status >= 0)
 		snprintf(text, sizeof(text), "its keeper has ended with status %d",
 			WEXITSTATUS(status));
+	else if (keeper->has_ended)
+		snprintf(text, sizeof(text), "its keeper has ended");
 	else
 		snprintf(text, sizeof(text), "its keeper does not end");
 	keeper->state = KEEPER_GONE;
 	ev_io_stop(keeper->loop, &keeper->readable);
 	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->left);
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	keeper->listener.gone(keeper, *keeper->why ? -1 : status, text, keeper->userdata);
 }
 
 /* Its last words come first: which holes it was about to fill, or that it is done. */
+static void has_ended(struct keeper *keeper, int status)
+{
+	keeper->has_ended = true;
+	keeper->status = status;
+	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->left);
+	if (!ev_is_active(&keeper->readable) || !poll_now(keeper->socket, POLLIN))
+		tell_gone(keeper, keeper->status);
+}
+
 static void on_ended(struct ev_loop *loop, ev_child *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	struct keeper *keeper = watcher->data;
+	has_ended(watcher->data, watcher->rstatus);
+}
 
-	keeper->has_ended = true;
-	keeper->status = watcher->rstatus;
-	ev_child_stop(keeper->loop, &keeper->ended);
-	if (!ev_is_active(&keeper->readable) || !poll_now(keeper->socket, POLLIN))
-		tell_gone(keeper, keeper->status);
+static void on_left(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	has_ended(watcher->data, -1);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -138,15 +156,11 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 								     : "it did not answer in time");
 }
 
-static void on_hello(struct keeper *keeper, const struct wire_hello *hello)
+/* What it is asked first of all; else it is ready. */
+static void begin(struct keeper *keeper)
 {
 	struct wire_request start = { .header.type = WIRE_START };
 
-	if (keeper->state != KEEPER_STARTING || hello->version != WIRE_VERSION ||
-		hello->page_bytes != (uint32_t)sysconf(_SC_PAGESIZE)) {
-		keeper_kill(keeper, "it is of another version than vfiod");
-		return;
-	}
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	keeper->state = KEEPER_IDLE;
 	if (keeper->book < 0) {
@@ -156,6 +170,29 @@ static void on_hello(struct keeper *keeper, const struct wire_hello *hello)
 	if (keeper_ask(keeper, &start, &keeper->book, 1, START_SECONDS) == 0)
 		keeper->state = KEEPER_BEGINNING;
 	close(steal_fd(&keeper->book));
+}
+
+static void on_hello(struct keeper *keeper, const struct wire_hello *hello)
+{
+	if (keeper->state != KEEPER_STARTING || hello->version != WIRE_VERSION ||
+		hello->page_bytes != (uint32_t)sysconf(_SC_PAGESIZE)) {
+		keeper_kill(keeper, "it is of another version than vfiod");
+		return;
+	}
+	begin(keeper);
+}
+
+static void on_state(struct keeper *keeper, const struct wire_state *state)
+{
+	if (state->version != WIRE_VERSION ||
+		state->page_bytes != (uint32_t)sysconf(_SC_PAGESIZE)) {
+		keeper_kill(keeper, "it is of another version than vfiod, which cannot ask it what "
+				    "it has");
+		return;
+	}
+	if (state->has_book && keeper->book >= 0)
+		close(steal_fd(&keeper->book));
+	begin(keeper);
 }
 
 /* The last call: the listener may free the keeper. */
@@ -204,6 +241,9 @@ static bool is_expected(const struct keeper *keeper, uint32_t type, size_t n_fds
 		return keeper->state == KEEPER_ASKED &&
 		       (keeper->asked == WIRE_PREPARE || keeper->asked == WIRE_READ ||
 			       keeper->asked == WIRE_UNMAP || keeper->asked == WIRE_BOOK);
+	case WIRE_ITEMS:
+		return keeper->state == KEEPER_ASKED && keeper->asked == WIRE_LIST &&
+		       keeper->listener.items;
 	case WIRE_DONE:
 		return (keeper->state == KEEPER_ASKED && !keeper->has_done) ||
 		       keeper->state == KEEPER_BEGINNING;
@@ -238,6 +278,13 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 		return;
 	}
 	uint32_t type = n < 0 ? 0 : message.header.type;
+	if (keeper->state == KEEPER_SYNCING) {
+		/* A device may come with what is passed over. */
+		fds_bury(fds, n < 0 ? 0 : n_fds);
+		if (type == WIRE_STATE && message.state.nonce == keeper->nonce)
+			on_state(keeper, &message.state);
+		return;
+	}
 	if (n < 0 || !is_expected(keeper, type, n_fds) ||
 		(type == WIRE_INFO && (size_t)n != sizeof(message.info))) {
 		if (n > 0)
@@ -251,6 +298,10 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 		keeper->listener.runs(keeper, &message.runs,
 			((size_t)n - offsetof(struct wire_runs, runs)) / sizeof(frame_run),
 			keeper->userdata);
+	} else if (type == WIRE_ITEMS) {
+		keeper->listener.items(keeper, message.items.items,
+			((size_t)n - offsetof(struct wire_items, items)) / sizeof(struct wire_item),
+			keeper->userdata);
 	} else if (type == WIRE_INFO) {
 		struct wire_done done = keeper->done;
 		keeper->has_done = false;
@@ -260,16 +311,14 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 	}
 }
 
-int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
-	enum keeper_role role, const struct subject *client, int book,
-	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
+/* NULL: no memory. */
+static struct keeper *keeper_make(struct ev_loop *loop, const struct keeper_ops *ops,
+	enum keeper_role role, const struct keeper_listener *listener, void *userdata)
 {
-	int pair[2];
-
-	*keeper = NULL;
 	struct keeper *made = calloc(1, sizeof(*made));
+
 	if (!made)
-		return -ENOMEM;
+		return NULL;
 	*made = (struct keeper){
 		.loop = loop,
 		.ops = ops,
@@ -282,9 +331,22 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 	};
 	ev_init(&made->readable, on_readable);
 	ev_init(&made->ended, on_ended);
+	ev_init(&made->left, on_left);
 	ev_init(&made->deadline, on_deadline);
-	made->readable.data = made->ended.data = made->deadline.data = made;
+	made->readable.data = made->ended.data = made->left.data = made->deadline.data = made;
+	return made;
+}
 
+int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
+	enum keeper_role role, const struct subject *client, int book,
+	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
+{
+	int pair[2];
+
+	*keeper = NULL;
+	struct keeper *made = keeper_make(loop, ops, role, listener, userdata);
+	if (!made)
+		return -ENOMEM;
 	if ((book >= 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0) ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		int r = -errno;
@@ -315,26 +377,118 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 	return 0;
 }
 
-struct keeper *keeper_free(struct keeper *keeper)
+/* Is it still the process that it was? Its pidfd, or -1: that has ended. Or -errno. */
+static int find_process(pid_t pid, unsigned long long start_ticks, int *found)
 {
-	if (!keeper)
-		return NULL;
+	unsigned long long ticks;
+
+	*found = -1;
+	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
+	/* EINVAL: the number is a thread's now (kernel/pid.c, pidfd_open). */
+	if (pidfd < 0)
+		return errno == ESRCH || errno == EINVAL ? 0 : -errno;
+	int r = process_start_time(pid, &ticks);
+	if (r == -ENOENT || r == -ESRCH)
+		return 0;
+	if (r == 0 && ticks == start_ticks)
+		*found = steal_fd(&pidfd);
+	return r;
+}
+
+static int start_sync(struct keeper *keeper, double seconds)
+{
+	struct wire_sync sync = { .header = { WIRE_SYNC, sizeof(sync) } };
+
+	ssize_t n = getrandom(&sync.nonce, sizeof(sync.nonce), 0);
+	if (n != sizeof(sync.nonce))
+		return n < 0 ? -errno : -EIO;
+	keeper->nonce = sync.nonce;
+	keeper->state = KEEPER_SYNCING;
+	deadline_set(keeper, seconds > START_SECONDS ? seconds : START_SECONDS);
+	/* If it has ended meanwhile, that is seen. */
+	int r = wire_send(keeper->socket, &sync, NULL, 0, MSG_DONTWAIT);
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+}
+
+int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, pid_t pid,
+	unsigned long long start_ticks, int socket, int book, double seconds,
+	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
+{
+	*keeper = NULL;
+	struct keeper *made = keeper_make(loop, ops, KEEPER_SPACE, listener, userdata);
+	if (!made) {
+		fd_bury(socket);
+		return -ENOMEM;
+	}
+	made->socket = socket;
+	made->pid = pid;
+	made->limited_to = UINT64_MAX; /* nobody knows */
+	int r = find_process(pid, start_ticks, &made->pidfd);
+	if (r == 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0)
+		r = -errno;
+	if (r == 0 && made->pidfd >= 0)
+		r = start_sync(made, seconds);
+	if (r < 0) {
+		keeper_leave(made);
+		return r;
+	}
+	ev_io_set(&made->readable, made->socket, EV_READ);
+	ev_io_set(&made->left, made->pidfd, EV_READ);
+	if (made->pidfd >= 0) {
+		ev_io_start(loop, &made->readable);
+		ev_io_start(loop, &made->left);
+	} else {
+		made->has_ended = true;
+		made->status = -1;
+		deadline_set(made, 0);
+	}
+	*keeper = made;
+	return 0;
+}
+
+static struct keeper *clear(struct keeper *keeper)
+{
 	ev_io_stop(keeper->loop, &keeper->readable);
 	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->left);
 	ev_timer_stop(keeper->loop, &keeper->deadline);
-	if (keeper->state != KEEPER_IDLE && keeper->state != KEEPER_GONE)
-		signal_kill(keeper);
-	/* What it has sent may be queued, a device's last descriptor with it. */
-	if (keeper->state == KEEPER_IDLE)
-		close(keeper->socket);
-	else
-		fd_bury(keeper->socket);
 	if (keeper->pidfd >= 0)
 		close(keeper->pidfd);
 	if (keeper->book >= 0)
 		close(keeper->book);
 	free(keeper);
 	return NULL;
+}
+
+struct keeper *keeper_free(struct keeper *keeper)
+{
+	if (!keeper)
+		return NULL;
+	if (keeper->state != KEEPER_IDLE && keeper->state != KEEPER_GONE)
+		signal_kill(keeper);
+	/* To close it would not be enough where it is in the store. */
+	if (keeper->socket >= 0)
+		shutdown(keeper->socket, SHUT_RDWR);
+	/* What it has sent may be queued, a device's last descriptor with it. */
+	if (keeper->state == KEEPER_IDLE)
+		close(keeper->socket);
+	else
+		fd_bury(keeper->socket);
+	return clear(keeper);
+}
+
+struct keeper *keeper_leave(struct keeper *keeper)
+{
+	if (!keeper)
+		return NULL;
+	/* Not the last descriptor of it: what is queued stays. */
+	close(keeper->socket);
+	return clear(keeper);
+}
+
+int keeper_socket(const struct keeper *keeper)
+{
+	return keeper->socket;
 }
 
 int keeper_ask(struct keeper *keeper, struct wire_request *request, const int *fds, size_t n_fds,

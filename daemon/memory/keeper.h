@@ -6,6 +6,8 @@
  *   keeper_new() → forked, in its cgroup, exec'ed, isolated → ready() → keeper_ask() → runs()*,
  *   done() → … → keeper_end() → gone() → keeper_free(); or gone() at any time.
  *
+ * keeper_adopt() is the same for one that an earlier daemon has started. It is not our child.
+ *
  * It is forked in the daemon's cgroup, and goes into its client's by itself, before it has any
  * memory of the client's: with clone3 into a cgroup, a frozen one would stop it while it has all
  * descriptors of the daemon open. And not on the loop, as the kernel can make who moves wait.
@@ -54,10 +56,13 @@ struct keeper_listener {
 		const struct wire_info *info, int fd, void *userdata);
 	/*
 	 * It is no more, or was killed: as it was late, or said nonsense. The last call; only
-	 * keeper_free() is left. status: as from wait(2), -1 where vfiod killed it; text: for a
-	 * person.
+	 * keeper_free() is left. status: as from wait(2), -1 where vfiod killed it or is not its
+	 * parent; text: for a person.
 	 */
 	void (*gone)(struct keeper *keeper, int status, const char *text, void *userdata);
+	/* Of a WIRE_LIST. NULL: it is never asked for one. */
+	void (*items)(struct keeper *keeper, const struct wire_item *items, size_t n_items,
+		void *userdata);
 };
 
 /*
@@ -67,6 +72,19 @@ struct keeper_listener {
 int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
 	enum keeper_role role, const struct subject *client, int book,
 	const struct keeper_listener *listener, void *userdata, struct keeper **keeper);
+/*
+ * Takes over one whose socket an earlier daemon had, be it at work for that one still: what it says
+ * of that is passed over, for `seconds` at most. Then ready(). `pid` and `start_ticks`: which
+ * process it is (process_start_time()); if that has ended, gone() follows. socket: taken over, also
+ * on failure. book: as above, if it does not have it yet. 0 or -errno.
+ */
+int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, pid_t pid,
+	unsigned long long start_ticks, int socket, int book, double seconds,
+	const struct keeper_listener *listener, void *userdata, struct keeper **keeper);
+/* As keeper_free(), but it goes on, as long as its socket is somewhere, for the next daemon. */
+struct keeper *keeper_leave(struct keeper *keeper);
+/* Stays the keeper's. */
+int keeper_socket(const struct keeper *keeper);
 /* Hears nothing more; what works still is killed, what does not ends by itself. NULL-safe. */
 struct keeper *keeper_free(struct keeper *keeper);
 /* Closes its socket, upon which it ends by itself, or is killed if it takes its time. gone()

@@ -1,6 +1,7 @@
 #include "daemon/memory/mappings.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,56 @@ struct mapping *mappings_make(struct mappings *mappings)
 	mappings->free = slot->next_free >> 1;
 	slot->mapping = mapping;
 	return mapping;
+}
+
+/* The keeper has no greater number (keeper/keeping.h). */
+#define NUMBERS_MAX (UINT32_C(1) << 20)
+
+struct mapping *mappings_restore(struct mappings *mappings, uint32_t number)
+{
+	if (number >= NUMBERS_MAX)
+		return NULL;
+	while (number >= mappings->n_slots)
+		if (!grow_slots(mappings))
+			return NULL;
+	union mapping_slot *slot = &mappings->slots[number];
+	struct mapping *mapping = slot_is_free(slot) ? calloc(1, sizeof(*mapping)) : NULL;
+	if (!mapping)
+		return NULL;
+	mapping->number = number;
+	slot->mapping = mapping;
+	return mapping;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct mapping *const *one = a, *const *other = b;
+	return ((*one)->iova > (*other)->iova) - ((*one)->iova < (*other)->iova);
+}
+
+int mappings_restored(struct mappings *mappings)
+{
+	if (mappings->size < mappings->n_slots && !grow_list(mappings))
+		return -ENOMEM;
+	mappings->n = mappings->free = 0;
+	mappings->bytes = 0;
+	for (size_t i = mappings->n_slots; i-- > 0;) {
+		union mapping_slot *slot = &mappings->slots[i];
+		if (slot_is_free(slot)) {
+			slot->next_free = mappings->free << 1 | 1;
+			mappings->free = i + 1;
+		} else {
+			mappings->list[mappings->n++] = slot->mapping;
+			mappings->bytes += slot->mapping->length;
+		}
+	}
+	if (mappings->n == 0)
+		return 0;
+	qsort(mappings->list, mappings->n, sizeof(*mappings->list), compare);
+	for (size_t i = 1; i < mappings->n; i++)
+		if (mapping_last(mappings->list[i - 1]) >= mappings->list[i]->iova)
+			return -EBADMSG;
+	return 0;
 }
 
 void mappings_insert(struct mappings *mappings, struct mapping *mapping)

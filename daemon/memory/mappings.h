@@ -49,6 +49,14 @@ void mappings_drop(struct mappings *mappings, struct mapping *mapping, size_t at
 /* NULL: none that is inserted or was made has it. */
 struct mapping *mappings_by_number(const struct mappings *mappings, uint32_t number);
 
+/*
+ * For mappings that have their numbers already: makes each of them, in any order, then the list,
+ * from which on all is as usual. NULL: no memory, or the number is taken or beyond all sense; 0,
+ * -ENOMEM, or -EBADMSG: some overlap, and all that is left to do is to take back what they cost.
+ */
+struct mapping *mappings_restore(struct mappings *mappings, uint32_t number);
+int mappings_restored(struct mappings *mappings);
+
 /* The index of the first one that ends at this address or later; n: none does. */
 size_t mappings_find(const struct mappings *mappings, uint64_t iova);
 /* The first one that has an address in [first, last]. NULL: none. */

@@ -66,7 +66,7 @@ static void info_answered(struct operation *operation, const struct wire_done *d
 	operation->group = group;
 	if (--container->n_groups == 0) {
 		TAILQ_REMOVE(&space->containers, container, of_space);
-		space->n_containers--;
+		space->slot->n_containers = --space->n_containers;
 		operation->container = container;
 	}
 	attach_undo(operation, r);
@@ -200,6 +200,7 @@ static void attach_start(struct operation *operation)
 		operation_finish(operation, r);
 		return;
 	}
+	operation_begin(operation, WORK_ATTACH, (uint32_t)group.number);
 	operation_ask(operation, &request, &operation->fd, 1, space_pages(space), attach_answered);
 }
 

@@ -63,7 +63,7 @@ int space_intersect(struct space *space)
 void space_add_container(struct space *space, struct container *container)
 {
 	TAILQ_INSERT_TAIL(&space->containers, container, of_space);
-	space->n_containers++;
+	space->slot->n_containers = ++space->n_containers;
 }
 
 void space_add_group(struct space *space, struct group *group, struct container *container)
@@ -85,7 +85,7 @@ bool space_remove_group(struct space *space, struct group *group)
 	if (!container || --container->n_groups > 0)
 		return false;
 	TAILQ_REMOVE(&space->containers, container, of_space);
-	space->n_containers--;
+	space->slot->n_containers = --space->n_containers;
 	container_free(container);
 	for (size_t i = 0; i < space->mappings.n; i++)
 		mapping_unbill(space->mappings.list[i], 1);

@@ -28,6 +28,9 @@ void space_describe(const struct space *space, struct space_description *descrip
 		.mapped_bytes = space->mappings.bytes,
 	};
 	TAILQ_FOREACH (container, &space->containers, of_space) {
+		/* Its keeper died while it was taken over. */
+		if (!space->described)
+			break;
 		struct space_container *described = &space->described[description->n_containers++];
 		*described = (struct space_container){
 			.number = container->number,

@@ -83,6 +83,12 @@ void space_destroy(struct space *space, const char *why)
 {
 	if (space->state > SPACE_LIVE)
 		return;
+	/* What it has is not known yet: first that. */
+	if (space->adoption || (space->state == SPACE_STARTING && space->current)) {
+		snprintf(space->why, sizeof(space->why), "%s", why);
+		space->is_to_end = true;
+		return;
+	}
 	bool is_starting = space->state == SPACE_STARTING;
 	snprintf(space->why, sizeof(space->why), "%s", why);
 	space->state = SPACE_ENDING;

@@ -35,10 +35,19 @@ static void info_answered(struct operation *operation, const struct wire_done *d
 static void left(struct operation *operation, struct group *group)
 {
 	struct space *space = operation->space;
-	unsigned container = group->container ? group->container->number : 0;
+	bool was_inside = group->container;
+	unsigned container = was_inside ? group->container->number : 0;
 	struct wire_request request = { .header.type = WIRE_INFO, .container = container };
 
-	if (!space_remove_group(space, group)) {
+	bool was_last = space_remove_group(space, group);
+	if (!was_inside) {
+		/* Adopted half way in: nothing was ever pinned for it. */
+		if (space->n_groups == 0)
+			space_let_payer_go(space);
+		finish(operation);
+		return;
+	}
+	if (!was_last) {
 		operation->index = container;
 		operation_ask(operation, &request, NULL, 0, 0, info_answered);
 		return;
@@ -79,7 +88,7 @@ static void detach_answered(struct operation *operation, const struct wire_done 
 	}
 }
 
-static void detach_start(struct operation *operation)
+void detach_start(struct operation *operation)
 {
 	struct space *space = operation->space;
 	const struct group *group = space_group(space, operation->group_number);
@@ -90,6 +99,7 @@ static void detach_start(struct operation *operation)
 	};
 
 	if (space->state <= SPACE_LIVE && group && !group->is_let_go) {
+		operation_begin(operation, WORK_DETACH, (uint32_t)group->number);
 		operation_ask(operation, &request, NULL, 0, space_pages(space), detach_answered);
 	} else if (operation->force) {
 		operation_finish(operation, 0);

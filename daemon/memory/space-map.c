@@ -224,6 +224,7 @@ static void map_start(struct operation *operation)
 		map_undo(operation, r);
 		return;
 	}
+	operation_begin(operation, WORK_MAP, mapping->number);
 	operation->reading = (struct wire_request){
 		.header.type = WIRE_PREPARE,
 		.mapping = mapping->number,

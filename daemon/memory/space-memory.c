@@ -52,6 +52,8 @@ static void add_start(struct operation *operation)
 		.header.type = WIRE_ADD_MEMORY,
 		.memory = memory->number,
 	};
+	space->slot->last_memory = space->last_memory;
+	operation_begin(operation, WORK_ADD_MEMORY, memory->number);
 	operation_ask(operation, &request, &operation->fd, 1, 0, add_answered);
 }
 
@@ -91,7 +93,7 @@ static void remove_answered(struct operation *operation, const struct wire_done 
 	operation_finish(operation, 0);
 }
 
-static void remove_start(struct operation *operation)
+void remove_memory_start(struct operation *operation)
 {
 	const struct memory *memory = space_memory(operation->space, operation->memory);
 	struct wire_request request = {
@@ -100,6 +102,7 @@ static void remove_start(struct operation *operation)
 	};
 
 	if (memory && memory->n_mappings == 0) {
+		operation_begin(operation, WORK_REMOVE_MEMORY, memory->number);
 		operation_ask(operation, &request, NULL, 0, memory->size / space_page_bytes(),
 			remove_answered);
 		return;
@@ -116,7 +119,7 @@ int space_remove_memory(struct space *space, uint32_t memory, space_done done, v
 {
 	int r;
 	struct operation *operation =
-		operation_new(space, remove_start, -1, done, userdata, refusal, &r);
+		operation_new(space, remove_memory_start, -1, done, userdata, refusal, &r);
 	if (!operation)
 		return r;
 	operation->memory = memory;

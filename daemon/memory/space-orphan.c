@@ -186,6 +186,10 @@ void space_keeper_gone(struct space *space, const char *text)
 	struct operation *operation = space->current;
 	bool is_destroyed = space->state == SPACE_ENDING;
 
+	if (space->adoption) {
+		adoption_orphan(space, text);
+		return;
+	}
 	if (operation)
 		abandon(operation);
 	forget_gone_groups(space);

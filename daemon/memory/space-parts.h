@@ -94,7 +94,33 @@ struct operation {
 };
 TAILQ_HEAD(operation_list, operation);
 
-struct refund; /* space-orphan.c */
+struct refund;   /* space-orphan.c */
+struct adoption; /* space-adopt.c */
+
+/* What the next daemon has to finish, or to undo, if this one ends in the middle of it. */
+enum space_work {
+	WORK_NONE,
+	WORK_ADD_MEMORY,    /* number: the memory */
+	WORK_REMOVE_MEMORY, /* likewise */
+	WORK_MAP,           /* the mapping */
+	WORK_UNMAP,         /* iova, length */
+	WORK_ATTACH,        /* the group */
+	WORK_DETACH,        /* the group, is_forced */
+};
+
+/* In memory that outlives the daemon (base/slots.h). */
+struct space_slot {
+	uint32_t is_used;
+	uint32_t work; /* enum space_work; written last, cleared when done() has returned */
+	uint32_t number;
+	uint32_t is_forced;
+	uint32_t is_filling; /* WORK_MAP: holes of the memory, that is */
+	uint32_t last_memory;
+	uint32_t n_containers;
+	uint32_t is_zero;
+	uint64_t iova, length;
+	uint64_t n_pages; /* that the request has to do with, and so how long it may take */
+};
 
 struct space {
 	struct ev_loop *loop;
@@ -122,6 +148,10 @@ struct space {
 	size_t n_groups;
 	uint64_t page_sizes;     /* of all containers; 0: there is none */
 	struct iova_list ranges; /* of all containers */
+
+	struct space_slot *slot, no_slot;
+	struct adoption *adoption; /* NULL: it is over, or was not adopted */
+	bool is_to_end;            /* when it is over */
 
 	struct operation_list queue;
 	struct operation *current;
@@ -175,6 +205,10 @@ void operation_ask(struct operation *operation, struct wire_request *request, co
 	void (*answered)(struct operation *operation, const struct wire_done *done,
 		const struct wire_info *info, int fd));
 void operation_finish(struct operation *operation, int result);
+/* Before its first request that changes something: what it is, in the slot. */
+void operation_begin(struct operation *operation, enum space_work work, uint32_t number);
+/* It is the space's current one from now on. */
+void operation_start(struct operation *operation);
 /* What the keeper's -errno, or wire_result, means to the client: REFUSED. */
 int operation_refuse(struct operation *operation, const struct wire_done *done, const char *what);
 /* The space has no keeper any more: all that wait are answered. */
@@ -254,6 +288,38 @@ int space_intersect(struct space *space);
 bool space_remove_group(struct space *space, struct group *group);
 /* Nothing is attached: nobody pays. */
 void space_let_payer_go(struct space *space);
+
+/* --- what an adopted space may have to finish ------------------------------------------------ */
+void unmap_start(struct operation *operation);
+void detach_start(struct operation *operation);
+void remove_memory_start(struct operation *operation);
+
+/* --- space-adopt.c, space-adopt-book.c ------------------------------------------------------ */
+struct adoption {
+	struct space *space;
+	char *payer;              /* NULL: none is known */
+	struct group_list groups; /* those that it may have; each is the space's once it is found */
+	struct wire_item *items;  /* all that the keeper has; or its book */
+	size_t n_items, size, index;
+	struct container *container; /* the next to be asked */
+	struct operation *work;      /* what is to be finished or undone */
+	struct keeper *reader;       /* of the book of a keeper that is no more */
+};
+int adoption_new(struct space *space, const struct space_kept *kept); /* or -ENOMEM */
+struct adoption *adoption_free(struct adoption *adoption);
+/* The keeper is ready to be asked what it has. */
+void adoption_start(struct space *space);
+int adoption_add_items(struct adoption *adoption, const struct wire_item *items, size_t n);
+/* The mapping of such an item. 0, -ENOMEM, -EBADMSG. */
+int adoption_add_mapping(struct space *space, const struct wire_item *item);
+/* Bills and covers are as they were: 0 or -ENOMEM. */
+int adoption_bill(struct adoption *adoption, struct mapping *mapping, unsigned n_containers);
+int adoption_cover(struct mapping *mapping, const struct wire_runs *runs, size_t n_runs);
+/* The runs of the item that are not covered yet. */
+struct wire_request adoption_rest(const struct mapping *mapping, const struct wire_item *item);
+struct group *adoption_take_group(struct adoption *adoption, int number);
+/* Its keeper is no more: goes by its book. Then space_keeper_gone(). */
+void adoption_orphan(struct space *space, const char *text);
 
 /* --- space-destroy.c, space-orphan.c -------------------------------------------------------- */
 void destroy_start(struct operation *operation);

@@ -201,6 +201,7 @@ static void memory_given(struct operation *operation, const struct wire_done *do
 		space_distrust(operation->space, "it does not give its memory");
 		return;
 	}
+	operation->space->slot->is_filling = true;
 	filling->holes = memfd_create("vfiod-holes", MFD_CLOEXEC);
 	int r = filling->holes < 0 ? -errno
 				   : helper_start(filling, KEEPER_POPULATE, &fill_listener);

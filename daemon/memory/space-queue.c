@@ -1,5 +1,6 @@
 /* Operations, one at a time. */
 #include "daemon/base/child.h"
+#include "daemon/base/slots.h"
 #include "daemon/base/util.h"
 #include "daemon/memory/space-parts.h"
 
@@ -112,19 +113,26 @@ void operation_ask(struct operation *operation, struct wire_request *request, co
 	struct space *space = operation->space;
 
 	operation->answered = answered;
+	space->slot->n_pages = n_pages;
 	keeper_ask(space->keeper, request, fds, n_fds, space_seconds(space, n_pages));
 }
 
 void operation_finish(struct operation *operation, int result)
 {
 	struct space *space = operation->space;
+	bool was_current = space->current == operation;
 
-	if (space->current == operation)
+	if (was_current)
 		space->current = NULL;
 	operation->answer.result = result;
 	operation->answer.refusal = &operation->refusal;
 	if (operation->done)
 		operation->done(space, &operation->answer, operation->userdata);
+	/* Its caller's answer is on its way: it is not undone any more. */
+	if (was_current) {
+		slot_publish();
+		space->slot->work = WORK_NONE;
+	}
 	operation_free(operation);
 	space_schedule(space);
 }
@@ -142,7 +150,21 @@ int operation_refuse(struct operation *operation, const struct wire_done *done, 
 	return REFUSED;
 }
 
-static void start(struct operation *operation)
+void operation_begin(struct operation *operation, enum space_work work, uint32_t number)
+{
+	struct space_slot *slot = operation->space->slot;
+
+	slot->number = number;
+	slot->is_forced = operation->force;
+	slot->is_filling = false;
+	slot->iova = operation->iova;
+	slot->length = operation->length;
+	slot_publish();
+	slot->work = work;
+	slot_publish();
+}
+
+void operation_start(struct operation *operation)
 {
 	operation->space->current = operation;
 	operation->start(operation);
@@ -154,7 +176,7 @@ static void run_waiting(struct space *space)
 
 	while (!space->current && (operation = TAILQ_FIRST(&space->queue))) {
 		TAILQ_REMOVE(&space->queue, operation, of_queue);
-		start(operation);
+		operation_start(operation);
 	}
 }
 
@@ -175,7 +197,7 @@ static void run_ending(struct space *space)
 		return;
 	space->destroyer = NULL;
 	space->hooks.changed(space, space->why, space->userdata);
-	start(operation);
+	operation_start(operation);
 }
 
 void queue_run(struct space *space)

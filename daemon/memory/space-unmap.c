@@ -49,7 +49,7 @@ static void unmap_next(struct operation *operation)
 		mapping_pages(operation->mapping) * (space->n_containers + 1), unmap_answered);
 }
 
-static void unmap_start(struct operation *operation)
+void unmap_start(struct operation *operation)
 {
 	struct space *space = operation->space;
 	struct refusal *refusal = &operation->refusal;
@@ -69,6 +69,7 @@ static void unmap_start(struct operation *operation)
 		operation_finish(operation, REFUSED);
 		return;
 	}
+	operation_begin(operation, WORK_UNMAP, 0);
 	unmap_next(operation);
 }
 

@@ -88,6 +88,10 @@ static void on_ready(struct keeper *keeper, void *userdata)
 
 	if (space->state != SPACE_STARTING)
 		return;
+	if (space->adoption) {
+		adoption_start(space);
+		return;
+	}
 	space->state = SPACE_LIVE;
 	space->hooks.changed(space, "its keeper has started", space->userdata);
 	space_schedule(space);
@@ -128,15 +132,26 @@ static void on_gone(struct keeper *keeper, int status, const char *text, void *u
 	space_keeper_gone(space, text);
 }
 
-static const struct keeper_listener keeper_listener = { on_ready, on_runs, on_done, on_gone };
+static void on_items(
+	struct keeper *keeper, const struct wire_item *items, size_t n_items, void *userdata)
+{
+	(void)keeper;
+	struct space *space = userdata;
+
+	if (!space->adoption || adoption_add_items(space->adoption, items, n_items) < 0)
+		space_distrust(space, "what it has cannot be written down");
+}
+
+static const struct keeper_listener keeper_listener = { on_ready, on_runs, on_done, on_gone,
+	on_items };
 
 /* --- from beginning to end ------------------------------------------------------------------ */
 
-int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
+/* All but its keeper and its book. 0 or -ENOMEM. */
+static int space_make(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	const struct subject *subject, const struct space_settings *settings,
 	const struct space_hooks *hooks, void *userdata, struct space **result)
 {
-	*result = NULL;
 	struct space *space = calloc(1, sizeof(*space));
 	if (!space)
 		return -ENOMEM;
@@ -149,6 +164,8 @@ int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
 		.userdata = userdata,
 		.book = -1,
 	};
+	space->slot = settings->slot ? settings->slot : &space->no_slot;
+	space->slot->is_used = true;
 	TAILQ_INIT(&space->memories);
 	TAILQ_INIT(&space->containers);
 	TAILQ_INIT(&space->groups);
@@ -162,11 +179,53 @@ int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
 			!(space->account = ledger_space_account(ledger, name)) ||
 			!(space->destroyer = operation_make(space, destroy_start, -1, NULL, NULL))))
 		r = -ENOMEM;
-	if (r == 0 && (space->book = memfd_create("vfiod-book", MFD_CLOEXEC)) < 0)
+	if (r < 0)
+		space = space_free(space);
+	*result = space;
+	return r;
+}
+
+int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
+	const struct subject *subject, const struct space_settings *settings,
+	const struct space_hooks *hooks, void *userdata, struct space **result)
+{
+	*result = NULL;
+	struct space *space;
+	int r = space_make(loop, ledger, name, subject, settings, hooks, userdata, &space);
+	if (r < 0)
+		return r;
+	if ((space->book = memfd_create("vfiod-book", MFD_CLOEXEC)) < 0)
 		r = -errno;
 	if (r == 0)
 		r = keeper_new(loop, space->ops, settings->keeper_path, KEEPER_SPACE, subject,
 			space->book, &keeper_listener, space, &space->keeper);
+	if (r < 0) {
+		space_free(space);
+		return r;
+	}
+	*result = space;
+	return 0;
+}
+
+int space_adopt(struct ev_loop *loop, struct ledger *ledger, const char *name,
+	const struct subject *subject, const struct space_settings *settings,
+	const struct space_kept *kept, const struct space_hooks *hooks, void *userdata,
+	struct space **result)
+{
+	_cleanup_close_ int socket = kept->socket, book = kept->book;
+	struct space *space;
+
+	*result = NULL;
+	int r = space_make(loop, ledger, name, subject, settings, hooks, userdata, &space);
+	if (r < 0)
+		return r;
+	space->book = steal_fd(&book);
+	space->last_memory = space->slot->last_memory;
+	r = adoption_new(space, kept);
+	if (r == 0)
+		r = keeper_adopt(loop, space->ops, kept->keeper, kept->keeper_start_ticks,
+			steal_fd(&socket), space->book, space_seconds(space, space->slot->n_pages),
+			&keeper_listener, space, &space->keeper);
 	if (r < 0) {
 		space_free(space);
 		return r;
@@ -185,6 +244,7 @@ struct space *space_free(struct space *space)
 		return NULL;
 	ev_prepare_stop(space->loop, &space->turn);
 	queue_clear(space);
+	space->adoption = adoption_free(space->adoption);
 	space->refund = refund_free(space->refund);
 	if (space->keeper)
 		keeper_kill(space->keeper, "the daemon ends");
@@ -217,6 +277,13 @@ struct space *space_free(struct space *space)
 	return NULL;
 }
 
+struct space *space_leave(struct space *space)
+{
+	if (space)
+		space->keeper = keeper_leave(space->keeper);
+	return space_free(space);
+}
+
 void space_end(struct space *space)
 {
 	space->state = SPACE_ENDED;
@@ -245,6 +312,16 @@ pid_t space_keeper_pid(const struct space *space)
 	return space->keeper ? keeper_pid(space->keeper) : 0;
 }
 
+int space_keeper_socket(const struct space *space)
+{
+	return space->keeper ? keeper_socket(space->keeper) : -1;
+}
+
+int space_book(const struct space *space)
+{
+	return space->book;
+}
+
 const struct account *space_payer(const struct space *space)
 {
 	return space->payer;
@@ -258,4 +335,10 @@ const struct account *space_account(const struct space *space)
 bool space_has_group(const struct space *space, int group)
 {
 	return space_group(space, group);
+}
+
+bool space_group_is_let_go(const struct space *space, int number)
+{
+	const struct group *group = space_group(space, number);
+	return group && group->is_let_go;
 }

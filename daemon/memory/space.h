@@ -54,6 +54,9 @@ struct space_settings {
 	unsigned max_memories, max_mappings, max_containers;
 	unsigned max_groups_per_container; /* 0: no limit */
 	const struct keeper_ops *ops;      /* NULL: the real ones */
+	/* SLOT_BYTES of its own, where it writes down what it begins (base/slots.h). NULL: nobody
+	 * would read it. */
+	void *slot;
 };
 
 /*
@@ -64,24 +67,35 @@ int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	const struct subject *subject, const struct space_settings *settings,
 	const struct space_hooks *hooks, void *userdata, struct space **space);
 /*
- * The same for a space whose keeper an earlier daemon has started: `socket` and `book` are taken
- * over, also on failure. Its keeper is asked what it has (whatever answer was under way is passed
- * over), the ledger is charged again from its books, and the operation that was under way, if the
- * slot says so, is finished (unmap, detach, remove_memory, destroy) or undone (the others): the
- * caller of it is told INTERRUPTED or has lost his connection. STARTING until then: operations
- * wait. `slot`: the space's own (base/slots.h), where it writes down what it begins. hooks->changed
- * says LIVE, ORPHANED (the keeper is dead) or ENDED. Groups that the keeper has: space_has_group().
+ * The same for a space whose keeper an earlier daemon has started. The keeper is asked what it has
+ * (whatever answer was under way is passed over), the ledger is charged again from its book, and
+ * the operation that was under way, if settings->slot says so, is finished (unmap, detach,
+ * remove_memory) or undone (the others): its caller is told INTERRUPTED or has lost his connection.
+ * STARTING until then: operations wait, also a destroy. hooks->changed says LIVE, ORPHANED (the
+ * keeper is dead, and it is charged by its book) or ENDED. Groups that the keeper has: as
+ * space_describe() says; hooks->let_go comes for those that it gives up meanwhile, and for those
+ * that it was found to have let go.
+ *
+ * What a Map had filled of the holes of its memory stays filled: nobody can tell any more whether
+ * the client has written there since, and what it has written must not be lost.
  */
 struct space_kept {
 	pid_t keeper; /* its number and start time, to be sure that it is the one */
 	unsigned long long keeper_start_ticks;
-	int socket, book;
-	void *slot;
+	int socket, book;  /* taken over, also on failure */
+	const char *payer; /* the account that pays for what is attached; NULL: nothing was */
+	const int *groups; /* those that it has, or may have */
+	size_t n_groups;
 };
 int space_adopt(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	const struct subject *subject, const struct space_settings *settings,
 	const struct space_kept *kept, const struct space_hooks *hooks, void *userdata,
 	struct space **space);
+/* What is to be kept for that; both stay the space's. -1: it has no keeper any more. */
+int space_keeper_socket(const struct space *space);
+int space_book(const struct space *space);
+/* As space_free(), but the keeper goes on, as long as its socket is somewhere. */
+struct space *space_leave(struct space *space);
 /* Kills the keeper; charges are dropped without a refund where it is not ENDED: at the end of the
  * daemon. NULL-safe. */
 struct space *space_free(struct space *space);
@@ -188,3 +202,5 @@ struct space_description {
 };
 void space_describe(const struct space *space, struct space_description *description);
 bool space_has_group(const struct space *space, int group);
+/* It was let go while a device of it was open, and the keeper does not know yet that it is free. */
+bool space_group_is_let_go(const struct space *space, int group);

@@ -20,6 +20,18 @@ static void end(struct fake_keeper *keeper)
 	kill(keeper->pid, SIGKILL);
 }
 
+static void answer_sync(struct fake_keeper *keeper, const struct wire_sync *sync)
+{
+	struct wire_state state = {
+		.nonce = sync->nonce,
+		.version = fake_host.version,
+		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+		.has_book = keeper->has_book,
+	};
+	if (!fake_host.is_silent)
+		fake_send(keeper, &state, WIRE_STATE, sizeof(state), -1);
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	(void)loop;
@@ -36,6 +48,11 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 		end(keeper);
 		return;
 	}
+	if (message.header.type == WIRE_SYNC) {
+		answer_sync(keeper, &message.sync);
+		return;
+	}
+	keeper->has_book |= message.header.type == WIRE_START;
 	fake_host.answer(keeper, &message.request, fds, n_fds);
 	while (n_fds > 0)
 		close(fds[--n_fds]);
@@ -117,7 +134,7 @@ const struct keeper_ops fake_ops = {
 
 void fake_host_init(struct ev_loop *loop, fake_answer answer)
 {
-	fake_host = (struct fake_host){ .loop = loop, .answer = answer };
+	fake_host = (struct fake_host){ .loop = loop, .answer = answer, .version = WIRE_VERSION };
 }
 
 void fake_host_clear(void)

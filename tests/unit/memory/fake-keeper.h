@@ -12,6 +12,7 @@ struct fake_keeper {
 	enum keeper_role role;
 	pid_t pid;
 	int socket; /* -1: it has ended */
+	bool has_book;
 	ev_io readable;
 };
 
@@ -23,7 +24,8 @@ typedef void (*fake_answer)(struct fake_keeper *keeper, const struct wire_reques
 struct fake_host {
 	struct ev_loop *loop;
 	fake_answer answer;
-	bool is_silent;   /* no hello */
+	bool is_silent;   /* no hello, and no answer to a sync */
+	uint32_t version; /* that it says to a sync */
 	int spawn_fails;  /* -errno */
 	bool no_room;     /* headroom: 0 bytes */
 	int no_container; /* -errno */

@@ -74,6 +74,8 @@ struct reply {
 	struct wire_done done;
 	struct wire_info info;
 	uint64_t runs_offset, n_runs; /* that go first */
+	struct wire_item items[3 * BENCH_NUMBERS];
+	size_t n_items; /* likewise */
 	int fd;
 };
 
@@ -105,6 +107,7 @@ static int do_prepare(struct reply *reply, const struct wire_request *request)
 	*mapping = (struct bench_mapping){
 		.is_there = true,
 		.memory = request->memory,
+		.iova = request->iova,
 		.first = request->offset / BENCH_PAGE,
 		.n = request->length / BENCH_PAGE,
 	};
@@ -233,6 +236,47 @@ static int do_info(struct reply *reply, const struct wire_request *request)
 	return 0;
 }
 
+/* All, or of a keeper that is no more what its book has. */
+static int do_list(struct reply *reply, bool is_book)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; !is_book && i < BENCH_NUMBERS; i++)
+		if (bench.memories[i])
+			reply->items[n++] = (struct wire_item){ .kind = WIRE_ITEM_MEMORY,
+				.number = i,
+				.flags = WIRE_READ_ALLOWED |
+					 (i != 2 ? (unsigned)WIRE_WRITE_ALLOWED : 0),
+				.page_bytes = BENCH_PAGE,
+				.length = 64 * BENCH_PAGE };
+	for (uint32_t i = 0; !is_book && i < BENCH_NUMBERS; i++)
+		if (bench.groups[i].is_there)
+			reply->items[n++] = (struct wire_item){ .kind = WIRE_ITEM_GROUP,
+				.number = i,
+				.container = bench.groups[i].container < 0
+						     ? WIRE_NO_CONTAINER
+						     : (uint32_t)bench.groups[i].container,
+				.is_held = bench.groups[i].has_fd };
+	for (uint32_t i = 0; i < BENCH_NUMBERS; i++) {
+		const struct bench_mapping *mapping = &bench.mappings[i];
+		if (!mapping->is_there || (is_book && mapping->n_runs == 0))
+			continue;
+		reply->items[n++] = (struct wire_item){ .kind = WIRE_ITEM_MAPPING,
+			.number = i,
+			.flags = WIRE_READ_ALLOWED | WIRE_WRITE_ALLOWED,
+			.memory = mapping->memory,
+			.is_made = !is_book && mapping->is_made,
+			.offset = mapping->first * BENCH_PAGE,
+			.iova = mapping->iova,
+			.length = mapping->n * BENCH_PAGE,
+			.book_offset = mapping->offset * sizeof(frame_run),
+			.n_runs = mapping->n_runs };
+	}
+	reply->n_items = n;
+	reply->done.size = n;
+	return 0;
+}
+
 static int act(struct reply *reply)
 {
 	const struct wire_request *request = reply->request;
@@ -240,10 +284,15 @@ static int act(struct reply *reply)
 
 	switch (request->header.type) {
 	case WIRE_START:
-	case WIRE_REMOVE_MEMORY:
 	case WIRE_AUDIT:
 		return 0;
+	case WIRE_LIST:
+		return do_list(reply, reply->keeper->role == KEEPER_BOOK);
+	case WIRE_REMOVE_MEMORY:
+		bench.memories[request->memory] = false;
+		return 0;
 	case WIRE_ADD_MEMORY:
+		bench.memories[request->memory] = request->memory != 3;
 		/* As large as the test says, in the place of a size that it would have. */
 		reply->done.size = 64 * BENCH_PAGE;
 		reply->done.page_bytes = BENCH_PAGE;
@@ -293,26 +342,87 @@ static int act(struct reply *reply)
 	}
 }
 
-static void send_runs(const struct reply *reply, uint64_t n)
+static void send_runs(struct fake_keeper *keeper, uint64_t offset, uint64_t n)
 {
 	/* A few at a time. */
 	for (uint64_t i = 0; i < n; i += 3) {
 		frame_run runs[3];
 		size_t n_now = n - i < 3 ? (size_t)(n - i) : 3;
-		memcpy(runs, &bench.book[reply->runs_offset + i], n_now * sizeof(*runs));
+		memcpy(runs, &bench.book[offset + i], n_now * sizeof(*runs));
 		if (bench.book_lies)
 			runs[0] += UINT64_C(1) << RUN_BITS;
-		fake_runs(reply->keeper, (reply->runs_offset + i) * sizeof(frame_run), runs, n_now);
+		fake_runs(keeper, (offset + i) * sizeof(frame_run), runs, n_now);
 	}
+}
+
+static void send_items(const struct reply *reply)
+{
+	struct wire_items message;
+
+	for (size_t i = 0; i < reply->n_items; i++) {
+		message.items[0] = reply->items[i];
+		fake_send(reply->keeper, &message, WIRE_ITEMS,
+			offsetof(struct wire_items, items) + sizeof(message.items[0]), -1);
+	}
+}
+
+static void send_answer(struct reply *reply)
+{
+	send_runs(reply->keeper, reply->runs_offset, reply->n_runs);
+	send_items(reply);
+	fake_done(reply->keeper, &reply->done, reply->fd);
+	if (reply->request->header.type == WIRE_INFO && reply->done.result == 0)
+		fake_send(reply->keeper, &reply->info, WIRE_INFO, sizeof(reply->info), -1);
+}
+
+/* What it says last, and how it ends. */
+static void fail_so(struct reply *reply, enum fault fault)
+{
+	struct fake_keeper *keeper = reply->keeper;
+	uint64_t half = reply->n_runs / 2;
+
+	switch (fault) {
+	case FAULT_DIES_HALFWAY:
+		send_runs(keeper, reply->runs_offset, half);
+		fake_die(keeper);
+		break;
+	case FAULT_DIES_AFTER:
+		fake_die(keeper);
+		break;
+	case FAULT_DAEMON_HALFWAY:
+		send_runs(keeper, reply->runs_offset, half);
+		bench.late = keeper;
+		bench.late_done = reply->done;
+		bench.late_offset = reply->runs_offset + half;
+		bench.late_runs = reply->n_runs - half;
+		bench.is_killed = true;
+		break;
+	case FAULT_BOTH:
+		fake_die(keeper);
+		bench.is_killed = true;
+		break;
+	default:
+		send_answer(reply);
+		bench.is_killed = fault == FAULT_DAEMON_AFTER;
+	}
+	if (bench.is_killed)
+		ev_break(bench.loop, EVBREAK_ALL);
 }
 
 static void answer_space(struct fake_keeper *keeper, const struct wire_request *request)
 {
-	struct reply reply = { .keeper = keeper, .request = request, .fd = -1 };
+	static struct reply reply;
 	bool is_faulty = request->header.type != WIRE_START && ++bench.n_requests == bench.fault_at;
 	enum fault fault = is_faulty ? bench.fault : FAULT_NONE;
 
+	reply = (struct reply){ .keeper = keeper, .request = request, .fd = -1 };
 	bench.last_type = request->header.type;
+	bench.coming = request->header.type == WIRE_ATTACH ? (int)request->group : -1;
+	if (fault == FAULT_DAEMON_BEFORE) {
+		bench.is_killed = true;
+		ev_break(bench.loop, EVBREAK_ALL);
+		return;
+	}
 	if (fault == FAULT_DIES_BEFORE) {
 		fake_die(keeper);
 		return;
@@ -321,16 +431,7 @@ static void answer_space(struct fake_keeper *keeper, const struct wire_request *
 	/* The one request that is done also where it fails. */
 	if (fault == FAULT_ERROR && request->flags & WIRE_FORCE)
 		bench.groups[request->group].has_fd = false;
-	if (fault == FAULT_DIES_HALFWAY)
-		send_runs(&reply, reply.n_runs / 2);
-	if (fault == FAULT_DIES_AFTER || fault == FAULT_DIES_HALFWAY) {
-		fake_die(keeper);
-	} else {
-		send_runs(&reply, reply.n_runs);
-		fake_done(keeper, &reply.done, reply.fd);
-		if (request->header.type == WIRE_INFO && reply.done.result == 0)
-			fake_send(keeper, &reply.info, WIRE_INFO, sizeof(reply.info), -1);
-	}
+	fail_so(&reply, fault);
 	if (reply.fd >= 0)
 		close(reply.fd);
 }
@@ -408,11 +509,69 @@ static void on_done(struct space *space, const struct space_answer *answer_, voi
 
 /* --- the bench ------------------------------------------------------------------------------ */
 
+static unsigned steal(unsigned *number)
+{
+	unsigned value = *number;
+	*number = 0;
+	return value;
+}
+
 static void give_up(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	(void)loop;
 	(void)revents;
 	*(bool *)timer->data = true;
+}
+
+/* The daemon is no more, and what it has had charged neither; the next one finds its descriptors.
+ */
+static void start_again(void)
+{
+	static const struct subject client = { .pid = 1, .uid = 1000 };
+	struct space_kept kept = { .payer = "uid:1000" };
+	int groups[BENCH_NUMBERS];
+
+	bench.is_killed = false;
+	bench.n_restarts++;
+	if (bench.again_after > 0)
+		bench.fault_at = bench.n_requests + steal(&bench.again_after);
+	kept.keeper = fake_host.keepers[bench.keeper].pid;
+	kept.keeper_start_ticks = bench.start_ticks;
+	kept.socket = fcntl(space_keeper_socket(bench.space), F_DUPFD_CLOEXEC, 0);
+	if (kept.socket < 0)
+		kept.socket = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	kept.book = fcntl(space_book(bench.space), F_DUPFD_CLOEXEC, 0);
+	for (int i = 0; i < BENCH_NUMBERS; i++)
+		if (bench.groups[i].is_there || bench.is_waiting[i] || i == bench.coming)
+			groups[kept.n_groups++] = i;
+	kept.groups = groups;
+	space_leave(bench.space);
+	ledger_free(bench.ledger);
+	bench.ledger = ledger_new(BENCH_FRAMES);
+	memset(bench.is_waiting, 0, sizeof(bench.is_waiting));
+	bench.n_changed = 0;
+	bench.has_ended = false;
+	assert_int_equal(space_adopt(bench.loop, bench.ledger, "S1", &client, &bench.settings,
+				 &kept, &bench_hooks, &bench, &bench.space),
+		0);
+	/* Which is in the record of who made the space. */
+	if (bench.is_destroyed)
+		space_destroy(bench.space, "the test ends");
+	/* The rest of what the former daemon had asked for comes before it hears of this one. */
+	if (bench.late) {
+		send_runs(bench.late, bench.late_offset, bench.late_runs);
+		fake_done(bench.late, &bench.late_done, -1);
+		bench.late = NULL;
+	}
+	while (bench.n_changed == 0 && !bench.is_killed)
+		ev_run(bench.loop, EVRUN_ONCE);
+	if (bench.is_killed)
+		start_again();
+}
+
+void bench_kill_daemon(void)
+{
+	start_again();
 }
 
 void bench_wait(bool (*is_so)(void))
@@ -424,8 +583,11 @@ void bench_wait(bool (*is_so)(void))
 	ev_timer_init(&patience, give_up, PATIENCE_SECONDS, 0);
 	patience.data = &is_over;
 	ev_timer_start(bench.loop, &patience);
-	while (!is_so() && !is_over)
+	while (!is_so() && !is_over) {
 		ev_run(bench.loop, EVRUN_ONCE);
+		if (bench.is_killed)
+			start_again();
+	}
 	ev_timer_stop(bench.loop, &patience);
 	if (is_over)
 		fail_msg("it never happens: request %u (type %u), fault %d at %u, state %d",
@@ -461,6 +623,7 @@ int bench_set_up(void **state)
 		.max_mappings = 8,
 		.max_containers = 3,
 		.ops = &fake_ops,
+		.slot = bench.slot,
 	};
 	return 0;
 }
@@ -469,13 +632,16 @@ void bench_start(void)
 {
 	static const struct subject client = { .pid = 1, .uid = 1000 };
 
-	bench.has_ended = false;
+	bench.has_ended = bench.is_destroyed = false;
 	bench.n_changed = 0;
 	assert_int_equal(space_new(bench.loop, bench.ledger, "S1", &client, &bench.settings,
 				 &bench_hooks, &bench, &bench.space),
 		0);
 	bench_wait(is_started);
 	assert_int_equal(bench.state, SPACE_LIVE);
+	bench.keeper = fake_host.n_keepers - 1;
+	assert_int_equal(
+		process_start_time(fake_host.keepers[bench.keeper].pid, &bench.start_ticks), 0);
 }
 
 void bench_close_devices(void)
@@ -502,6 +668,7 @@ static bool is_over_when_closed(void)
 void bench_destroy(void)
 {
 	if (bench.space) {
+		bench.is_destroyed = true;
 		space_destroy(bench.space, "the test ends");
 		bench_wait(is_over_when_closed);
 	}
@@ -522,10 +689,10 @@ int bench_tear_down(void **state)
 	return 0;
 }
 
-static unsigned n_done_before;
+static unsigned n_done_before, n_restarts_before;
 static bool is_answered(void)
 {
-	return bench.n_done > n_done_before;
+	return bench.n_done > n_done_before || bench.n_restarts > n_restarts_before;
 }
 
 /* `r`: what the call said. */
@@ -536,6 +703,9 @@ static int await(int r, const struct refusal *refusal)
 		return r;
 	}
 	bench_wait(is_answered);
+	/* Who has asked hears of it from the sessions. */
+	if (bench.n_restarts > n_restarts_before)
+		return -EINTR;
 	assert_int_equal(bench.n_done, n_done_before + 1);
 	return bench.answer.result;
 }
@@ -546,6 +716,7 @@ static int await(int r, const struct refusal *refusal)
 		if (!bench.space)                                                                  \
 			return -ESRCH;                                                             \
 		n_done_before = bench.n_done;                                                      \
+		n_restarts_before = bench.n_restarts;                                              \
 		int r_ = (call);                                                                   \
 		return await(r_, refusal);                                                         \
 	} while (0)

@@ -19,11 +19,18 @@ enum fault {
 	FAULT_DIES_HALFWAY, /* it has done all of it, and said half of the runs */
 	FAULT_ERROR,        /* -EIO, and nothing done */
 	FAULTS,
+	/* The daemon is killed, and another takes over. */
+	FAULT_DAEMON_BEFORE = FAULTS, /* it has not come to send it */
+	FAULT_DAEMON_AFTER,           /* the answer is for nobody */
+	FAULT_DAEMON_HALFWAY,         /* half of the answer comes later */
+	FAULT_BOTH,                   /* it is done, and then the keeper dies, too */
+	ALL_FAULTS,
 };
 
 struct bench_mapping {
 	bool is_there, is_made;
 	uint32_t memory;
+	uint64_t iova;
 	uint64_t first, n;       /* pages of the memory */
 	uint64_t offset, n_runs; /* in the book */
 };
@@ -55,7 +62,7 @@ struct bench {
 	uint64_t book_end; /* runs */
 	struct bench_mapping mappings[BENCH_NUMBERS];
 	struct bench_group groups[BENCH_NUMBERS];
-	bool containers[BENCH_NUMBERS];
+	bool containers[BENCH_NUMBERS], memories[BENCH_NUMBERS];
 	bool has_device_open[BENCH_NUMBERS];
 	uint64_t moved;     /* added to each frame: they were migrated */
 	uint64_t run_pages; /* of each run */
@@ -70,6 +77,17 @@ struct bench {
 	uint32_t last_type;
 	unsigned fault_at;
 	enum fault fault;
+	/* The daemon before this one. */
+	uint64_t slot[16];
+	size_t keeper; /* of fake_host's */
+	unsigned long long start_ticks;
+	bool is_killed;           /* it is, as soon as the loop comes round */
+	struct fake_keeper *late; /* what is still to be answered, */
+	struct wire_done late_done;
+	uint64_t late_offset, late_runs;
+	int coming; /* a group that it was to attach; -1: none */
+	bool is_destroyed;
+	unsigned n_restarts, again_after; /* killed again, so many requests later; 0: not */
 };
 
 extern struct bench bench;
@@ -79,6 +97,8 @@ int bench_set_up(void **state);
 /* Destroys the space if there is one; everything is at zero. */
 int bench_tear_down(void **state);
 void bench_start(void);
+/* Another daemon takes the space over. */
+void bench_kill_daemon(void);
 /* Runs the loop until it is so. */
 void bench_wait(bool (*is_so)(void));
 bool bench_is_over(void);

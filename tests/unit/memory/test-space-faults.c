@@ -199,6 +199,30 @@ static void test_each_fault(void **state)
 	}
 }
 
+/*
+ * The daemon is killed at each request, and another one takes the space over; that one, too. What
+ * was under way was done or not, wholly, and the story goes on.
+ */
+static void test_each_death_of_the_daemon(void **state)
+{
+	unsigned n_requests = requests_without_a_fault();
+
+	for (unsigned fault = FAULT_DAEMON_BEFORE; fault < ALL_FAULTS; fault++)
+		for (unsigned at = 1; at <= n_requests; at++)
+			for (unsigned again = 0; again <= (fault == FAULT_DAEMON_AFTER ? 6 : 0);
+				again += 2) {
+				bench_tear_down(state);
+				bench_set_up(state);
+				bench.fault = (enum fault)fault;
+				bench.fault_at = at;
+				bench.again_after = again;
+				bench_start();
+				run_steps(false);
+				bench_destroy();
+				assert_true(bench.n_restarts >= 1);
+			}
+}
+
 /* Devices stay open: the charge is there until they are closed, to the page. */
 static void test_death_with_devices_open(void **state)
 {
@@ -273,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_without_a_fault),
 		TEST(test_each_fault),
+		TEST(test_each_death_of_the_daemon),
 		TEST(test_death_with_devices_open),
 		TEST(test_each_allocation),
 		TEST(test_a_group_leaves_without_memory),
