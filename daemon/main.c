@@ -340,6 +340,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 	struct service_hooks hooks = {
 		.configuration = daemon->options.config,
 		.owns_socket = daemon->owns_socket,
+		.state = daemon->options.state,
 		.store = daemon->store,
 	};
 	r = service_new(daemon->loop, daemon->broker, steal_fd(&fd), &hooks, &daemon->service);

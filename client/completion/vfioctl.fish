@@ -60,6 +60,7 @@ complete -c vfioctl -n __vfioctl_has_none -a audit -d 'Compare the ledger with t
 complete -c vfioctl -n __vfioctl_has_none -a monitor -d 'Print what happens'
 complete -c vfioctl -n __vfioctl_has_none -a run -d 'Run a program that has groups while it lives'
 complete -c vfioctl -n __vfioctl_has_none -a reload -d 'Have the daemon read its configuration again'
+complete -c vfioctl -n __vfioctl_has_none -a metrics -d 'Print figures for Prometheus'
 complete -c vfioctl -n __vfioctl_has_none -a help -d 'Explain vfioctl, or a command'
 
 complete -c vfioctl -n '__vfioctl_is -1 list' -l all -d 'Every group'
@@ -80,4 +81,4 @@ complete -c vfioctl -n '__vfioctl_is 1 can' -a '(__vfioctl_names devices groups)
 complete -c vfioctl -n '__vfioctl_is 0 revoke' -a '(__vfioctl_names leases)'
 complete -c vfioctl -n '__vfioctl_is 0 run' -a '(__fish_complete_command)'
 complete -c vfioctl -n '__vfioctl_is_program' -F
-complete -c vfioctl -n '__vfioctl_is 0 help' -a 'list status why check can take return leases revoke ledger audit monitor run reload'
+complete -c vfioctl -n '__vfioctl_is 0 help' -a 'list status why check can take return leases revoke ledger audit monitor run reload metrics'

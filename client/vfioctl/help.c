@@ -18,6 +18,7 @@ const struct command *const commands[] = {
 	&command_monitor,
 	&command_run,
 	&command_reload,
+	&command_metrics,
 	&command_help,
 	NULL,
 };

@@ -40,8 +40,8 @@ struct command {
 	int (*run)(struct context *context, int argc, char *argv[]); /* an exit code */
 };
 extern const struct command command_list, command_status, command_why, command_take, command_return,
-	command_leases, command_revoke, command_monitor, command_run, command_reload, command_check,
-	command_can, command_ledger, command_audit, command_help,
+	command_leases, command_revoke, command_monitor, command_run, command_reload,
+	command_metrics, command_check, command_can, command_ledger, command_audit, command_help,
 	command_names; /* not among commands[]: for shells */
 
 /* --- options.c ------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 char **strv_free(char **list)
@@ -113,7 +114,8 @@ static int directory_sync(const char *path)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int file_write_atomic(const char *path, const void *data, size_t size)
+static int write_atomic(
+	const char *path, const void *data, size_t size, mode_t mode, bool is_durable)
 {
 	_cleanup_free_ char *temporary = NULL;
 	if (asprintf(&temporary, "%s.new", path) < 0) {
@@ -126,7 +128,10 @@ int file_write_atomic(const char *path, const void *data, size_t size)
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, data, size);
-	if (r == 0 && fsync(fd) < 0)
+	/* Whatever the umask is. */
+	if (r == 0 && mode != 0600 && fchmod(fd, mode) < 0)
+		r = -errno;
+	if (r == 0 && is_durable && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
@@ -134,7 +139,17 @@ int file_write_atomic(const char *path, const void *data, size_t size)
 		unlink(temporary);
 		return r;
 	}
-	return directory_sync(path);
+	return is_durable ? directory_sync(path) : 0;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t size)
+{
+	return write_atomic(path, data, size, 0600, true);
+}
+
+int file_publish(const char *path, const void *data, size_t size)
+{
+	return write_atomic(path, data, size, 0644, false);
 }
 
 int process_start_time(pid_t pid, unsigned long long *ticks)

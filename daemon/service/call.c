@@ -37,6 +37,7 @@ static const struct method *method_find(const char *name)
 		ledger_methods,
 		report_methods,
 		audit_methods,
+		metrics_methods,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		const struct method *method = method_in(tables[i], name);
@@ -81,6 +82,8 @@ static void call_dispatch(struct call *call)
 			call, "org.varlink.service.MethodNotImplemented", "method", name);
 		return;
 	}
+	tally_add(&service->metrics.calls, call->method->name);
+	metrics_touch(&service->metrics);
 	if (call->method->for_admins &&
 		!policy_is_admin(broker_config(service->broker), &call->session->subject)) {
 		call_service_error(call, "org.varlink.service.PermissionDenied", NULL, NULL);

@@ -183,6 +183,7 @@ void service_on_news(const struct broker_news *news, void *userdata)
 	size_t bound = broker_config(service->broker)->bounds.output_bytes / 2;
 	struct monitor *monitor;
 
+	metrics_hear(&service->metrics, news);
 	LIST_FOREACH (monitor, &service->monitors, of_service) {
 		struct session *session = monitor->call->session;
 		/* Who does not keep up is told so, instead of being thrown out. */

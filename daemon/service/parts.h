@@ -1,7 +1,9 @@
 /* The service's parts, for each other; nobody outside of this room includes this. */
 #pragma once
 
+#include "daemon/base/util.h"
 #include "daemon/lease/policy.h"
+#include "daemon/service/metrics.h"
 #include "daemon/service/service.h"
 #include "proto/interface.h"
 #include "proto/message.h"
@@ -40,6 +42,7 @@ struct service {
 	struct fetch_list fetches;
 	size_t n_fetches, n_parked;
 	struct monitor_list monitors;
+	struct metrics metrics;
 	double started_at;
 };
 
@@ -213,7 +216,7 @@ struct method {
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
-	attach_methods[], ledger_methods[], report_methods[], audit_methods[];
+	attach_methods[], ledger_methods[], report_methods[], audit_methods[], metrics_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong

@@ -87,6 +87,7 @@ void call_continue_later(struct call *call)
 
 void call_error(struct call *call, const char *error, struct json_object *parameters)
 {
+	tally_add(&call->session->service->metrics.errors, error);
 	call_send(call, varlink_error_build(error, parameters), NULL, 0);
 	call_end(call);
 }

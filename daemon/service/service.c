@@ -91,6 +91,8 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 		return r;
 	}
 	int r = parse_interfaces(service);
+	if (r == 0)
+		r = metrics_init(&service->metrics, service, hooks->state);
 	if (r < 0) {
 		service_free(service);
 		return r;
@@ -114,6 +116,7 @@ struct service *service_free(struct service *service)
 	while ((session = TAILQ_FIRST(&service->sessions)))
 		session_free(session);
 	fetches_stop(service);
+	metrics_clear(&service->metrics);
 	users_clear(service);
 	turns_stop(service);
 	for (size_t i = 0; service->interfaces && i < n_varlink_files; i++)

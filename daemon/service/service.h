@@ -15,6 +15,7 @@ struct service;
 struct service_hooks {
 	const char *configuration; /* the file's name, NULL for none */
 	struct store *store;       /* outlives the service */
+	const char *state;         /* the directory for vfiod.prom, NULL for none */
 	bool owns_socket;          /* nobody else listens at the socket (systemd does at its own) */
 };
 
