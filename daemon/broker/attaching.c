@@ -146,6 +146,20 @@ static int enter(struct attachment *attachment, int group_fd, struct refusal *re
 	return -ENOMEM;
 }
 
+/* First it is written down: whoever takes the space over has to know what may be in it. */
+static int enter_recorded(struct attachment *attachment, int group_fd, struct refusal *refusal)
+{
+	struct space_entry *entry = attachment->entry;
+	const struct sysfs_ops *ops = entry->broker->ops;
+
+	string_copy(entry->account, sizeof(entry->account), attachment->lease->account);
+	int r = entry->is_recorded ? space_entry_record(entry) : 0;
+	if (r == 0)
+		return enter(attachment, group_fd, refusal);
+	ops->close_group(ops->userdata, group_fd);
+	return r;
+}
+
 static void on_opened(
 	struct job *job, int result, int *group_fd, const struct refusal *refusal, void *userdata)
 {
@@ -164,7 +178,7 @@ static void on_opened(
 	}
 	if (result == 0) {
 		attachment->state = ATTACHMENT_ENTERING;
-		result = enter(attachment, steal_fd(group_fd), &other);
+		result = enter_recorded(attachment, steal_fd(group_fd), &other);
 		refusal = &other;
 	}
 	if (result == 0)
@@ -234,6 +248,21 @@ static struct attachment *attachment_new(
 	attachment->lease = lease;
 	attachment_init_again(attachment);
 	TAILQ_INSERT_TAIL(&entry->attachments, attachment, of_entry);
+	return attachment;
+}
+
+struct attachment *attachment_restore(
+	struct space_entry *entry, struct lease *lease, struct group *group)
+{
+	struct attachment *attachment = attachment_new(entry, lease, group);
+	struct holding *holding = lease ? holding_find(entry->broker, group) : NULL;
+
+	if (!attachment)
+		return NULL;
+	attachment->state = ATTACHMENT_INSIDE;
+	attachment->holding = holding;
+	if (holding)
+		holding->attachment = attachment;
 	return attachment;
 }
 

@@ -19,6 +19,8 @@ void attachment_free(struct attachment *attachment)
 	if (attachment->holding)
 		attachment->holding->attachment = NULL;
 	TAILQ_REMOVE(&attachment->entry->attachments, attachment, of_entry);
+	if (attachment->state != ATTACHMENT_OPENING)
+		space_entry_follow(attachment->entry);
 	group_release(attachment->group);
 	free(attachment);
 }

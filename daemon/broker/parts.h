@@ -47,6 +47,7 @@ struct broker {
 	char *keeper_path;
 	struct observing *observing; /* NULL: nobody has reported anything yet */
 	struct space_list spaces;
+	struct slots *space_slots; /* NULL: spaces end with this daemon */
 	unsigned long long n_named_spaces;
 	struct reservation_list reservations;
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
@@ -351,12 +352,26 @@ bool spaces_have_ended(const struct broker *broker);
 void space_entry_limits(struct space *space, struct limits *limits, void *entry);
 /* It is known now of one more group whether it is still open: who waits for the end may be told. */
 void space_entry_looked(struct space_entry *entry);
+/* With all that the next daemon needs: in the store; written down again; no more. */
+void space_entry_keep(struct space_entry *entry);
+void space_entry_follow(struct space_entry *entry);
+void space_entry_unrecord(struct space_entry *entry);
+/* Without its space. NULL: no memory. */
+struct space_entry *space_entry_make(struct broker *broker);
+void space_entry_settings(const struct space_entry *entry, struct space_settings *settings);
+void space_entry_watch(struct space_entry *entry, int holder_pidfd); /* takes it over */
+void space_entry_dismiss(struct space_entry *entry, const char *why);
+struct space_entry *space_entry_free(struct space_entry *entry); /* nothing of it is left */
+extern const struct space_hooks space_entry_hooks;
 /* `news` with its group and space filled in. */
 void space_entry_news(const struct space_entry *entry, const struct broker_news *news);
 /* Frees those that nobody wants to hear of any more. */
 void spaces_sweep(struct broker *broker);
 /* The rules have changed: so may the host's limit have. */
 void spaces_reconfigure(struct broker *broker);
+/* Inside, of a space that was restored. NULL: no memory. */
+struct attachment *attachment_restore(
+	struct space_entry *entry, struct lease *lease, struct group *group);
 /* NULL: no space has it. Not one that lingers. */
 struct attachment *attachment_of(struct broker *broker, const struct group *group);
 void attachment_free(struct attachment *attachment);

@@ -2,8 +2,11 @@
 #include "daemon/broker/spaces.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/slots.h"
+#include "daemon/base/store.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
+#include "daemon/broker/space-record.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,7 +44,7 @@ void space_entry_news(const struct space_entry *entry, const struct broker_news 
 
 /* --- its end ------------------------------------------------------------------------------ */
 
-static struct space_entry *entry_free(struct space_entry *entry)
+static void entry_clear(struct space_entry *entry)
 {
 	struct attachment *attachment;
 	struct destroyer *destroyer;
@@ -53,13 +56,33 @@ static struct space_entry *entry_free(struct space_entry *entry)
 		free(destroyer);
 	}
 	ev_io_stop(entry->broker->loop, &entry->holder_ended);
+	ev_timer_stop(entry->broker->loop, &entry->grace);
+	if (entry->broker->store)
+		store_forget(entry->broker->store, entry);
 	if (entry->holder_pidfd >= 0)
 		close(entry->holder_pidfd);
-	space_free(entry->space);
-	TAILQ_REMOVE(&entry->broker->spaces, entry, of_broker);
 	explicit_bzero(entry->token, sizeof(entry->token));
+	TAILQ_REMOVE(&entry->broker->spaces, entry, of_broker);
 	free(entry);
+}
+
+struct space_entry *space_entry_free(struct space_entry *entry)
+{
+	space_free(entry->space);
+	space_entry_unrecord(entry);
+	entry_clear(entry);
 	return NULL;
+}
+
+/* The end of this daemon is not that of the space. */
+static void entry_leave(struct space_entry *entry)
+{
+	if (entry->is_recorded)
+		space_leave(entry->space);
+	else
+		space_free(entry->space);
+	entry->is_recorded = false; /* what is written stays as it is */
+	entry_clear(entry);
 }
 
 static bool keeper_has_ended(const struct space_entry *entry)
@@ -69,11 +92,13 @@ static bool keeper_has_ended(const struct space_entry *entry)
 }
 
 /* Its client has no more to do with it. */
-static void entry_dismiss(struct space_entry *entry, const char *why)
+void space_entry_dismiss(struct space_entry *entry, const char *why)
 {
 	ev_io_stop(entry->broker->loop, &entry->holder_ended);
+	ev_timer_stop(entry->broker->loop, &entry->grace);
 	entry->owner = NULL;
 	entry->is_dismissed = true;
+	space_entry_follow(entry);
 	if (!keeper_has_ended(entry))
 		space_destroy(entry->space, why);
 	broker_pump_later(entry->broker);
@@ -120,7 +145,7 @@ int space_entry_end(struct space_entry *entry, destroyed_fn destroyed, void *use
 		destroyer->userdata = userdata;
 		TAILQ_INSERT_TAIL(&entry->destroyers, destroyer, of_entry);
 	}
-	entry_dismiss(entry, "it was destroyed");
+	space_entry_dismiss(entry, "it was destroyed");
 	space_entry_looked(entry);
 	return 0;
 }
@@ -128,6 +153,9 @@ int space_entry_end(struct space_entry *entry, destroyed_fn destroyed, void *use
 void space_entry_forget(struct space_entry *entry, void *userdata)
 {
 	struct destroyer *destroyer;
+
+	if (entry->kept_userdata == userdata)
+		entry->kept = NULL;
 	TAILQ_FOREACH (destroyer, &entry->destroyers, of_entry)
 		if (destroyer->userdata == userdata) {
 			TAILQ_REMOVE(&entry->destroyers, destroyer, of_entry);
@@ -141,14 +169,22 @@ void spaces_disconnect(struct broker *broker, const void *owner)
 	struct space_entry *entry;
 	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
 		if (entry->owner == owner)
-			entry_dismiss(entry, "its connection was closed");
+			space_entry_dismiss(entry, "its connection was closed");
 }
 
 static void on_holder_ended(struct ev_loop *loop, ev_io *io, int revents)
 {
 	(void)loop;
 	(void)revents;
-	entry_dismiss(io->data, "its process has ended");
+	space_entry_dismiss(io->data, "its process has ended");
+}
+
+static void on_grace_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	space_entry_dismiss(
+		timer->data, "its connection was lost in a restart, and nobody took it up");
 }
 
 void spaces_sweep(struct broker *broker)
@@ -157,7 +193,7 @@ void spaces_sweep(struct broker *broker)
 	for (entry = TAILQ_FIRST(&broker->spaces); entry; entry = next) {
 		next = TAILQ_NEXT(entry, of_broker);
 		if (entry->is_dismissed && space_state(entry->space) == SPACE_ENDED)
-			entry_free(entry);
+			space_entry_free(entry);
 	}
 }
 
@@ -166,7 +202,7 @@ void spaces_end_all(struct broker *broker)
 	struct space_entry *entry;
 	TAILQ_FOREACH (entry, &broker->spaces, of_broker)
 		if (!entry->is_dismissed)
-			entry_dismiss(entry, "vfiod is stopping");
+			space_entry_dismiss(entry, "vfiod is stopping");
 }
 
 bool spaces_have_ended(const struct broker *broker)
@@ -186,6 +222,8 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 	enum space_state before = entry->state;
 
 	entry->state = space_state(space);
+	if (entry->is_restored)
+		space_entry_compare(entry);
 	if (entry->state == SPACE_ENDED)
 		log_info("space %s ended: %s", entry->name, text);
 	if (keeper_has_ended(entry)) {
@@ -209,7 +247,7 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 	attachments_let_go(userdata, group, still_open);
 }
 
-static const struct space_hooks hooks = {
+const struct space_hooks space_entry_hooks = {
 	.limits = space_entry_limits,
 	.changed = on_changed,
 	.let_go = on_let_go,
@@ -240,25 +278,65 @@ static int check_bounds(
 	return REFUSED;
 }
 
-static int entry_start(struct space_entry *entry, const struct space_request *request)
+void space_entry_settings(const struct space_entry *entry, struct space_settings *settings)
 {
-	struct broker *broker = entry->broker;
+	const struct broker *broker = entry->broker;
 	const struct bounds *bounds = &broker->config->bounds;
-	struct space_settings settings = {
+
+	*settings = (struct space_settings){
 		.keeper_path = broker->keeper_path,
 		.keeper_seconds = bounds->keeper_timeout_seconds,
 		.max_memories = bounds->memories_per_space,
 		.max_mappings = bounds->mappings_per_space,
 		.max_containers = MAX_CONTAINERS,
-		.max_groups_per_container = request->max_groups_per_container,
+		.max_groups_per_container = entry->max_groups_per_container,
+		.slot = entry->slot >= 0 ? slots_at(broker->space_slots, (size_t)entry->slot)
+					 : NULL,
 	};
+}
+
+static int entry_start(struct space_entry *entry, const struct space_request *request)
+{
+	struct broker *broker = entry->broker;
+	struct space_settings settings;
 
 	int r = token_make(entry->token);
 	if (r < 0)
 		return r;
 	snprintf(entry->name, sizeof(entry->name), "S%llu", ++broker->n_named_spaces);
+	entry->max_groups_per_container = request->max_groups_per_container;
+	entry->connection = request->connection;
+	if (broker->space_slots)
+		entry->slot = slots_free_one(broker->space_slots);
+	space_entry_settings(entry, &settings);
 	return space_new(broker->loop, broker->ledger, entry->name, request->subject, &settings,
-		&hooks, entry, &entry->space);
+		&space_entry_hooks, entry, &entry->space);
+}
+
+struct space_entry *space_entry_make(struct broker *broker)
+{
+	struct space_entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		return NULL;
+	entry->broker = broker;
+	entry->slot = entry->holder_pidfd = -1;
+	TAILQ_INIT(&entry->attachments);
+	TAILQ_INIT(&entry->destroyers);
+	ev_init(&entry->holder_ended, on_holder_ended);
+	ev_init(&entry->grace, on_grace_over);
+	entry->holder_ended.data = entry->grace.data = entry;
+	TAILQ_INSERT_TAIL(&broker->spaces, entry, of_broker);
+	return entry;
+}
+
+void space_entry_watch(struct space_entry *entry, int holder_pidfd)
+{
+	entry->holder_pidfd = holder_pidfd;
+	if (holder_pidfd < 0)
+		return;
+	ev_io_set(&entry->holder_ended, holder_pidfd, EV_READ);
+	ev_io_start(entry->broker->loop, &entry->holder_ended);
 }
 
 int space_entry_new(struct broker *broker, const struct space_request *request,
@@ -269,26 +347,16 @@ int space_entry_new(struct broker *broker, const struct space_request *request,
 	int r = check_bounds(broker, request->subject, refusal);
 	if (r != 0)
 		return r;
-	struct space_entry *entry = calloc(1, sizeof(*entry));
+	struct space_entry *entry = space_entry_make(broker);
 	if (!entry)
 		return -ENOMEM;
-	entry->broker = broker;
-	TAILQ_INIT(&entry->attachments);
-	TAILQ_INIT(&entry->destroyers);
-	ev_init(&entry->holder_ended, on_holder_ended);
-	entry->holder_ended.data = entry;
 	r = entry_start(entry, request);
 	if (r < 0) {
-		free(entry);
+		space_entry_free(entry);
 		return r;
 	}
 	entry->owner = pidfd < 0 ? request->owner : NULL;
-	entry->holder_pidfd = steal_fd(&pidfd);
-	if (entry->holder_pidfd >= 0) {
-		ev_io_set(&entry->holder_ended, entry->holder_pidfd, EV_READ);
-		ev_io_start(broker->loop, &entry->holder_ended);
-	}
-	TAILQ_INSERT_TAIL(&broker->spaces, entry, of_broker);
+	space_entry_watch(entry, steal_fd(&pidfd));
 	log_info("space %s of pid %d (%s), uid %u", entry->name, (int)request->subject->pid,
 		request->subject->command, (unsigned)request->subject->process_uid);
 	space_entry_news(entry, &(struct broker_news){ .event = "spaceCreated" });
@@ -323,7 +391,7 @@ int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char 
 		return -ENOMEM;
 	broker->ledger = ledger;
 	spaces_reconfigure(broker);
-	return 0;
+	return spaces_restore(broker);
 }
 
 void spaces_init(struct broker *broker)
@@ -335,6 +403,7 @@ void spaces_free(struct broker *broker)
 {
 	struct space_entry *entry;
 	while ((entry = TAILQ_FIRST(&broker->spaces)))
-		entry_free(entry);
+		entry_leave(entry);
+	broker->space_slots = slots_free(broker->space_slots);
 	free(broker->keeper_path);
 }

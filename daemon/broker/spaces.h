@@ -27,6 +27,17 @@ struct space_entry {
 	unsigned connection; /* of the owner (restoring.h); 0: none */
 	int holder_pidfd;    /* -1: none */
 	ev_io holder_ended;
+	int slot; /* of broker->space_slots; -1: none */
+	unsigned max_groups_per_container;
+	pid_t keeper; /* and when it has started: which one the next daemon has to look for */
+	unsigned long long keeper_start_ticks;
+	char account[256]; /* that pays for what is attached, or is just about to be */
+	bool is_kept;      /* what the next daemon needs is in the store, */
+	bool is_recorded;  /* and the rest written down */
+	bool is_restored;  /* of an earlier daemon, and not compared with its leases yet */
+	void (*kept)(void *userdata); /* who waits for that; NULL: nobody */
+	void *kept_userdata;
+	ev_timer grace;         /* its connection was lost in a restart */
 	bool is_dismissed;      /* its client is done with it: the token means nothing any more */
 	enum space_state state; /* that was told last */
 	TAILQ_HEAD(, attachment) attachments;
@@ -58,6 +69,15 @@ struct space_request {
 /* 0; REFUSED: NOT_SUPPORTED, TOO_MANY, INTERRUPTED; -errno. */
 int space_entry_new(struct broker *broker, const struct space_request *request,
 	struct space_entry **entry, struct refusal *refusal);
+/*
+ * Its descriptors outlive this daemon from when `kept` is called, if they can; at once, from
+ * within, where there is no store. Then space_entry_record(): from there on the next daemon has it.
+ * 0 or -ENOMEM. space_entry_forget() takes it back.
+ */
+int space_entry_when_kept(struct space_entry *entry, void (*kept)(void *userdata), void *userdata);
+int space_entry_record(struct space_entry *entry); /* 0 or -errno */
+/* A connection of its client's speaks of it: if its own was lost, it lives with this one now. */
+void space_entry_take_up(struct space_entry *entry, unsigned connection, const void *owner);
 /* The subject's own, by its token. NULL: none. */
 struct space_entry *space_entry_find(
 	struct broker *broker, const struct subject *subject, const char *token);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+_Static_assert(sizeof(struct space_slot) <= SLOT_BYTES, "it fits into a slot");
+
 static struct operation *operation_free(struct operation *operation)
 {
 	int fds[] = { operation->fd, operation->container_fd, operation->answer.device_fd };

@@ -35,6 +35,8 @@ enum space_state {
 struct space;
 struct keeper_ops;
 
+#define SPACE_SLOT_FORMAT 1 /* of what is in a space's slot */
+
 /* What the space asks of the one who made it, and tells him. Never from within a call of his. */
 struct space_hooks {
 	/* The limits of the account that pays, as the rules say them now. */

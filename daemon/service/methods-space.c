@@ -6,6 +6,37 @@
 #include <errno.h>
 #include <limits.h>
 
+/* Nobody knows its token: no process is to keep it. */
+static void forget_new(struct call *call)
+{
+	struct space_entry *entry = call->state;
+
+	space_entry_forget(entry, call);
+	space_entry_end(entry, NULL, NULL);
+}
+
+/* The next vfiod has its keeper, too: now it can be told. */
+static void on_kept(void *userdata)
+{
+	struct call *call = userdata;
+	struct space_entry *entry = call->state;
+	struct refusal none = { .kind = REFUSAL_NONE };
+
+	call->cancel = NULL;
+	int r = space_entry_record(entry);
+	if (r < 0) {
+		space_entry_end(entry, NULL, NULL);
+		call->state = NULL;
+		call_failed(call, r, &none);
+		return;
+	}
+	struct json_object *reply = json_object_new_object();
+	json_put(reply, "space", json_text(entry->token));
+	json_put(reply, "name", json_text(entry->name));
+	if (!call_reply_fds(call, reply, NULL, 0))
+		space_entry_end(entry, NULL, NULL);
+}
+
 static void create(struct call *call)
 {
 	struct session *session = call->session;
@@ -30,12 +61,14 @@ static void create(struct call *call)
 		r = space_entry_new(session->service->broker, &request, &entry, &refusal);
 	if (call_failed(call, r, &refusal) || !entry)
 		return;
-	struct json_object *reply = json_object_new_object();
-	json_put(reply, "space", json_text(entry->token));
-	json_put(reply, "name", json_text(entry->name));
-	/* Nobody knows its token: no process is to keep it. */
-	if (!call_reply_fds(call, reply, NULL, 0))
-		space_entry_end(entry, NULL, NULL);
+	call->state = entry;
+	call->cancel = forget_new;
+	r = space_entry_when_kept(entry, on_kept, call);
+	if (r == 0)
+		return;
+	call->cancel = NULL;
+	forget_new(call);
+	call_failed(call, r, &refusal);
 }
 
 static void on_destroyed(const int *lingering, size_t n_lingering, void *userdata)

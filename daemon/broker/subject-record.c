@@ -1,0 +1,78 @@
+#include "daemon/broker/subject-record.h"
+
+#include "daemon/base/util.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+static struct json_object *encode_gids(const struct subject *subject)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < subject->n_groups; i++) {
+		struct json_object *gid = json_object_new_int64(subject->groups[i]);
+		if (gid && json_object_array_add(array, gid) == 0)
+			continue;
+		json_object_put(gid);
+		json_object_put(array);
+		return NULL;
+	}
+	return array;
+}
+
+struct json_object *subject_encode(const struct subject *subject)
+{
+	struct json_object *object = json_object_new_object();
+
+	if (object && field_add_number(object, "uid", subject->uid) == 0 &&
+		field_add_number(object, "gid", subject->gid) == 0 &&
+		field_add(object, "groups", encode_gids(subject)) == 0 &&
+		field_add_number(object, "pid", subject->pid) == 0 &&
+		field_add_unsigned(object, "startTicks", subject->start_ticks) == 0 &&
+		field_add_number(object, "processUid", subject->process_uid) == 0 &&
+		field_add_string(object, "unit", subject->unit) == 0 &&
+		field_add_string(object, "command", subject->command) == 0)
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static int decode_gids(struct fields *fields, struct subject *subject)
+{
+	const struct json_object *array = fields_get(fields, "groups", json_type_array);
+	size_t n = array ? json_object_array_length(array) : 0;
+
+	if (n == 0)
+		return 0;
+	subject->groups = calloc(n, sizeof(*subject->groups));
+	if (!subject->groups)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct json_object *gid = json_object_array_get_idx(array, i);
+		int64_t number = json_object_get_int64(gid);
+		if (!json_object_is_type(gid, json_type_int) || number < 0 || number > UINT32_MAX)
+			fields->problem = fields->problem ? fields->problem : "groups";
+		subject->groups[subject->n_groups++] = (gid_t)number;
+	}
+	return 0;
+}
+
+int subject_decode(struct fields *outer, const char *key, struct subject *subject)
+{
+	struct fields fields = { .object = fields_get(outer, key, json_type_object) };
+
+	*subject = (struct subject){ 0 };
+	if (!fields.object)
+		return 0;
+	subject->uid = (uid_t)fields_get_number(&fields, "uid", UINT32_MAX);
+	subject->gid = (gid_t)fields_get_number(&fields, "gid", UINT32_MAX);
+	subject->pid = (pid_t)fields_get_number(&fields, "pid", INT_MAX);
+	subject->start_ticks = fields_get_unsigned(&fields, "startTicks");
+	subject->process_uid = (uid_t)fields_get_number(&fields, "processUid", UINT32_MAX);
+	fields_get_string(&fields, "unit", subject->unit, sizeof(subject->unit));
+	fields_get_string(&fields, "command", subject->command, sizeof(subject->command));
+	int r = decode_gids(&fields, subject);
+	fields_note(outer, &fields);
+	return r;
+}
