@@ -52,6 +52,7 @@ help:
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
 	@echo '  check-killpoints  killed at every system call with an effect'
+	@echo 'make chaos        clients, kills, unplugging at random, for ten minutes (SEED=, SECONDS=)'
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
 	@echo '                  is built for them (ten minutes, once; `check` does not build it)'
 	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
@@ -115,6 +116,15 @@ kernel2-if-cached: setup-vm
 	else \
 		echo 'skipped kernel2: it is not built; "make check-kernel2" builds it'; \
 	fi
+# SEED=… and SECONDS=… (600). A seed that failed is tried again with the same; not without one, so that
+# what broke can be. The shell has a SECONDS of its own.
+.PHONY: chaos
+SEED ?= $(shell date +%s)
+CHAOS_SECONDS := $(if $(filter command%,$(origin SECONDS)),$(SECONDS),600)
+chaos: setup-vm all vm-programs
+	@env -u SECONDS VARIANT=$(VARIANT) CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(CHAOS_SECONDS) \
+		SCENARIO_SECONDS=$$(($(CHAOS_SECONDS) + 600)) VFIOD_VM_SECONDS=$$(($(CHAOS_SECONDS) + 900)) \
+		tests/vm/run.sh 59-chaos
 shell: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
 

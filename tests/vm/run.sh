@@ -11,6 +11,7 @@
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (240)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
+# CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 45)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -99,7 +100,7 @@ prepare() {
 	{
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" MODE "$mode" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-240}" \
-			KILL_EVERY "${KILL_EVERY:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
+			KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
 	} >"$run/extra/vm.env"

@@ -1,0 +1,110 @@
+"""The daemon under test: started, killed, stopped, started again."""
+
+import os
+import signal
+import subprocess
+import time
+
+import kernel
+from wire import Closed, Violation, Wire
+
+STOP_SECONDS = 60
+
+
+class Daemon:
+    def __init__(self, command, socket_path, log):
+        self.command, self.socket, self.log = command, socket_path, log
+        self.process = None
+        self.admin = None
+        self.kills = self.stops = 0
+        self.settled = []  # what this process was like, each time that all was let go
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.settled = []
+
+    def ask(self, method, parameters=None):
+        """As root, by a connection of its own, which is there again when the daemon is."""
+        end = time.monotonic() + STOP_SECONDS
+        while True:
+            try:
+                if self.admin is None:
+                    self.admin = Wire(self.socket)
+                return self.admin.call(method, parameters)[0]
+            except Closed as closed:
+                self.forget()
+                self.look()
+                if time.monotonic() > end:
+                    raise Violation(f"the daemon does not answer for {STOP_SECONDS} s") from closed
+                time.sleep(0.05)
+
+    def wait_for_answer(self):
+        """Before that a signal which it would obey ends it."""
+        self.ask("Admin.Status")
+
+    def forget(self):
+        if self.admin:
+            self.admin.close()
+        self.admin = None
+
+    def groups(self):
+        """As listed: {number: group}."""
+        while True:
+            found, total = {}, None
+            try:
+                wire = Wire(self.socket)
+                wire.send("org.vfiod.Broker.List", {"all": True}, more=True)
+                while total is None or len(found) < total:
+                    reply, _ = wire.receive("List")
+                    total = reply["parameters"]["total"]
+                    found[reply["parameters"]["group"]["number"]] = reply["parameters"]["group"]
+                wire.close()
+                return found
+            except Closed:
+                self.look()
+                time.sleep(0.05)
+
+    def look(self):
+        """It does not end by itself."""
+        if self.process.poll() is not None:
+            raise Violation(f"the daemon has ended by itself, status {self.process.returncode}")
+
+    def kill(self):
+        self.forget()
+        self.process.kill()
+        self.process.wait()
+        self.kills += 1
+        self.start()
+
+    def stop(self, starts=True):
+        """As systemd does; it has to end well, whatever goes on."""
+        self.wait_for_answer()
+        self.forget()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise Violation(f"the daemon has not ended {STOP_SECONDS} s after SIGTERM") from error
+        if status != 0:
+            raise Violation(f"the daemon ended with status {status} after SIGTERM")
+        self.stops += 1
+        if starts:
+            self.start()
+
+    def measure(self):
+        children = kernel.children_of(self.pid)
+        return {
+            "descriptors": len(kernel.descriptors_of(self.pid)),
+            "threads": kernel.threads_of(self.pid),
+            "children": sorted(kernel.command_of(child) or "" for child in children),
+            "rss": kernel.status_of(self.pid, "VmRSS"),
+        }
+
+    def journal(self):
+        directory = os.path.dirname(self.socket) + "/journal"
+        return sorted(os.listdir(directory)) if os.path.isdir(directory) else []

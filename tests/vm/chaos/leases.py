@@ -1,0 +1,199 @@
+"""What a client does with leases and with the group descriptors that it gets: it is its own VMM."""
+
+import ctypes
+import mmap
+import os
+
+import kernel
+import vfio
+from wire import Closed, Refused, Violation
+
+
+class Lease:
+    def __init__(self, answer, fds, wire, mode):
+        self.name, self.token, self.mode = answer["lease"], answer["token"], mode
+        self.wire = wire  # that it lives with; None: it follows a process
+        self.groups = answer["groups"]
+        self.fds = {group["number"]: fds[group["groupFileDescriptor"]]
+                    for group in self.groups if group.get("groupFileDescriptor") is not None}
+        self.container = None
+        self.memory, self.view, self.maps = None, None, []
+        self.devices = []
+
+    def names(self):
+        return [(group["number"], device) for group in self.groups for device in group["devices"]]
+
+
+def is_over(client, lease):
+    """As far as the daemon is concerned. Its descriptors are the client's for as long as he likes."""
+    if lease not in client.leases:
+        return
+    client.leases.remove(lease)
+    fds = lease.devices + list(lease.fds.values()) + [lease.container] * (lease.container is not None)
+    client.keep(fds)
+    lease.view = None
+    if lease.memory is not None:
+        lease.memory.close()
+
+
+def pick(client):
+    return client.rng.choice(client.leases) if client.leases else None
+
+
+def selectors(client):
+    chosen = client.rng.sample(client.world["devices"], client.rng.choice([1, 1, 1, 2, 3]))
+    found = []
+    for device in chosen:
+        number = kernel.group_of(device)
+        by_number = client.rng.random() < 0.3 and number is not None
+        found.append({"group": number} if by_number else {"device": device})
+    return found
+
+
+def acquire(client):
+    rng = client.rng
+    parameters = {
+        "selectors": selectors(client),
+        "mode": rng.choice([None, "group", "auto", "brokered", "brokered"]),
+        "waitSeconds": rng.choice([None, 0, 1, 2]),
+    }
+    if parameters["mode"] != "brokered":
+        parameters["memoryBytes"] = rng.choice([None, 0, 4 << 20, 16 << 20, 1 << 50])
+    follows, streams = rng.random() < 0.3, rng.random() < 0.4
+    fds = []
+    if follows:
+        fds = [os.pidfd_open(os.getpid())]
+        parameters["holderFileDescriptor"] = 0
+    client.note(f"  {parameters}{' more' if streams else ''}")
+    wire = client.wire_new() if streams else client.wire()
+    try:
+        answer, received = client.call("Broker.Acquire", parameters, fds, wire, **({"more": True} if streams else {}))
+        while answer["event"] == "queued":
+            reply, received = wire.receive(f"Acquire {parameters}")
+            if "error" in reply:
+                raise Refused(reply)
+            answer = reply["parameters"]
+    except Closed:
+        client.must_end |= follows
+        client.lost(wire)
+        raise
+    except Refused:
+        if streams:
+            client.lost(wire)
+        raise
+    finally:
+        for fd in fds:
+            os.close(fd)
+    if answer["event"] != "granted":
+        # The device has gone, or an administrator was quick.
+        client.note(f"  {answer}")
+        client.lost(wire)
+        return
+    granted(client, answer, received, None if follows else wire, parameters["mode"])
+    wire.is_stream = streams
+
+
+def granted(client, answer, received, wire, mode):
+    lease = Lease(answer, received, wire, mode)
+    if client.uid == client.world["stranger"]:
+        raise Violation(f"no rule allows it: {answer}")
+    if mode == "brokered" and received:
+        raise Violation(f"a brokered lease with descriptors: {answer}")
+    if mode != "brokered" and len(received) != len(lease.groups):
+        raise Violation(f"{len(received)} descriptors for {len(lease.groups)} groups: {answer}")
+    client.leases.append(lease)
+    client.publish(lease.token)
+    client.note(f"  {lease.name} {lease.groups}")
+    if len(client.leases) > 3:
+        release(client, client.leases[0])
+
+
+def release(client, lease=None):
+    lease = lease or pick(client)
+    if lease is None:
+        return
+    drops_first = client.rng.random() < 0.6
+    client.note(f"  {lease.name}{' without its descriptors' if drops_first else ''}")
+    if drops_first:
+        fds, lease.fds, lease.devices = list(lease.fds.values()) + lease.devices, {}, []
+        if lease.container is not None:
+            fds.append(lease.container)
+            lease.container = None
+        for fd in fds:
+            os.close(fd)
+    token = lease.token
+    is_over(client, lease)
+    client.call("Broker.Release", {"token": token})
+    if lease.wire in client.wires and lease.wire.is_stream:
+        client.lost(lease.wire)
+
+
+def hear(client):
+    """What the streams of leases have said meanwhile."""
+    for wire in [wire for wire in client.wires if wire.is_stream]:
+        try:
+            while wire.has_input():
+                reply, _ = wire.receive("a stream")
+                client.note(f"  {reply}")
+                if not reply.get("continues"):
+                    client.lost(wire)
+                    break
+        except Closed:
+            client.lost(wire)
+
+
+def disconnect(client):
+    if client.wires:
+        client.lost(client.rng.choice(client.wires))
+
+
+def drop_kept(client):
+    while client.kept:
+        os.close(client.kept.pop())
+
+
+def reserve(client):
+    lease = pick(client)
+    if lease:
+        client.call("Ledger.Reserve", {
+            "token": lease.token, "memoryBytes": client.rng.choice([0, 4096, 1 << 20, 1 << 45])})
+
+
+def container(client):
+    """A container of its own, a device, or memory mapped for it: as a VMM does."""
+    lease = pick(client)
+    if not lease or not lease.fds:
+        return
+    if lease.container is None:
+        lease.container = vfio.container_new()
+        vfio.container_join(lease.container, client.rng.choice(list(lease.fds.values())))
+        return
+    if lease.memory is None:
+        lease.memory = mmap.mmap(-1, 1 << 20)
+        lease.view = ctypes.addressof(ctypes.c_char.from_buffer(lease.memory))
+    n_bytes = client.rng.randint(1, 64) * kernel.PAGE
+    iova = client.rng.randrange(0, 1 << 28, kernel.PAGE)
+    vfio.dma_map(lease.container, lease.view, iova, n_bytes)
+    lease.maps.append((iova, n_bytes))
+
+
+def container_unmap(client):
+    lease = pick(client)
+    if lease and lease.maps and lease.container is not None:
+        iova, n_bytes = lease.maps.pop(client.rng.randrange(len(lease.maps)))
+        if vfio.dma_unmap(lease.container, iova, n_bytes) != n_bytes:
+            raise Violation(f"the kernel does not have what was mapped at {iova:#x}")
+
+
+def device(client):
+    lease = pick(client)
+    if lease and lease.fds and lease.container is not None and len(lease.devices) < 3:
+        number, name = client.rng.choice(lease.names())
+        if number in lease.fds:
+            lease.devices.append(vfio.device_open(lease.fds[number], name))
+
+
+OPERATIONS = [
+    (14, acquire), (7, release), (4, hear), (2, disconnect), (3, drop_kept), (2, reserve),
+    (6, container), (2, container_unmap), (3, device),
+]
