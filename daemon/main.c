@@ -5,6 +5,7 @@
 #include "daemon/base/store.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/claim.h"
+#include "daemon/broker/restoring.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/service.h"
 #include "daemon/service/supervisor.h"
@@ -317,7 +318,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		return r;
 	}
 	r = broker_new(daemon->loop, daemon->inventory, config, daemon->options.state,
-		&sysfs_kernel, NULL, &daemon->broker);
+		&sysfs_kernel, daemon->store, &daemon->broker);
 	if (r < 0) {
 		if (r != -EBUSY)
 			log_error("reading the journal in %s: %s", daemon->options.state,
@@ -353,6 +354,7 @@ static int daemon_start(struct daemon *daemon, struct config *config)
 		return r;
 	broker_listen(daemon->broker, on_news, daemon);
 	store_settle(daemon->store);
+	broker_restored(daemon->broker);
 	return 0;
 }
 

@@ -97,6 +97,13 @@ static int lock(struct broker *broker)
 	return r;
 }
 
+static bool is_adopted(struct broker *broker, int number)
+{
+	const struct group *group = inventory_group(broker->inventory, number);
+	const struct holding *holding = group ? holding_find(broker, group) : NULL;
+	return holding && holding->tenancy;
+}
+
 static int recover(struct broker *broker)
 {
 	struct holding *holding;
@@ -109,9 +116,12 @@ static int recover(struct broker *broker)
 	if (r == 0)
 		r = former_book_init(&broker->former, broker->state_directory);
 	if (r == 0)
+		r = leases_restore(broker);
+	if (r == 0)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
 	for (size_t i = 0; r == 0 && i < n_groups; i++)
-		r = holding_recover(broker, groups[i]);
+		if (!is_adopted(broker, groups[i]))
+			r = holding_recover(broker, groups[i]);
 	/* What has come to them while no daemon ran. */
 	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
 		joining_look(holding);
@@ -136,6 +146,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->holdings);
 	TAILQ_INIT(&broker->settlings);
 	TAILQ_INIT(&broker->recoveries);
+	TAILQ_INIT(&broker->restored);
 	broker->state_lock = -1;
 	inquiries_init(broker);
 	spaces_init(broker);
@@ -167,7 +178,9 @@ struct broker *broker_free(struct broker *broker)
 	if (!broker)
 		return NULL;
 	broker->on_news = NULL;
+	broker->is_leaving = true;
 	spaces_free(broker);
+	restored_free_all(broker);
 	broker->reload = reload_free(broker->reload);
 	while ((settling = TAILQ_FIRST(&broker->settlings)))
 		settling_free(settling);
@@ -303,8 +316,14 @@ void broker_end(struct broker *broker, struct lease *lease, const char *reason)
 void broker_disconnect(struct broker *broker, struct lease *lease)
 {
 	lease->listener = NULL;
+	if (broker->is_leaving)
+		return;
+	lease->connection = 0;
+	lease->is_stream = false;
 	if (!lease->follows_process || lease->state != LEASE_GRANTED)
 		broker_end(broker, lease, "its connection was closed");
+	else
+		lease_record_follow(lease);
 }
 
 void broker_request_release(struct broker *broker, struct lease *lease, const char *reason)
@@ -320,6 +339,7 @@ void broker_request_release(struct broker *broker, struct lease *lease, const ch
 		(const char *[]){
 			"MESSAGE_ID", MESSAGE_RELEASE_REQUESTED, "VFIOD_LEASE", lease->name, NULL },
 		"lease %s was asked for back: %s", lease->name, reason);
+	lease_record_follow(lease);
 	broker_tell(broker, &news);
 	if (lease->listener && lease->listener->event)
 		lease->listener->event(lease, LEASE_RELEASE_REQUESTED, reason, lease->userdata);
@@ -466,6 +486,10 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	appearing_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && holding_find(broker, change->group))
 		log_departure(change);
+	/* What has been told of now, the next daemon need not tell. */
+	if (lease && lease->state == LEASE_GRANTED &&
+		(change->event == DEVICE_REMOVED || change->event == DEVICE_DRIVER))
+		lease_record_follow(lease);
 	if (change->event == DEVICE_REMOVED && lease && lease->listener && lease->listener->event)
 		lease->listener->event(
 			lease, LEASE_DEVICE_GONE, change->device->name, lease->userdata);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/pidfd.h>
 
 /* Somebody who changes his limits while we do. */
@@ -217,19 +218,23 @@ static int process_change(const struct memlock_book *book, struct memlock_proces
 	return -EAGAIN;
 }
 
+static int process_get(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
+	unsigned long long start_ticks, struct memlock_process **process)
+{
+	*process = memlock->process ? memlock->process : process_find(book, pid, start_ticks);
+	return *process ? 0 : process_new(book, pid, start_ticks, process);
+}
+
 int memlock_raise(struct memlock_book *book, struct memlock *memlock, pid_t pid,
 	unsigned long long start_ticks, uint64_t bytes)
 {
 	const struct change change = { .memlock = memlock, .bytes = bytes };
-	struct memlock_process *process =
-		memlock->process ? memlock->process : process_find(book, pid, start_ticks);
+	struct memlock_process *process;
 	struct rlimit now;
-	int r = 0;
 
 	if (bytes == 0)
 		return 0;
-	if (!process)
-		r = process_new(book, pid, start_ticks, &process);
+	int r = process_get(book, memlock, pid, start_ticks, &process);
 	if (r < 0)
 		return r;
 	r = process_change(book, process, &change, &now);
@@ -242,6 +247,84 @@ int memlock_raise(struct memlock_book *book, struct memlock *memlock, pid_t pid,
 	}
 	process_sweep(process);
 	return r;
+}
+
+void memlock_note(const struct memlock *memlock, struct memlock_note *note)
+{
+	*note = (struct memlock_note){ 0 };
+	if (!memlock->process)
+		return;
+	memcpy(note->own, memlock->process->own, sizeof(note->own));
+	memcpy(note->bytes, memlock->bytes, sizeof(note->bytes));
+}
+
+int memlock_foresee(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
+	unsigned long long start_ticks, uint64_t bytes, struct memlock_note *note)
+{
+	struct memlock_process *process;
+	struct rlimit now;
+
+	memlock_note(memlock, note);
+	if (bytes == 0)
+		return 0;
+	int r = process_get(book, memlock, pid, start_ticks, &process);
+	if (r < 0)
+		return r;
+	r = process_swap(book, process, NULL, &now);
+	if (r == 0) {
+		process_see(process, MEMLOCK_SOFT, now.rlim_cur);
+		process_see(process, MEMLOCK_HARD, now.rlim_max);
+		memcpy(note->own, process->own, sizeof(note->own));
+		memcpy(note->bytes, memlock->bytes, sizeof(note->bytes));
+		note->bytes[MEMLOCK_SOFT] += now.rlim_cur == RLIM_INFINITY ? 0 : bytes;
+		note->bytes[MEMLOCK_HARD] += now.rlim_max == RLIM_INFINITY ? 0 : bytes;
+	}
+	process_sweep(process);
+	return r;
+}
+
+/* Of a limit that there is not, nobody has a part. */
+static void process_trim(struct memlock_process *process, int which)
+{
+	struct memlock *part;
+	rlim_t sum = process->own[which];
+	bool fits = sum != RLIM_INFINITY;
+
+	LIST_FOREACH (part, &process->parts, of_process)
+		fits = fits && !__builtin_add_overflow(sum, part->bytes[which], &sum) &&
+		       sum != RLIM_INFINITY;
+	if (!fits)
+		LIST_FOREACH (part, &process->parts, of_process)
+			part->bytes[which] = 0;
+}
+
+int memlock_adopt(struct memlock_book *book, struct memlock *memlock, pid_t pid,
+	unsigned long long start_ticks, const struct memlock_note *note)
+{
+	struct memlock_process *process;
+
+	int r = process_get(book, memlock, pid, start_ticks, &process);
+	if (r < 0)
+		return r;
+	/* Of several leases, the last one has seen last what it has by itself. */
+	memcpy(process->own, note->own, sizeof(process->own));
+	memcpy(memlock->bytes, note->bytes, sizeof(memlock->bytes));
+	memlock->process = process;
+	LIST_INSERT_HEAD(&process->parts, memlock, of_process);
+	process_trim(process, MEMLOCK_SOFT);
+	process_trim(process, MEMLOCK_HARD);
+	return 0;
+}
+
+void memlock_leave(struct memlock *memlock)
+{
+	struct memlock_process *process = memlock->process;
+
+	if (!process)
+		return;
+	LIST_REMOVE(memlock, of_process);
+	*memlock = (struct memlock){ 0 };
+	process_sweep(process);
 }
 
 int memlock_lower(struct memlock_book *book, struct memlock *memlock)

@@ -47,6 +47,25 @@ struct memlock {
  */
 int memlock_raise(struct memlock_book *book, struct memlock *memlock, pid_t pid,
 	unsigned long long start_ticks, uint64_t bytes);
+/* A part as it is written down for the next daemon, and what its process had by itself. */
+struct memlock_note {
+	rlim_t own[MEMLOCK_LIMITS], bytes[MEMLOCK_LIMITS];
+};
+/*
+ * What it will be after memlock_raise() by so much, if nobody changes the limits meanwhile: written
+ * down before, no raise is forgotten. 0, or -errno as memlock_raise().
+ */
+int memlock_foresee(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
+	unsigned long long start_ticks, uint64_t bytes, struct memlock_note *note);
+void memlock_note(const struct memlock *memlock, struct memlock_note *note);
+/*
+ * The part that an earlier daemon has noted. It may be more than was raised: that is seen when it
+ * is taken away. 0, -ESRCH, -ENOMEM, …
+ */
+int memlock_adopt(struct memlock_book *book, struct memlock *memlock, pid_t pid,
+	unsigned long long start_ticks, const struct memlock_note *note);
+/* The part is empty, and what its process may lock stays as it is: the next daemon's. */
+void memlock_leave(struct memlock *memlock);
 /* Takes the part away, which is empty then, whatever the kernel says: 0 or -errno. */
 int memlock_lower(struct memlock_book *book, struct memlock *memlock);
 /* What the limits are if nobody else has changed them, and what they were but for all parts. False:

@@ -23,6 +23,7 @@ TAILQ_HEAD(settling_list, settling);
 TAILQ_HEAD(recovery_list, recovery);
 TAILQ_HEAD(inquiry_list, inquiry);
 TAILQ_HEAD(appearance_list, appearance);
+TAILQ_HEAD(restored_list, restored);
 LIST_HEAD(reservation_list, reservation);
 
 struct broker {
@@ -58,7 +59,9 @@ struct broker {
 	bool has_appeared;     /* likewise: a group that rules may want taken */
 	bool has_gone;         /* a group has left the host: the next pump looks who had it */
 	unsigned n_previews;   /* that look at devices now */
+	struct restored_list restored; /* until broker_restored() */
 	bool is_stopping;
+	bool is_leaving;         /* all is left to the next daemon */
 	ev_tstamp patience_ends; /* while stopping: until then, what is still open is waited for */
 	void (*stopped)(void *userdata);
 	void *stopped_userdata;
@@ -295,12 +298,45 @@ struct plan_wish broker_wish(
 int broker_note_user(
 	struct broker *broker, const struct group *group, const struct subject *subject);
 
+/* --- leases that outlive the daemon (restoring.h) ------------------------------------------ */
+
+/* Takes over what an earlier daemon had lent, before the rest of its journal is recovered. */
+int leases_restore(struct broker *broker);
+/* There is a ledger now: 0 or -errno. */
+int leases_restore_reservations(struct broker *broker);
+void restored_free_all(struct broker *broker);
+void restored_forget(struct broker *broker, const struct lease *lease);
+/* Before it is granted: 0 or REFUSED, and then lease_unrecord() is still due. */
+int lease_record_grant(struct lease *lease, struct refusal *refusal);
+/* As it is now: 0 or -errno. `lock`: what its process may lock. */
+int lease_record(struct lease *lease);
+int lease_record_as(struct lease *lease, const struct memlock_note *lock);
+int refuse_record(const struct lease *lease, int result, struct refusal *refusal);
+/* Where it has changed already. Nothing if it was never written. */
+void lease_record_follow(struct lease *lease);
+void lease_unrecord(struct lease *lease);
+void tenancy_store_holder(struct tenancy *tenancy);
+int tenancy_take_holder(struct tenancy *tenancy); /* its pidfd, or -1 */
+
 /* --- what leases have reserved ------------------------------------------------------------ */
 
 void reservations_init(struct broker *broker);
-/* Its groups are to be handed over: raises the limit of its process. 0 or REFUSED. NULL-safe. */
+/*
+ * Its groups are to be handed over: writes its lease down, and raises the limit of its process. 0
+ * or REFUSED.
+ */
 int reservation_grant(struct reservation *reservation, struct refusal *refusal);
-/* Takes the limit back, and lease->reservation; what is charged stays while somebody holds it. */
+uint64_t reservation_pages(const struct reservation *reservation); /* NULL-safe, as the next */
+void reservation_note(const struct reservation *reservation, struct memlock_note *note);
+/* As an earlier daemon has written it down, beyond any limit: 0 or -errno. Needs the ledger. */
+int reservation_adopt(struct broker *broker, struct lease *lease, uint64_t pages,
+	const struct memlock_note *note);
+/* Takes the limit back. NULL-safe. */
+void reservation_lower(struct reservation *reservation);
+/*
+ * Takes the limit back, and lease->reservation; what is charged stays while somebody holds it. At
+ * the end of the daemon, the limit stays for the next one.
+ */
 void lease_end_reservation(struct lease *lease);
 /* NULL-safe. The last one refunds it. */
 struct reservation *reservation_hold(struct reservation *reservation);

@@ -73,17 +73,27 @@ struct reservation *reservation_release(struct reservation *reservation)
 	return NULL;
 }
 
-void lease_end_reservation(struct lease *lease)
+void reservation_lower(struct reservation *reservation)
 {
-	struct reservation *reservation = lease->reservation;
-
 	if (!reservation)
 		return;
 	int r = memlock_lower(&reservation->broker->memlocks, &reservation->memlock);
 	if (r < 0 && r != -ESRCH)
 		log_warning("process %d keeps the memory lock limit (RLIMIT_MEMLOCK) that it had "
 			    "for lease %s: %s",
-			(int)lease->subject.pid, lease->name, strerror(-r));
+			(int)reservation->pid, reservation->lease->name, strerror(-r));
+}
+
+void lease_end_reservation(struct lease *lease)
+{
+	struct reservation *reservation = lease->reservation;
+
+	if (!reservation)
+		return;
+	if (reservation->broker->is_leaving)
+		memlock_leave(&reservation->memlock);
+	else
+		reservation_lower(reservation);
 	reservation->lease = NULL;
 	lease->reservation = reservation_release(reservation);
 }
@@ -179,26 +189,43 @@ int lease_reserve(
 /* --- what its process may lock ------------------------------------------------------------------
  */
 
+/*
+ * Written down before: a limit that the next daemon does not know of would stay raised for ever. If
+ * it comes to less then, that does no harm (memlock.h).
+ */
 static int reservation_raise(
 	struct reservation *reservation, uint64_t pages, struct refusal *refusal)
 {
-	const struct subject *subject = &reservation->lease->subject;
+	struct memlock_book *book = &reservation->broker->memlocks;
+	struct lease *lease = reservation->lease;
+	const struct subject *subject = &lease->subject;
+	struct memlock_note foreseen, now;
 
-	int r = memlock_raise(&reservation->broker->memlocks, &reservation->memlock, subject->pid,
-		subject->start_ticks, pages * page_bytes());
-	if (r == 0)
-		return 0;
-	refuse(refusal, REFUSAL_SYSTEM, "raising what process %d may lock (RLIMIT_MEMLOCK)%s",
-		(int)subject->pid, r == -ESRCH ? ": it has ended" : "");
-	refusal->errnum = -r;
-	return REFUSED;
+	int r = memlock_foresee(book, &reservation->memlock, subject->pid, subject->start_ticks,
+		pages * page_bytes(), &foreseen);
+	if (r == 0) {
+		r = lease_record_as(lease, &foreseen);
+		if (r < 0)
+			return refuse_record(lease, r, refusal);
+		r = memlock_raise(book, &reservation->memlock, subject->pid, subject->start_ticks,
+			pages * page_bytes());
+	}
+	if (r < 0) {
+		refuse(refusal, REFUSAL_SYSTEM,
+			"raising what process %d may lock (RLIMIT_MEMLOCK)%s", (int)subject->pid,
+			r == -ESRCH ? ": it has ended" : "");
+		refusal->errnum = -r;
+		return REFUSED;
+	}
+	memlock_note(&reservation->memlock, &now);
+	if (memcmp(&now, &foreseen, sizeof(now)) != 0)
+		lease_record_follow(lease);
+	return 0;
 }
 
 int reservation_grant(struct reservation *reservation, struct refusal *refusal)
 {
-	return reservation
-		       ? reservation_raise(reservation, reservation->charge.kernel_bill, refusal)
-		       : 0;
+	return reservation_raise(reservation, reservation->charge.kernel_bill, refusal);
 }
 
 int lease_reserve_more(
@@ -220,11 +247,48 @@ int lease_reserve_more(
 	charge_unbill(&reservation->charge, pages);
 	if (is_first)
 		lease->reservation = reservation_release(reservation);
+	lease_record_follow(lease);
 	return r;
+}
+
+int reservation_adopt(
+	struct broker *broker, struct lease *lease, uint64_t pages, const struct memlock_note *note)
+{
+	const struct limits none = { LIMIT_NONE, LIMIT_NONE };
+	struct refusal refusal;
+
+	int r = reservation_new(broker, lease);
+	if (r < 0)
+		return r;
+	struct reservation *reservation = lease->reservation;
+	r = charge_bill(&reservation->charge, pages, &none, pages, &refusal);
+	if (r != 0) {
+		lease->reservation = reservation_release(reservation);
+		return r < 0 ? r : -EOVERFLOW;
+	}
+	r = memlock_adopt(&broker->memlocks, &reservation->memlock, reservation->pid,
+		reservation->start_ticks, note);
+	/* What it has reserved may be mapped, by its children too. */
+	if (r < 0 && r != -ESRCH)
+		log_warning(
+			"lease %s: what process %d may lock (RLIMIT_MEMLOCK) stays as it is: %s",
+			lease->name, (int)reservation->pid, strerror(-r));
+	return 0;
 }
 
 /* --- figures ------------------------------------------------------------------------------------
  */
+
+uint64_t reservation_pages(const struct reservation *reservation)
+{
+	return reservation ? reservation->charge.kernel_bill : 0;
+}
+
+void reservation_note(const struct reservation *reservation, struct memlock_note *note)
+{
+	static const struct memlock none;
+	memlock_note(reservation ? &reservation->memlock : &none, note);
+}
 
 uint64_t reservation_bytes(const struct reservation *reservation)
 {

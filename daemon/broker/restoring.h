@@ -43,11 +43,12 @@ void broker_restored(struct broker *broker);
 
 /*
  * Resume(token): the lease's stream goes on with this listener, and the lease lives with this
- * connection; a stream that it has now ends (its listener hears ended(), "resumed elsewhere"). Only
- * for the same uid. 0 with *lease, granted() is not called again. REFUSED: NO_SUCH_LEASE.
+ * connection; a stream that it has now ends (its listener hears ended(), "resumed elsewhere").
+ * `is_stream`: as that of an Acquire. Only for the same uid. 0 with *lease, granted() is not called
+ * again. REFUSED: NO_SUCH_LEASE; -errno, and nothing has changed.
  */
 int broker_resume(struct broker *broker, const struct subject *subject, const char *token,
-	unsigned connection, const struct lease_listener *listener, void *userdata,
+	unsigned connection, bool is_stream, const struct lease_listener *listener, void *userdata,
 	struct lease **lease, struct refusal *refusal);
 
 /*

@@ -391,7 +391,8 @@ int broker_keep_spaces(struct broker *broker, struct ledger *ledger, const char 
 		return -ENOMEM;
 	broker->ledger = ledger;
 	spaces_reconfigure(broker);
-	return spaces_restore(broker);
+	int r = leases_restore_reservations(broker);
+	return r < 0 ? r : spaces_restore(broker);
 }
 
 void spaces_init(struct broker *broker)

@@ -134,34 +134,66 @@ static void on_holder_ended(struct ev_loop *loop, ev_io *io, int revents)
 	tenancy_end(tenancy->lease, "its process has ended", NULL);
 }
 
-static int tenancy_new(struct broker *broker, const struct acquire_request *request,
-	bool only_takes, struct tenancy **tenancyp)
+static void on_grace_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct tenancy *tenancy = timer->data;
+	tenancy_end(tenancy->lease, "its connection was lost, and nobody has resumed it", NULL);
+}
+
+struct tenancy *tenancy_make(struct broker *broker, size_t n_groups)
 {
 	struct tenancy *tenancy = calloc(1, sizeof(*tenancy));
 	if (!tenancy)
-		return -ENOMEM;
+		return NULL;
+	tenancy->holdings = calloc(n_groups ? n_groups : 1, sizeof(struct holding *));
+	if (!tenancy->holdings) {
+		free(tenancy);
+		return NULL;
+	}
 	tenancy->broker = broker;
-	tenancy->only_takes = only_takes;
-	tenancy->memory_bytes = request->memory_bytes;
-	tenancy->n_holdings = request->n_groups;
-	tenancy->holdings = calloc(request->n_groups, sizeof(struct holding *));
-	int r = !tenancy->holdings ? -ENOMEM
-				   : lease_new(&broker->book, request->subject, request->groups,
-					     request->n_groups, &tenancy->lease);
+	tenancy->n_holdings = n_groups;
+	ev_init(&tenancy->wait, on_wait_over);
+	tenancy->wait.data = tenancy;
+	ev_init(&tenancy->grace, on_grace_over);
+	tenancy->grace.data = tenancy;
+	ev_init(&tenancy->holder_ended, on_holder_ended);
+	tenancy->holder_ended.data = tenancy;
+	tenancy->holder_pidfd = -1;
+	return tenancy;
+}
+
+void tenancy_follow(struct tenancy *tenancy, int holder_pidfd)
+{
+	tenancy->holder_pidfd = holder_pidfd;
+	tenancy->lease->follows_process = true;
+	ev_io_set(&tenancy->holder_ended, tenancy->holder_pidfd, EV_READ);
+	ev_io_start(tenancy->broker->loop, &tenancy->holder_ended);
+}
+
+static int tenancy_new(struct broker *broker, const struct acquire_request *request,
+	bool only_takes, struct tenancy **tenancyp)
+{
+	struct tenancy *tenancy = tenancy_make(broker, request->n_groups);
+	if (!tenancy)
+		return -ENOMEM;
+	int r = lease_new(&broker->book, request->subject, request->groups, request->n_groups,
+		&tenancy->lease);
 	if (r < 0) {
 		free(tenancy->holdings);
 		free(tenancy);
 		return r;
 	}
+	tenancy->only_takes = only_takes;
+	tenancy->memory_bytes = request->memory_bytes;
 	tenancy->lease->tenancy = tenancy;
 	tenancy->lease->listener = request->listener;
 	tenancy->lease->userdata = request->userdata;
 	tenancy->lease->brokered = request->brokered;
-	ev_timer_init(&tenancy->wait, on_wait_over, request->wait_seconds, 0);
-	tenancy->wait.data = tenancy;
-	ev_init(&tenancy->holder_ended, on_holder_ended);
-	tenancy->holder_ended.data = tenancy;
-	tenancy->holder_pidfd = -1;
+	tenancy->lease->connection = request->connection;
+	tenancy->lease->is_stream = request->is_stream;
+	ev_timer_set(&tenancy->wait, request->wait_seconds, 0);
 	*tenancyp = tenancy;
 	return 0;
 }
@@ -189,12 +221,8 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 			close(request->holder_pidfd);
 		return r;
 	}
-	if (request->holder_pidfd >= 0) {
-		tenancy->holder_pidfd = request->holder_pidfd;
-		tenancy->lease->follows_process = true;
-		ev_io_set(&tenancy->holder_ended, tenancy->holder_pidfd, EV_READ);
-		ev_io_start(broker->loop, &tenancy->holder_ended);
-	}
+	if (request->holder_pidfd >= 0)
+		tenancy_follow(tenancy, request->holder_pidfd);
 
 	r = tenancy_check(tenancy, refusal);
 	const struct group *obstacle = r == 0 ? tenancy_obstacle(tenancy) : NULL;

@@ -30,7 +30,10 @@ void tenancy_free(struct tenancy *tenancy)
 {
 	struct broker *broker = tenancy->broker;
 	ev_timer_stop(broker->loop, &tenancy->wait);
+	ev_timer_stop(broker->loop, &tenancy->grace);
 	ev_io_stop(broker->loop, &tenancy->holder_ended);
+	strv_free(tenancy->lost);
+	restored_forget(broker, tenancy->lease);
 	if (tenancy->holder_pidfd >= 0)
 		close(tenancy->holder_pidfd);
 	bounding_free(tenancy->bounding);
@@ -108,6 +111,7 @@ static void tenancy_undo(struct tenancy *tenancy)
 	tenancy->bounding = bounding_free(tenancy->bounding);
 	/* Nobody has got anything to map with. */
 	lease_end_reservation(tenancy->lease);
+	lease_unrecord(tenancy->lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++) {
 		struct holding *holding = tenancy->holdings[i];
 		if (!holding)
@@ -168,11 +172,12 @@ static void tenancy_grant(struct tenancy *tenancy)
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
 
 	int r = fds ? tenancy_note_user(tenancy) : -ENOMEM;
+	lease->granted_at = ev_now(tenancy->broker->loop);
 	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
-	} else {
-		r = reservation_grant(lease->reservation, &tenancy->refusal);
+	} else if (!tenancy->only_takes) {
+		r = lease_record_grant(lease, &tenancy->refusal);
 	}
 	if (r != 0) {
 		tenancy_undo(tenancy);
@@ -182,7 +187,6 @@ static void tenancy_grant(struct tenancy *tenancy)
 		fds[i] = holding_use(tenancy->holdings[i]);
 	tenancy->phase = PHASE_GRANTED;
 	lease->state = LEASE_GRANTED;
-	lease->granted_at = ev_now(tenancy->broker->loop);
 	if (!tenancy->only_takes)
 		tenancy_news(tenancy, "leaseGranted", NULL);
 	/* Before he is told: whatever happens to this daemon then, it stays taken. */
@@ -343,6 +347,9 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 	}
 
 	lease->state = LEASE_ENDED;
+	/* In this order: whatever is not done yet when the daemon is killed, the next one does. */
+	reservation_lower(lease->reservation);
+	lease_unrecord(lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		if (tenancy->holdings[i])
 			holding_let_go(tenancy->holdings[i], lease->stay, settling);
@@ -400,6 +407,7 @@ bool tenancy_bury(struct lease *lease)
 		return false;
 	if (tenancy->phase == PHASE_GRANTED) {
 		lease_drop_group(lease, gone);
+		lease_record_follow(lease);
 		if (lease->n_groups == 0)
 			tenancy_end(lease, "its last device has left the host", NULL);
 		return true;

@@ -30,11 +30,18 @@ struct tenancy {
 	size_t told_position;   /* in the queue */
 	uint64_t memory_bytes;  /* to reserve when its turn comes */
 	bool only_takes;        /* an administrator's take: no lease stays when it is done */
+	bool is_recorded;       /* the next daemon would have it */
+	char **lost; /* devices that left while no daemon ran; its listener has not heard */
 	ev_timer wait;
+	ev_timer grace; /* GRANTED: its connection was lost, and it waits for a Resume */
 	ev_io holder_ended;
 	int holder_pidfd;
 };
 
+/* For so many groups, with no lease yet. NULL: no memory. */
+struct tenancy *tenancy_make(struct broker *broker, size_t n_groups);
+/* Its lease ends with this process, whose pidfd is taken over. */
+void tenancy_follow(struct tenancy *tenancy, int holder_pidfd);
 /* Its turn has come: QUEUED → PREPARING. It may have been refused, and be no more, at once. */
 void tenancy_start(struct tenancy *tenancy);
 /* Not granted: the listener is told tenancy->refusal, and nothing is left. Frees it. */

@@ -28,27 +28,55 @@ int token_make(char token[33])
 	return 0;
 }
 
-int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
-	size_t n_groups, struct lease **leasep)
+static struct lease *lease_make(
+	const struct subject *subject, struct group *const *groups, size_t n_groups)
 {
 	struct lease *lease = calloc(1, sizeof(*lease));
 	if (!lease)
-		return -ENOMEM;
+		return NULL;
 	lease->groups = calloc(n_groups ? n_groups : 1, sizeof(struct group *));
-	int r = lease->groups ? subject_copy(&lease->subject, subject) : -ENOMEM;
-	if (r == 0)
-		r = token_make(lease->token);
-	if (r < 0) {
-		subject_clear(&lease->subject);
+	if (!lease->groups || subject_copy(&lease->subject, subject) < 0) {
 		free(lease->groups);
 		free(lease);
-		return r;
+		return NULL;
 	}
 	for (size_t i = 0; i < n_groups; i++)
 		lease->groups[lease->n_groups++] = group_hold(groups[i]);
 	lease->memory_max_bytes = UINT64_MAX;
+	return lease;
+}
+
+int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
+	size_t n_groups, struct lease **leasep)
+{
+	char token[sizeof((*leasep)->token)];
+
+	int r = token_make(token);
+	if (r < 0)
+		return r;
+	struct lease *lease = lease_make(subject, groups, n_groups);
+	if (!lease)
+		return -ENOMEM;
+	memcpy(lease->token, token, sizeof(token));
 	lease->state = LEASE_QUEUED;
 	snprintf(lease->name, sizeof(lease->name), "L%llu", ++book->n_named);
+	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
+	*leasep = lease;
+	return 0;
+}
+
+int lease_restore(struct lease_book *book, const struct subject *subject, const char *name,
+	const char *token, struct group *const *groups, size_t n_groups, struct lease **leasep)
+{
+	struct lease *lease = lease_make(subject, groups, n_groups);
+	if (!lease)
+		return -ENOMEM;
+	unsigned long long number = strtoull(name + 1, NULL, 10);
+	if (number > book->n_named)
+		book->n_named = number;
+	string_copy(lease->name, sizeof(lease->name), name);
+	string_copy(lease->token, sizeof(lease->token), token);
+	lease->state = LEASE_GRANTED;
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
 	*leasep = lease;
 	return 0;

@@ -92,6 +92,12 @@ void lease_book_init(struct lease_book *book);
  */
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
 	size_t n_groups, struct lease **lease);
+/*
+ * One that an earlier daemon has granted, as it was named then: GRANTED, and no later one gets this
+ * name. 0 or -ENOMEM.
+ */
+int lease_restore(struct lease_book *book, const struct subject *subject, const char *name,
+	const char *token, struct group *const *groups, size_t n_groups, struct lease **lease);
 /* Out of the book, groups released. NULL-safe. */
 struct lease *lease_free(struct lease_book *book, struct lease *lease);
 

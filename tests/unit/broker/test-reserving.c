@@ -1,6 +1,7 @@
 /* What a lease's reservation charges, refuses and raises, and when it is refunded. */
 #include "daemon/base/log.h"
-#include "daemon/broker/parts.h"
+#include "daemon/base/record.h"
+#include "daemon/broker/restoring-parts.h"
 #include "tests/unit/broker/fake-memlock.h"
 #include "tests/unit/lease/config-bench.h"
 
@@ -29,6 +30,8 @@ struct bench {
 	struct group groups[N_LEASES];
 	struct device devices[N_LEASES];
 	struct lease *leases[N_LEASES]; /* each of its group */
+	struct tenancy tenancies[N_LEASES];
+	char directory[64];
 	struct fake_process *process;
 	struct refusal refusal;
 };
@@ -57,6 +60,12 @@ static void add_lease(struct bench *bench, size_t i)
 	TAILQ_INSERT_TAIL(&group->devices, device, of_group);
 	assert_int_equal(lease_new(&bench->broker.book, &alice, &group, 1, &bench->leases[i]), 0);
 	strcpy(bench->leases[i]->account, ALICE);
+	bench->tenancies[i] = (struct tenancy){
+		.broker = &bench->broker,
+		.lease = bench->leases[i],
+		.holder_pidfd = -1,
+	};
+	bench->leases[i]->tenancy = &bench->tenancies[i];
 }
 
 static int set_up(void **state)
@@ -68,6 +77,11 @@ static int set_up(void **state)
 	log_open(LOG_EMERG);
 	broker = &bench->broker;
 	TAILQ_INIT(&broker->spaces);
+	TAILQ_INIT(&broker->holdings);
+	snprintf(bench->directory, sizeof(bench->directory), "/tmp/vfiod-reserving-XXXXXX");
+	assert_non_null(mkdtemp(bench->directory));
+	broker->state_directory = bench->directory;
+	assert_int_equal(record_init(bench->directory, LEASE_RECORDS), 0);
 	lease_book_init(&broker->book);
 	reservations_init(broker);
 	fake_memlock_reset();
@@ -81,6 +95,13 @@ static int set_up(void **state)
 	return 0;
 }
 
+static const char *directory_of(struct bench *bench)
+{
+	static char path[96];
+	snprintf(path, sizeof(path), "%s/" LEASE_RECORDS, bench->directory);
+	return path;
+}
+
 /* All accounts are at zero, or ledger_free() aborts. */
 static int tear_down(void **state)
 {
@@ -88,12 +109,16 @@ static int tear_down(void **state)
 
 	for (size_t i = 0; i < N_LEASES; i++) {
 		lease_end_reservation(bench->leases[i]);
+		lease_unrecord(bench->leases[i]);
 		lease_free(&bench->broker.book, bench->leases[i]);
 	}
 	assert_true(LIST_EMPTY(&bench->broker.reservations));
 	assert_true(LIST_EMPTY(&bench->broker.memlocks.processes));
 	ledger_free(bench->broker.ledger);
 	config_free(bench->broker.config);
+	/* No record is left. */
+	assert_int_equal(rmdir(directory_of(bench)), 0);
+	assert_int_equal(rmdir(bench->directory), 0);
 	free(bench);
 	return 0;
 }
@@ -110,7 +135,7 @@ static int reserve_more(struct bench *bench, size_t i, uint64_t bytes)
 
 static int grant(struct bench *bench, size_t i)
 {
-	return reservation_grant(bench->leases[i]->reservation, &bench->refusal);
+	return lease_record_grant(bench->leases[i], &bench->refusal);
 }
 
 static uint64_t reserved_bytes(const struct bench *bench, size_t i)
@@ -305,7 +330,7 @@ static void test_raise_fails(void **state)
 
 	fake_memlock.error = EPERM;
 	assert_int_equal(reserve(bench, 0, MIB), 0);
-	for (int call = 1; call <= 2; call++) {
+	for (int call = 1; call <= 3; call++) {
 		fake_memlock.n_calls = 0;
 		fake_memlock.fail_at = call;
 		assert_int_equal(grant(bench, 0), REFUSED);
@@ -315,7 +340,7 @@ static void test_raise_fails(void **state)
 	}
 	fake_memlock.fail_at = 0;
 	assert_int_equal(grant(bench, 0), 0);
-	for (int call = 1; call <= 2; call++) {
+	for (int call = 1; call <= 3; call++) {
 		fake_memlock.n_calls = 0;
 		fake_memlock.fail_at = call;
 		assert_int_equal(reserve_more(bench, 0, MIB), REFUSED);
@@ -334,6 +359,130 @@ static void test_raise_fails(void **state)
 	assert_int_equal(grant(bench, 1), REFUSED);
 	assert_int_equal(bench->refusal.errnum, ESRCH);
 	assert_billed(bench, 2 * MIB);
+}
+
+/* --- for the next daemon ------------------------------------------------------------------------
+ */
+
+static void hide_records(struct bench *bench, bool hidden)
+{
+	char elsewhere[96];
+
+	snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", bench->directory);
+	assert_int_equal(rename(hidden ? directory_of(bench) : elsewhere,
+				 hidden ? elsewhere : directory_of(bench)),
+		0);
+}
+
+/* What cannot be written down is not raised. */
+static void test_not_written_down(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(reserve(bench, 0, MIB), 0);
+	hide_records(bench, true);
+	assert_int_equal(grant(bench, 0), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_SYSTEM);
+	assert_int_equal(bench->refusal.errnum, ENOENT);
+	assert_limit(bench, 8 * MIB);
+	hide_records(bench, false);
+	assert_int_equal(grant(bench, 0), 0);
+	assert_limit(bench, 9 * MIB);
+	hide_records(bench, true);
+	assert_int_equal(reserve_more(bench, 0, MIB), REFUSED);
+	assert_int_equal(reserve_more(bench, 1, MIB), REFUSED);
+	assert_null(bench->leases[1]->reservation);
+	hide_records(bench, false);
+	assert_limit(bench, 9 * MIB);
+	assert_billed(bench, MIB);
+}
+
+static void on_record(const char *name, int version, struct json_object *json, const char *problem,
+	void *userdata)
+{
+	const char *key;
+
+	(void)version;
+	assert_null(problem);
+	assert_int_equal(lease_decode(json, name, userdata, &key), 0);
+	json_object_put(json);
+}
+
+static void read_record(struct bench *bench, struct lease_record *record)
+{
+	*record = (struct lease_record){ 0 };
+	assert_int_equal(record_each(bench->directory, LEASE_RECORDS, LEASE_RECORD_VERSION,
+				 on_record, record),
+		0);
+	assert_string_equal(record->name, "L1");
+}
+
+/* The next daemon knows what is charged, and takes the same away in the end. */
+static void test_adopted(void **state)
+{
+	struct bench *bench = *state;
+	struct lease *lease = bench->leases[0];
+	struct lease_record record;
+
+	assert_int_equal(reserve(bench, 0, MIB), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	assert_int_equal(reserve_more(bench, 0, 2 * MIB), 0);
+	assert_limit(bench, 11 * MIB);
+	bench->broker.is_leaving = true;
+	lease_end_reservation(lease);
+	assert_limit(bench, 11 * MIB);
+	assert_billed(bench, 0);
+	bench->broker.is_leaving = false;
+
+	read_record(bench, &record);
+	assert_int_equal(record.reserved_pages, 3 * MIB / page());
+	assert_int_equal(
+		reservation_adopt(&bench->broker, lease, record.reserved_pages, &record.lock), 0);
+	assert_billed(bench, 3 * MIB);
+	assert_limit(bench, 11 * MIB);
+	assert_int_equal(reserve_more(bench, 0, MIB), 0);
+	assert_limit(bench, 12 * MIB);
+	lease_end_reservation(lease);
+	assert_limit(bench, 8 * MIB);
+	assert_billed(bench, 0);
+	lease_record_clear(&record);
+}
+
+/* Killed when it was written down, and not yet raised: nothing of the process's own is taken. */
+static void test_foreseen_only(void **state)
+{
+	struct bench *bench = *state;
+	struct lease *lease = bench->leases[0];
+	struct lease_record record;
+
+	assert_int_equal(reserve(bench, 0, MIB), 0);
+	fake_memlock.error = EPERM;
+	fake_memlock.fail_at = 3;
+	assert_int_equal(grant(bench, 0), REFUSED);
+	fake_memlock.fail_at = 0;
+	read_record(bench, &record);
+	assert_int_equal(record.lock.bytes[MEMLOCK_HARD], MIB);
+	assert_int_equal(record.lock.own[MEMLOCK_HARD], 8 * MIB);
+	bench->broker.is_leaving = true;
+	lease_end_reservation(lease);
+	bench->broker.is_leaving = false;
+	assert_int_equal(
+		reservation_adopt(&bench->broker, lease, record.reserved_pages, &record.lock), 0);
+	lease_end_reservation(lease);
+	assert_limit(bench, 8 * MIB);
+	lease_record_clear(&record);
+}
+
+/* Its process ended meanwhile: what is reserved stays charged, its children may have it mapped. */
+static void test_adopted_without_process(void **state)
+{
+	struct bench *bench = *state;
+	const struct memlock_note note = { .bytes = { MIB, MIB } };
+
+	bench->process->has_ended = true;
+	assert_int_equal(
+		reservation_adopt(&bench->broker, bench->leases[0], MIB / page(), &note), 0);
+	assert_billed(bench, MIB);
 }
 
 /* Of a lease that is brokered, or of a broker without a ledger. */
@@ -369,6 +518,10 @@ int main(void)
 		TEST(test_absurd),
 		TEST(test_raise_fails),
 		TEST(test_not_supported),
+		TEST(test_not_written_down),
+		TEST(test_adopted),
+		TEST(test_foreseen_only),
+		TEST(test_adopted_without_process),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

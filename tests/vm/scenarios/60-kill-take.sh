@@ -5,6 +5,8 @@
 
 what=${what:-take}
 cat >vfiod.conf <<END
+[daemon]
+resume-timeout = 0
 [rule all]
 match = pci:address=$NIC_1
 match = pci:address=$NIC_A

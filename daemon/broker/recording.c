@@ -1,0 +1,105 @@
+/* When a lease is written down for the next daemon, and when that is over. */
+#include "daemon/base/fields.h"
+#include "daemon/base/log.h"
+#include "daemon/base/record.h"
+#include "daemon/base/store.h"
+#include "daemon/broker/restoring-parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* "l3", of lease L3. */
+static void holder_name(const struct lease *lease, char name[STORE_NAME_SIZE])
+{
+	snprintf(name, STORE_NAME_SIZE, "l%.13s", lease->name + 1);
+}
+
+void tenancy_store_holder(struct tenancy *tenancy)
+{
+	struct store *store = tenancy->broker->store;
+	char name[STORE_NAME_SIZE];
+
+	if (!store || !store_is_there(store) || tenancy->holder_pidfd < 0)
+		return;
+	holder_name(tenancy->lease, name);
+	int r = store_put(store, name, tenancy->holder_pidfd);
+	if (r < 0 && r != -EEXIST)
+		log_warning("lease %s: a restart will have to find process %d by its number: %s",
+			tenancy->lease->name, (int)tenancy->lease->subject.pid, strerror(-r));
+}
+
+int tenancy_take_holder(struct tenancy *tenancy)
+{
+	char name[STORE_NAME_SIZE];
+
+	holder_name(tenancy->lease, name);
+	return tenancy->broker->store ? store_take(tenancy->broker->store, name) : -1;
+}
+
+int lease_record_as(struct lease *lease, const struct memlock_note *lock)
+{
+	struct tenancy *tenancy = lease->tenancy;
+	_cleanup_json_ struct json_object *json = lease_encode(lease, lock);
+
+	int r = json ? record_write(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
+			       LEASE_RECORD_VERSION, json)
+		     : -ENOMEM;
+	if (r == 0)
+		tenancy->is_recorded = true;
+	return r;
+}
+
+int lease_record(struct lease *lease)
+{
+	struct memlock_note lock;
+
+	reservation_note(lease->reservation, &lock);
+	return lease_record_as(lease, &lock);
+}
+
+void lease_record_follow(struct lease *lease)
+{
+	int r = lease->tenancy->is_recorded ? lease_record(lease) : 0;
+	if (r < 0)
+		log_error("lease %s not written down again, a restart takes it as it was: %s",
+			lease->name, strerror(-r));
+}
+
+int lease_record_grant(struct lease *lease, struct refusal *refusal)
+{
+	int r;
+
+	if (lease->listener && lease->listener->granting)
+		lease->listener->granting(lease, lease->userdata);
+	tenancy_store_holder(lease->tenancy);
+	if (lease->reservation)
+		return reservation_grant(lease->reservation, refusal);
+	r = lease_record(lease);
+	return r < 0 ? refuse_record(lease, r, refusal) : 0;
+}
+
+int refuse_record(const struct lease *lease, int result, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_SYSTEM, "writing down lease %s", lease->name);
+	refusal->errnum = -result;
+	return REFUSED;
+}
+
+void lease_unrecord(struct lease *lease)
+{
+	struct tenancy *tenancy = lease->tenancy;
+	struct broker *broker = tenancy->broker;
+	char name[STORE_NAME_SIZE];
+
+	if (!tenancy->is_recorded)
+		return;
+	int r = record_remove(broker->state_directory, LEASE_RECORDS, lease->name);
+	if (r < 0)
+		log_error("lease %s is over, but a restart would take it up: %s/" LEASE_RECORDS
+			  "/%s.json: %s",
+			lease->name, broker->state_directory, lease->name, strerror(-r));
+	tenancy->is_recorded = false;
+	holder_name(lease, name);
+	if (broker->store && store_is_there(broker->store) && tenancy->holder_pidfd >= 0)
+		store_remove(broker->store, name);
+}
