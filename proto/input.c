@@ -203,6 +203,27 @@ int input_receive_plain(struct input *input, int socket, size_t max_bytes)
 	return 1;
 }
 
+int input_look(int socket, char *bytes, size_t size, struct sight *sight)
+{
+	*sight = (struct sight){ .length = 0 };
+	ssize_t n = peek_plain(socket, bytes, size, &sight->has_fds);
+	if (n <= 0)
+		return (int)n;
+	sight->length = (size_t)n;
+	const char *nul = memchr(bytes, '\0', sight->length);
+	if (!nul)
+		return 1;
+	sight->message_length = (size_t)(nul - bytes) + 1;
+	sight->has_more =
+		sight->has_fds || sight->message_length < sight->length || sight->length == size;
+	if (!sight->has_fds)
+		return 1;
+	/* Are they with this message, or behind it? */
+	sight->has_fds = false;
+	n = peek_plain(socket, bytes, sight->message_length, &sight->has_fds);
+	return n < 0 ? (int)n : 1;
+}
+
 int input_drain(int socket)
 {
 	char bytes[4096];

@@ -43,6 +43,15 @@ int input_receive_part(struct input *input, int socket, size_t max_bytes);
  * TRANSPORT_HAS_FDS.
  */
 int input_receive_plain(struct input *input, int socket, size_t max_bytes);
+/* What is in a socket. */
+struct sight {
+	size_t length;         /* seen */
+	size_t message_length; /* of that, the message's, its NUL counted; 0: it has no end there */
+	bool has_fds;          /* descriptors are with the message, or with what was seen of it */
+	bool has_more;         /* there may be something behind the message */
+};
+/* Looks, and takes nothing. `bytes` are for what is seen. 1, or as input_receive_part(). */
+int input_look(int socket, char *bytes, size_t size, struct sight *sight);
 /*
  * Throws away what is queued in a socket whose receiving side was shut down: 0, nothing is left,
  * or TRANSPORT_HAS_FDS.

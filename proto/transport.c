@@ -183,6 +183,27 @@ int transport_receive_text(struct transport *transport, struct message *message)
 	return r;
 }
 
+int transport_take_text(struct transport *transport, size_t length, struct message *message)
+{
+	struct input *input = &transport->input;
+
+	*message = (struct message){ .text = NULL };
+	if (length - 1 > transport->limits.max_message_bytes)
+		return -EMSGSIZE;
+	input->bytes = malloc(length);
+	if (!input->bytes)
+		return -ENOMEM;
+	input->capacity = length;
+	ssize_t n = recv(transport->fd, input->bytes, length, MSG_DONTWAIT);
+	int r = n < 0 ? -errno : (size_t)n < length ? -EBADMSG : 1;
+	input->length = n < 0 ? 0 : (size_t)n;
+	if (r == 1)
+		r = transport_finish_input(transport, message);
+	if (r < 0)
+		input_clear(input);
+	return r;
+}
+
 int transport_receive(struct transport *transport, struct message *message)
 {
 	int r = transport_receive_text(transport, message);

@@ -81,6 +81,11 @@ int transport_receive(struct transport *transport, struct message *message);
  */
 #define TRANSPORT_HAS_FDS 2
 int transport_receive_text(struct transport *transport, struct message *message);
+/*
+ * The message of so many bytes, NUL counted, that input_look() has seen, without descriptors. 1, or
+ * as transport_receive_text() fails.
+ */
+int transport_take_text(struct transport *transport, size_t length, struct message *message);
 struct input;
 const struct input *transport_input(const struct transport *transport);
 size_t transport_max_message(const struct transport *transport);

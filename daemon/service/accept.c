@@ -13,6 +13,8 @@ static const double ACCEPT_AGAIN_SECONDS = 0.1;
 enum { ACCEPTS = 16 };
 /* Descriptors that are not for connections of users: administrators', groups', children's. */
 static const rlim_t OTHER_DESCRIPTORS = 256;
+/* The same in systemd's store: processes that leases follow, keepers. At most a quarter of it. */
+static const size_t OTHER_STORED = 1024;
 
 static void accept_later(struct service *service)
 {
@@ -43,7 +45,14 @@ static const char *bound_reached(const struct user *user, unsigned *max)
 	*max = bounds->connections;
 	if (*max > service->max_sessions)
 		*max = (unsigned)service->max_sessions;
-	return service->n_sessions >= *max ? "max-connections" : NULL;
+	if (service->n_sessions >= *max)
+		return "max-connections";
+	/* What is beyond systemd's store it drops without a word: it is not let in. */
+	*max = (unsigned)service->n_sessions;
+	const struct store *store = service->hooks.store;
+	return store_is_there(store) && store_room(store) <= service->stored_others
+		       ? "max-connections"
+		       : NULL;
 }
 
 /*
@@ -76,6 +85,7 @@ static void turn_away(struct user *user, int fd, const char *limit, unsigned max
 static void let_in(struct user *user, int fd)
 {
 	struct service *service = user->service;
+	struct session *session;
 	struct subject subject;
 	unsigned max;
 	const char *limit = bound_reached(user, &max);
@@ -92,9 +102,11 @@ static void let_in(struct user *user, int fd)
 		return;
 	}
 	if (r == 0) {
-		r = session_new(user, fd, &subject);
+		r = session_new(user, fd, &subject, &session);
 		if (r < 0)
 			subject_clear(&subject);
+		else
+			inflight_begin(session);
 	}
 	if (r < 0) {
 		if (user_may_log(user))
@@ -170,9 +182,28 @@ static void raise_descriptors(struct service *service)
 			wanted, (unsigned long long)limit.rlim_cur, service->max_sessions);
 }
 
+/* Some room of the store is not for connections. */
+static void divide_store(struct service *service)
+{
+	size_t all = store_room(service->hooks.store) + service->n_sessions;
+
+	service->stored_others = all / 4 < OTHER_STORED ? all / 4 : OTHER_STORED;
+	if (!store_is_there(service->hooks.store))
+		return;
+	if (service->max_sessions > all - service->stored_others)
+		service->max_sessions = all - service->stored_others;
+	unsigned wanted = broker_config(service->broker)->bounds.connections;
+	if (service->max_sessions < wanted)
+		log_warning(
+			"max-connections is %u, but only %zu outlive a restart: raise --fd-store, "
+			"and with it FileDescriptorStoreMax= and LimitNOFILE=",
+			wanted, service->max_sessions);
+}
+
 void accept_start(struct service *service)
 {
 	raise_descriptors(service);
+	divide_store(service);
 	ev_io_init(&service->acceptor, on_connection, service->listen_fd, EV_READ);
 	/* After the turns: somebody may have left. */
 	ev_set_priority(&service->acceptor, EV_MINPRI);

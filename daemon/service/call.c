@@ -99,6 +99,8 @@ static void call_dispatch(struct call *call)
 	}
 	if (!call->method->takes_fds)
 		message_close_fds(&call->message);
+	call->session->is_receiving = false;
+	inflight_publish(call->session);
 	if (!call->method->transacts || transaction_begin(call))
 		call->method->run(call);
 }
@@ -122,6 +124,19 @@ static void call_forget(struct call *call)
 	}
 }
 
+struct call *call_restore(struct session *session, const char *method, enum stream stream)
+{
+	struct call *call = calloc(1, sizeof(*call));
+	if (!call)
+		return NULL;
+	call->session = session;
+	call->method = method_find(method);
+	call->varlink.more = true;
+	call->stream = stream;
+	session->current = call;
+	return call;
+}
+
 int call_run(struct call *call)
 {
 	struct session *session = call->session;
@@ -133,6 +148,7 @@ int call_run(struct call *call)
 	if (r < 0)
 		return r;
 	call_dispatch(call);
+	session->is_receiving = false;
 	/* It may have been answered, and is no more then. */
 	if (session->current == call)
 		call_forget(call);

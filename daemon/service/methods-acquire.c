@@ -95,6 +95,16 @@ static struct json_object *granted_json(const struct lease *lease)
 	return json;
 }
 
+/* After a restart nobody could tell whether its client has heard of it. */
+static void on_granting(struct lease *lease, void *userdata)
+{
+	(void)lease;
+	struct acquisition *acquisition = userdata;
+
+	acquisition->session->is_answering = true;
+	inflight_publish(acquisition->session);
+}
+
 static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct acquisition *acquisition = userdata;
@@ -110,6 +120,7 @@ static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 	/* We have opened them: what they are is known. */
 	call->close_fds = close_all_fds;
 	if (call->varlink.more) {
+		call->stream = STREAM_LEASE;
 		is_queued = call_reply_more(call, granted_json(lease), fds, n_fds);
 	} else {
 		acquisition->call = NULL;
@@ -158,6 +169,7 @@ static void on_ended(struct lease *lease, const char *reason, void *userdata)
 
 static const struct lease_listener acquisition_listener = {
 	.queued = on_queued,
+	.granting = on_granting,
 	.granted = on_granted,
 	.event = on_event,
 	.refused = on_refused,
@@ -232,6 +244,8 @@ static void acquire(struct call *call)
 		.memory_bytes = (uint64_t)memory_bytes,
 		.holder_pidfd = -1,
 		.listener = &acquisition_listener,
+		.connection = session->connection,
+		.is_stream = call->varlink.more,
 	};
 
 	if (wait_seconds < 0 || wait_seconds > MAX_WAIT_SECONDS) {

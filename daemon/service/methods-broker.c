@@ -151,30 +151,49 @@ static void monitor_drained(struct call *call)
 	call_reply_more(call, news_to_json(&lost), NULL, 0);
 }
 
+static struct monitor *monitor_new(struct call *call)
+{
+	struct monitor *monitor = calloc(1, sizeof(*monitor));
+	if (!monitor)
+		return NULL;
+	monitor->call = call;
+	LIST_INSERT_HEAD(&call->session->service->monitors, monitor, of_service);
+	call->session->user->n_monitors++;
+	call->state = monitor;
+	call->cancel = monitor_cancel;
+	call->drained = monitor_drained;
+	return monitor;
+}
+
 static void monitor_start(struct call *call)
 {
-	struct service *service = call->session->service;
 	const struct broker_news ready = { .event = "ready", .group = -1 };
 	struct user *user = call->session->user;
-	unsigned max = broker_config(service->broker)->bounds.monitors_per_user;
+	unsigned max = broker_config(call->session->service->broker)->bounds.monitors_per_user;
 	struct refusal refusal;
 	if (user->n_monitors >= max && !session_is_admin(call->session)) {
 		refuse_too_many(&refusal, "max-monitors-per-user", max);
 		call_refuse(call, &refusal);
 		return;
 	}
-	struct monitor *monitor = calloc(1, sizeof(*monitor));
-	if (!monitor) {
+	if (!monitor_new(call)) {
 		call_fail(call, ENOMEM, "monitoring");
 		return;
 	}
-	monitor->call = call;
-	LIST_INSERT_HEAD(&service->monitors, monitor, of_service);
-	user->n_monitors++;
-	call->state = monitor;
-	call->cancel = monitor_cancel;
-	call->drained = monitor_drained;
+	call->stream = STREAM_MONITOR;
 	call_reply_more(call, news_to_json(&ready), NULL, 0);
+}
+
+/* What has happened meanwhile nobody knows. */
+int monitor_restore(struct session *session)
+{
+	struct call *call = call_restore(session, "org.vfiod.Broker.Monitor", STREAM_MONITOR);
+	struct monitor *monitor = call ? monitor_new(call) : NULL;
+	if (!monitor)
+		return -ENOMEM;
+	monitor->has_lost = true;
+	call_continue_later(call);
+	return 0;
 }
 
 void service_on_news(const struct broker_news *news, void *userdata)

@@ -46,6 +46,7 @@ static void create(struct call *call)
 	struct space_request request = {
 		.subject = &holder,
 		.owner = session,
+		.connection = session->connection,
 		.holder_pidfd = -1,
 		.max_groups_per_container = (unsigned)max_groups,
 	};
@@ -57,6 +58,9 @@ static void create(struct call *call)
 		return;
 	}
 	int r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
+	/* It is written down: after a restart nobody could tell whether its client knows of it. */
+	session->is_answering = true;
+	inflight_publish(session);
 	if (r == 0)
 		r = space_entry_new(session->service->broker, &request, &entry, &refusal);
 	if (call_failed(call, r, &refusal) || !entry)

@@ -1,8 +1,10 @@
 /* The service's parts, for each other; nobody outside of this room includes this. */
 #pragma once
 
+#include "daemon/base/slots.h"
 #include "daemon/base/util.h"
 #include "daemon/lease/policy.h"
+#include "daemon/service/inflight.h"
 #include "daemon/service/metrics.h"
 #include "daemon/service/service.h"
 #include "proto/interface.h"
@@ -20,6 +22,7 @@ TAILQ_HEAD(call_list, call);
 TAILQ_HEAD(user_list, user);
 LIST_HEAD(fetch_list, fetch);
 LIST_HEAD(parked_list, parked);
+LIST_HEAD(departure_list, departure);
 LIST_HEAD(acquisition_list, acquisition);
 LIST_HEAD(monitor_list, monitor);
 
@@ -33,14 +36,19 @@ struct service {
 	bool accept_failed;                    /* and that has been said */
 	struct varlink_interface **interfaces; /* n_varlink_files, in their order */
 	struct session_list sessions;
+	ev_io edges;            /* what happens on connections (watch.c) */
+	struct slots *slots;    /* of connections (inflight.h) */
+	bool is_leaving;        /* all is left to the next vfiod */
 	size_t n_sessions;      /* but those of administrators */
 	size_t max_sessions;    /* that there are descriptors for */
+	size_t stored_others;   /* room in systemd's store that is not for sessions */
 	struct user_list users; /* who have sessions, or something left of them */
 	struct user_list turns; /* who want something done, in the order of their turns */
 	ev_check turner;
 	ev_idle awake; /* while somebody waits for a turn */
 	struct fetch_list fetches;
 	size_t n_fetches, n_parked;
+	struct departure_list departures;
 	struct monitor_list monitors;
 	struct metrics metrics;
 	double started_at;
@@ -125,16 +133,23 @@ static inline void cleanup_client_fd(const int *fd)
 }
 #define _cleanup_client_fd_ __attribute__((cleanup(cleanup_client_fd)))
 
-/* Closes a client's connection, never by ourselves if descriptors are queued in it. */
+/*
+ * Closes a client's connection, never by ourselves if descriptors are queued in it, and not before
+ * systemd has, for which the same is true.
+ */
 void dismiss(struct user *user, int connection);
 /* When a child has ended: those that had to wait for it. */
 void dismiss_parked(struct user *user);
 void dismiss_forget(struct user *user);                /* at the end */
+void departures_forget(struct service *service);       /* the same of those systemd still has */
 bool dismiss_is_behind(const struct service *service); /* too many wait: let no more in */
 /* Descriptors may come with out-of-band data, too: as ordinary data we see them. */
 void connection_prepare(int fd);
 
 /* --- sessions ------------------------------------------------------------------------------- */
+
+/* What a descriptor counts in max-memory-per-user: of those there are fewer than of bytes. */
+enum { FD_COUNTS_BYTES = 16384 };
 
 /* One connection. Calls are answered in their order, one at a time. */
 struct session {
@@ -143,26 +158,52 @@ struct session {
 	struct user *user; /* held */
 	struct transport *transport;
 	struct subject subject;
-	bool is_counted; /* not an administrator's */
-	ev_io reader, writer;
+	bool is_counted;      /* not an administrator's */
+	unsigned connection;  /* its number, that outlives us: its slot, plus one; 0: it has none */
 	ev_timer reaper;      /* frees it when nobody is inside of it any more */
 	ev_timer unfinished;  /* a message has begun to arrive */
 	ev_timer unread;      /* output waits */
 	struct fetch *fetch;  /* a child takes what comes next: we do not read */
 	struct call *current; /* NULL: idle */
-	struct call_list waiting;
-	size_t n_waiting;
-	size_t waiting_bytes; /* of calls that wait, and of the current one while it has its text */
+	size_t call_bytes;    /* of the current call, while it has its text */
 	size_t memory_bytes;  /* what of the user's is its */
 	bool is_ready;        /* waits for its turn */
-	bool is_readable, wants_fetch, has_drained, resumes;
+	bool is_readable;     /* something may be there that was not looked at */
+	bool has_hung_up;     /* nothing will be added to it */
+	bool is_partial;      /* what was looked at is not a whole message */
+	bool takes_parts;     /* of a message that is not whole, or has descriptors */
+	bool is_receiving; /* some of a message was taken out of the socket, and is not read yet */
+	bool is_answering; /* what it does must not be told to be interrupted any more */
+	bool is_impatient; /* for a message that has begun to arrive, but is not taken yet */
+	bool is_watched, waits_for_room;
+	bool has_news, counts_waiting; /* behind the current call */
+	size_t n_waiting;
+	bool wants_fetch, has_drained, resumes;
 	bool at_eof, is_dead;
 	struct acquisition_list acquisitions; /* leases that live with this connection */
 	struct reporter *reporter;            /* NULL: it has reported nothing */
 };
 
-/* Takes the fd and the subject over; 0 or -errno, and then the fd is the caller's still. */
-int session_new(struct user *user, int fd, struct subject *subject);
+/*
+ * Takes the fd and the subject over; 0 or -errno, and then the fd is the caller's still. It begins
+ * with inflight_begin(), or as the one that had this connection number left it.
+ */
+int session_new(struct user *user, int fd, struct subject *subject, struct session **session);
+void session_kept(struct session *session); /* from here on it is read */
+/* --- their input (session-input.c) --- */
+void session_init_input(struct session *session);
+bool session_may_receive(const struct session *session);
+/* 1: the next message; 0: it is not there yet, or the last one was; -errno. */
+int session_receive(struct session *session, struct message *message);
+/* Its call, the current one from now on; the message is taken over. NULL: no memory. */
+struct call *session_call(struct session *session, struct message *message);
+/* Behind the current call: has the client gone, does too much wait? */
+void session_look_behind(struct session *session);
+const char *session_error(int r);
+void timer_restart(struct ev_loop *loop, ev_timer *timer, double seconds);
+/* News from watch.c. */
+void session_has_input(struct session *session, bool is_last);
+void session_has_room(struct session *session);
 struct session *session_free(struct session *session);
 /* Closes it soon: its calls hear of it when the caller is out of the way. */
 void session_kill(struct session *session, const char *why);
@@ -176,6 +217,26 @@ void session_turn(struct session *session);
 /* A child has brought something (result 1), nothing (0), or -errno. */
 void session_fetched(struct session *session, int result);
 
+/* The epoll set of connections (watch.c). 0 or -errno. */
+int watch_init(struct service *service);
+void watch_stop(struct service *service);
+int watch_add(struct session *session);
+void watch_output(struct session *session, bool waits); /* for room to send */
+void watch_remove(struct session *session);
+
+/* How many calls wait behind the current one: counted up to `enough` and one (waiting.c). */
+size_t waiting_count(struct session *session, size_t enough);
+void waiting_forget(struct session *session);
+void waiting_restart(struct session *session); /* another vfiod may have counted */
+
+/* The sessions of the vfiod before this one (restore.c). */
+void sessions_restore(struct service *service);
+/* Its leases: those of whose stream the call goes on, if it has one. 0 or -ENOMEM. */
+int acquisitions_restore(struct session *session, bool has_stream);
+/* A stream that goes on: as if the client had just called. NULL: no memory. */
+struct call *call_restore(struct session *session, const char *method, enum stream stream);
+int monitor_restore(struct session *session); /* 0 or -ENOMEM */
+
 /* Who is at the other end: SO_PEERCRED, SO_PEERGROUPS, /proc. 0 or -errno. */
 int peer_identify(int fd, struct subject *subject);
 /* A process's command as it is now, printable. 0 or -errno. */
@@ -188,11 +249,11 @@ int pidfd_identify(int fd, pid_t *pid, uid_t *uid);
 
 /* One call, from its message to its last reply, which frees it. */
 struct call {
-	TAILQ_ENTRY(call) of_session;
 	struct session *session;
 	struct message message;
 	struct varlink_call varlink; /* after run(): only its flags are left */
-	size_t counted_bytes;        /* in the session's waiting_bytes */
+	size_t counted_bytes;        /* in the session's call_bytes */
+	enum stream stream;          /* that a restart does not interrupt: set before its reply */
 	bool has_transaction, waits_for_transaction;
 	TAILQ_ENTRY(call) of_user; /* waits_for_transaction */
 	const struct method *method;

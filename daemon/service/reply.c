@@ -9,7 +9,7 @@
 
 void call_uncount(struct call *call)
 {
-	call->session->waiting_bytes -= call->counted_bytes;
+	call->session->call_bytes -= call->counted_bytes;
 	call->counted_bytes = 0;
 }
 
@@ -18,6 +18,7 @@ void call_free(struct call *call)
 	struct session *session = call->session;
 	if (session->current == call)
 		session->current = NULL;
+	waiting_forget(session);
 	transaction_end(call);
 	call_uncount(call);
 	varlink_call_clear(&call->varlink);
@@ -39,6 +40,7 @@ static bool call_send(struct call *call, struct json_object *reply, const int *f
 		close_fds(fds, n_fds);
 	}
 	json_object_put(reply);
+	inflight_publish(session);
 	if (r < 0)
 		session_kill(
 			session, r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
@@ -51,9 +53,10 @@ static void call_end(struct call *call)
 	struct session *session = call->session;
 
 	call_free(call);
+	session->is_answering = false;
 	if (!session->is_dead)
 		session_flush(session);
-	if (!TAILQ_EMPTY(&session->waiting))
+	if (session->is_readable)
 		turn_want(session);
 }
 
@@ -74,7 +77,8 @@ bool call_reply_more(
 {
 	struct session *session = call->session;
 	bool is_queued = call_send(call, varlink_reply_build(parameters, true), fds, n_fds);
-	if (!session->is_dead && !ev_is_active(&session->writer))
+	session->is_answering = false;
+	if (!session->is_dead && !session->waits_for_room)
 		session_flush(session);
 	return is_queued;
 }

@@ -82,6 +82,7 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	TAILQ_INIT(&service->users);
 	LIST_INIT(&service->fetches);
 	LIST_INIT(&service->monitors);
+	LIST_INIT(&service->departures);
 	turns_init(service);
 	/* systemd hands it over blocking unless the unit says NonBlocking= (systemd.exec(5)). */
 	int flags = fcntl(listen_fd, F_GETFL);
@@ -93,10 +94,15 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	int r = parse_interfaces(service);
 	if (r == 0)
 		r = metrics_init(&service->metrics, service, hooks->state);
+	if (r == 0)
+		r = watch_init(service);
+	if (r == 0)
+		r = inflight_open(service);
 	if (r < 0) {
 		service_free(service);
 		return r;
 	}
+	sessions_restore(service);
 	accept_start(service);
 	*servicep = service;
 	return 0;
@@ -105,6 +111,11 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 void service_stop_listening(struct service *service)
 {
 	accept_stop(service);
+}
+
+void service_leave(struct service *service)
+{
+	service->is_leaving = true;
 }
 
 struct service *service_free(struct service *service)
@@ -117,8 +128,11 @@ struct service *service_free(struct service *service)
 		session_free(session);
 	fetches_stop(service);
 	metrics_clear(&service->metrics);
+	departures_forget(service);
 	users_clear(service);
 	turns_stop(service);
+	watch_stop(service);
+	slots_free(service->slots);
 	for (size_t i = 0; service->interfaces && i < n_varlink_files; i++)
 		varlink_interface_free(service->interfaces[i]);
 	free(service->interfaces);

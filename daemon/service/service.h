@@ -27,6 +27,11 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	const struct service_hooks *hooks, struct service **service);
 /* Closes all sessions, which ends leases that live with them. NULL-safe. */
 struct service *service_free(struct service *service);
+/*
+ * The next vfiod is to find all connections as they are: service_free() closes none. After
+ * broker_leave().
+ */
+void service_leave(struct service *service);
 /* No new connections; those that are there go on. */
 void service_stop_listening(struct service *service);
 /* The broker's news, for monitors; main.c connects it. */

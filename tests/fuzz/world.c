@@ -42,6 +42,7 @@ static const struct {
 
 static struct ev_loop *loop;
 static struct inventory *inventory;
+static struct store *store;
 static struct broker *broker;
 static struct service *service;
 static struct sockaddr_un address;
@@ -177,13 +178,17 @@ static void measure_idleness(void)
 
 void world_begin(void)
 {
-	static const struct service_hooks hooks = { .configuration = NULL };
+	struct service_hooks hooks = { .configuration = NULL };
+	int none;
 
 	if (service)
 		return;
 	log_open(LOG_EMERG);
 	if (!loop)
 		loop = ev_default_loop(0);
+	if (!store && store_new(loop, 0, &none, &store) < 0)
+		errx(1, "store");
+	hooks.store = store;
 	make_inventory();
 	if (!loop || broker_new(loop, inventory, read_configuration(), fuzz_directory(),
 			     &sysfs_kernel, NULL, &broker) < 0)
@@ -205,6 +210,7 @@ static void world_end(void)
 	service = service_free(service);
 	broker = broker_free(broker);
 	inventory = inventory_free(inventory);
+	store = store_free(store);
 }
 
 int world_connect(unsigned uid)

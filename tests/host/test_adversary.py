@@ -369,6 +369,7 @@ class Attacks:
             "and gone": lambda client, fds: (client.send(acquire(0), fds=fds),
                                              client.socket.shutdown(socket.SHUT_RDWR)),
         }
+        # Until the client goes; a call that waits for its turn is still in the socket.
         kept = {
             "in half a message": lambda client, fds: client.send(b"{", fds=fds),
             "of a call that waits": lambda client, fds: (client.send(MONITOR),
@@ -381,8 +382,10 @@ class Attacks:
                 in_child(lambda: send(client, [closers.fd]))
                 os.close(closers.fd)
                 self.daemon.process.send_signal(signal.SIGCONT)
-                if kind in kept:
+                if kind == "in half a message":
                     wait_until("the daemon has it", lambda: self.daemon.has_open(closers.name))
+                if kind in kept:
+                    self.assert_serves()
                     client.socket.close()
                 self.assertNotIn(self.daemon.process.pid, closers.wait())
                 self.assert_serves()

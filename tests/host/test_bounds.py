@@ -309,8 +309,17 @@ class Descriptors(Bounds):
         other = self.monitor()
         for _ in range(MAX_CALLS):
             other.send(INFO, fds=[self.pidfd] * MAX_FDS)
-        self.wait_for_fds(1 + MAX_CALLS * MAX_FDS)
+        # Theirs until it is the call's turn.
+        self.assert_serves(self.client)
+        self.wait_for_fds(1)
         other.socket.close()
+        self.wait_for_fds(0)
+
+    def test_calls_that_wait_are_counted_with_descriptors(self):
+        other = self.monitor()
+        for _ in range(MAX_CALLS + 1):
+            other.send(INFO, fds=[self.pidfd])
+        self.assert_closed(other)
         self.wait_for_fds(0)
 
     def test_of_a_message_that_never_ends(self):
