@@ -170,7 +170,8 @@ int vfiod_release(struct vfiod *vfiod, struct vfiod_lease *lease);
  * delivered, 0 for none, or -errno; -ECONNRESET: the daemon has gone.
  */
 enum vfiod_event {
-	VFIOD_RELEASE_REQUESTED, /* text: what the administrator says */
+	VFIOD_RELEASE_REQUESTED, /* text: what the administrator says, or what device is unplugged
+				  */
 	VFIOD_DEVICE_GONE,       /* text: the device */
 	VFIOD_ENDED,             /* text: why. The lease is over: its groups are no longer yours. */
 };

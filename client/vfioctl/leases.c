@@ -37,14 +37,17 @@ static void lease_spaces(
 static void lease_state(
 	struct json_object *lease, struct json_object *ledger, char *buffer, size_t size)
 {
-	char spaces[96];
+	long long seconds = (long long)get_int(lease, "endsInSeconds", -1);
+	char spaces[96], ends[40] = "";
 
 	lease_spaces(lease, ledger, spaces, sizeof spaces);
-	snprintf(buffer, size, "%s%s",
+	if (seconds >= 0)
+		snprintf(ends, sizeof ends, ", ends in %lld s", seconds);
+	snprintf(buffer, size, "%s%s%s",
 		!get_bool(lease, "isGranted")           ? "waiting"
 		: get_bool(lease, "isReleaseRequested") ? "asked back"
 							: "granted",
-		get_bool(lease, "isGranted") ? spaces : "");
+		ends, get_bool(lease, "isGranted") ? spaces : "");
 }
 
 /* Which columns there are: two are for leases that map by themselves. */

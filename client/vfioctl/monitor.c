@@ -104,9 +104,24 @@ static void print_lease_ended(FILE *out, const struct event *event)
 	fprintf(out, "lease %s ended", event->lease);
 }
 
+static void print_lease_reduced(FILE *out, const struct event *event)
+{
+	fprintf(out, "lease %s has lost a group", event->lease);
+}
+
+static void print_device_leaving(FILE *out, const struct event *event)
+{
+	fprintf(out, "%s is leaving", event->device);
+}
+
 static void print_release_requested(FILE *out, const struct event *event)
 {
 	fprintf(out, "lease %s asked back", event->lease);
+}
+
+static void print_revoke_stage(FILE *out, const struct event *event)
+{
+	fprintf(out, "revoking lease %s", event->lease);
 }
 
 static void print_holder_found(FILE *out, const struct event *event)
@@ -171,6 +186,7 @@ static const struct {
 	{ "deviceAdded", print_device_added },
 	{ "deviceRemoved", print_device_removed },
 	{ "driverChanged", print_driver_changed },
+	{ "deviceLeaving", print_device_leaving },
 	{ "deviceJoined", print_device_joined },
 	{ "groupAdded", print_group_added },
 	{ "groupRemoved", print_group_removed },
@@ -179,7 +195,9 @@ static const struct {
 	{ "leaseQueued", print_lease_queued },
 	{ "leaseGranted", print_lease_granted },
 	{ "leaseEnded", print_lease_ended },
+	{ "leaseReduced", print_lease_reduced },
 	{ "releaseRequested", print_release_requested },
+	{ "revokeStage", print_revoke_stage },
 	{ "holderFound", print_holder_found },
 	{ "spaceCreated", print_space_created },
 	{ "spaceChanged", print_space_changed },

@@ -44,14 +44,27 @@ static int revoke(struct context *context, const char *lease, const char *reason
 	}
 	if (r < 0)
 		return complain(context, "revoke lease %s", name);
+	long long seconds = (long long)get_int(reply, "endsInSeconds", -1);
+	bool ends_process = get_bool(reply, "endsProcess");
 	if (context->is_json)
 		json_print(context, reply);
+	else if (end && ends_process)
+		fprintf(context->out,
+			"lease %s ended; if its holder still has a device open, he is ended, see "
+			"vfioctl monitor\n",
+			name);
 	else if (end)
 		/* Whether its holder has let go as well, nobody knows yet. */
 		fprintf(context->out,
 			"lease %s ended; what its holder still has open lingers until he closes "
 			"it, see vfioctl list\n",
 			name);
+	else if (seconds >= 0)
+		fprintf(context->out,
+			"asked the holder of lease %s to give it back; in %lld s the lease "
+			"ends%s\n",
+			name, seconds,
+			ends_process ? ", and he, if he still has a device open" : "");
 	else
 		fprintf(context->out, "asked the holder of lease %s to give it back\n", name);
 	json_object_put(reply);
@@ -69,11 +82,27 @@ static void groups_format(struct json_object *groups, char *buffer, size_t size)
 			(long long)json_object_get_int64(json_object_array_get_idx(groups, i)));
 }
 
+/* By the rules, or nothing. */
+static const char *what_follows(struct json_object *lease, bool end, char *buffer, size_t size)
+{
+	long long seconds = (long long)get_int(lease, "revokeSeconds", -1);
+	const char *process = get_bool(lease, "revokeEndsProcess")
+				      ? ", and its holder, if he still had a device open"
+				      : "";
+
+	if (seconds < 0)
+		return "";
+	if (end)
+		return process;
+	snprintf(buffer, size, "; after %lld s it would be ended%s", seconds, process);
+	return buffer;
+}
+
 /* Whose lease it is, and what of: nothing else is known before the holder has answered. */
 static int revoke_dry(struct context *context, const char *lease, bool end)
 {
 	struct json_object *reply, *leases, *found = NULL;
-	char holder[160], groups[256], name[64];
+	char holder[160], groups[256], name[64], follows[160];
 	size_t n;
 
 	if (ask(context, "org.vfiod.Broker.Leases", NULL, &reply) < 0)
@@ -96,9 +125,9 @@ static int revoke_dry(struct context *context, const char *lease, bool end)
 		format_holder(get_object(found, "holder"), holder, sizeof holder);
 		groups_format(get_array(found, "groups", &n), groups, sizeof groups);
 		fprintf(context->out,
-			end ? "lease %s of %s, %s, would be ended. Nothing was done.\n"
-			    : "lease %s of %s: %s would be asked back. Nothing was done.\n",
-			name, holder, groups);
+			end ? "lease %s of %s, %s, would be ended%s. Nothing was done.\n"
+			    : "lease %s of %s: %s would be asked back%s. Nothing was done.\n",
+			name, holder, groups, what_follows(found, end, follows, sizeof follows));
 	}
 	json_object_put(reply);
 	return found ? EXIT_SUCCESS : EXIT_REFUSED;
@@ -140,10 +169,12 @@ const struct command command_revoke = {
 	.name = "revoke",
 	.arguments = "LEASE [--end] [--reason TEXT] [--dry-run]",
 	.summary = "Ask the holder of a lease to give it back",
-	.help = "  --end          end the lease now; a holder that keeps its descriptors leaves\n"
-		"                 the group lingering until it closes them\n"
+	.help = "Where a rule of its devices says revoke = end, the lease ends if it is not given\n"
+		"back in time, and then its process, if that still has a device open.\n"
+		"  --end          end the lease now; a holder that keeps its descriptors leaves\n"
+		"                 the group lingering until it closes them, or is ended\n"
 		"  --reason TEXT  what the holder is told\n"
-		"  --dry-run      say whose lease it is, and do nothing\n"
+		"  --dry-run      say whose lease it is and what would follow, and do nothing\n"
 		"LEASE is a name that vfioctl leases shows, such as L3. Administrators only.\n"
 		"\n"
 		"Examples:\n"

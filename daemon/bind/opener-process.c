@@ -166,6 +166,7 @@ static bool is_our_own(const struct search *search, const struct process *proces
 	return process->pid == getpid() ||
 	       (query->daemon > 0 &&
 		       (process->pid == query->daemon || process->parent == query->daemon)) ||
+	       (query->keeper > 0 && process->pid == query->keeper) ||
 	       (query->former_child > 0 && process->pid == query->former_child);
 }
 

@@ -59,6 +59,7 @@ struct opener_query {
 	struct opener_kin former; /* who had the lease */
 	/* vfiod's own: the daemon and its children hold groups open for moments. */
 	pid_t daemon;
+	pid_t keeper; /* of the space that the group is in: its client has devices open; 0: none */
 	pid_t former_child; /* of an earlier daemon, holding the group while it hangs; 0: none */
 	bool nodes_only;    /* only who has a device's own node open */
 	bool ask_devices;

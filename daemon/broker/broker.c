@@ -149,8 +149,10 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->restored);
 	broker->state_lock = -1;
 	inquiries_init(broker);
+	leaving_init(broker);
 	spaces_init(broker);
 	reservations_init(broker);
+	LIST_INIT(&broker->revocations);
 	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
@@ -190,10 +192,12 @@ struct broker *broker_free(struct broker *broker)
 	while ((holding = TAILQ_FIRST(&broker->holdings)))
 		holding_free(holding);
 	recovery_free_all(broker);
+	revoking_free_all(broker);
 	doormen_free(broker->doormen);
 	if (broker->state_lock >= 0)
 		close(broker->state_lock);
 	inquiries_free(broker);
+	leaving_free(broker);
 	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
@@ -484,6 +488,7 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 		note_newcomer(broker, change->device, &lease->subject);
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
+	leaving_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && holding_find(broker, change->group))
 		log_departure(change);
 	/* What has been told of now, the next daemon need not tell. */

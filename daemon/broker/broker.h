@@ -154,7 +154,7 @@ int broker_acquire(struct broker *broker, const struct acquire_request *request,
 void broker_end(struct broker *broker, struct lease *lease, const char *reason);
 /* The listener is gone: it hears nothing more. The lease goes on if it follows a process. */
 void broker_disconnect(struct broker *broker, struct lease *lease);
-/* Tells the holder that an administrator wants it back. */
+/* Tells the holder that it is wanted back, and no more (revoking.h). */
 void broker_request_release(struct broker *broker, struct lease *lease, const char *reason);
 
 /*

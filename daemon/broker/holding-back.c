@@ -46,7 +46,8 @@ static void linger(struct holding *holding, bool is_open)
 		return;
 	}
 	holding->state = HOLDING_LINGERING;
-	group_set_binding(broker->inventory, holding->group, BINDING_TAKEN, NULL);
+	if (!*holding->leaving)
+		group_set_binding(broker->inventory, holding->group, BINDING_TAKEN, NULL);
 	/* Not known to be open: it keeps the owner that it had, but a lease it has no more. */
 	if (is_open)
 		group_set_owner(broker->inventory, holding->group, OWNER_LINGERING);

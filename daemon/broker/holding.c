@@ -79,6 +79,10 @@ static void refuse_stuck(struct broker *broker, const struct group *group, struc
 	const char *device = "";
 	enum bind_step step = holding && holding->job ? job_step(holding->job, &device) : STEP_NONE;
 
+	if (holding && *holding->leaving) {
+		device = holding->leaving;
+		step = STEP_UNBIND;
+	}
 	refuse(refusal, REFUSAL_STUCK, "%s", group->failure);
 	refusal->step = step;
 	refusal->owner_pid = holding ? recovery_child(holding) : 0;

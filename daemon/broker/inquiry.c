@@ -150,6 +150,8 @@ static void ask(struct inquiry *inquiry)
 	inquiry->query.n_syspaths = n;
 	if (holding)
 		inquiry->query.former = former_kin(inquiry->broker, holding);
+	const struct attachment *attachment = attachment_of(inquiry->broker, group);
+	inquiry->query.keeper = attachment ? space_keeper_pid(attachment->entry->space) : 0;
 	inquiry->query.former_child = holding ? recovery_child(holding) : 0;
 	int r = errand_new(inquiry->broker->loop, "vfiod-look", search, inquiry, DEADLINE_SECONDS,
 		on_answer, inquiry, &inquiry->errand);

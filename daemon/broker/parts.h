@@ -25,6 +25,7 @@ TAILQ_HEAD(inquiry_list, inquiry);
 TAILQ_HEAD(appearance_list, appearance);
 TAILQ_HEAD(restored_list, restored);
 LIST_HEAD(reservation_list, reservation);
+LIST_HEAD(revocation_list, revocation);
 
 struct broker {
 	struct ev_loop *loop;
@@ -51,9 +52,11 @@ struct broker {
 	struct slots *space_slots; /* NULL: spaces end with this daemon */
 	unsigned long long n_named_spaces;
 	struct reservation_list reservations;
+	struct revocation_list revocations;
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
+	ev_timer look_for_leavers;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
 	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
 	bool has_appeared;     /* likewise: a group that rules may want taken */
@@ -113,6 +116,9 @@ struct holding {
 	bool journal_rests;        /* its entry stands as stay_taken() writes it */
 	ev_timer retry;
 	double retry_seconds;
+	/* leaving.c's */
+	char leaving[DEVICE_NAME_SIZE]; /* the kernel waits for who has it open; "": none */
+	unsigned n_leaving_looks;
 	/* joining.c's */
 	char **arrivals; /* syspaths of devices that came since the plan was made; NULL: none */
 	struct plan *extension; /* the plan with them, until the journal has it; else NULL */
@@ -235,6 +241,13 @@ bool device_is_stray(const struct device *device);
 void joining_release(struct broker *broker, struct group *group);
 void joining_clear(struct holding *holding);
 
+/* --- leaving: devices that the kernel takes away from who has them ---------------------- */
+
+void leaving_init(struct broker *broker);
+void leaving_free(struct broker *broker);
+/* What the inventory says: whether there is anybody to take something away from. */
+void leaving_hear(struct broker *broker, const struct inventory_change *change);
+
 /* --- appearing: groups that rules have taken without a lease ------------------------- */
 
 /* What the inventory says. */
@@ -317,6 +330,10 @@ void lease_record_follow(struct lease *lease);
 void lease_unrecord(struct lease *lease);
 void tenancy_store_holder(struct tenancy *tenancy);
 int tenancy_take_holder(struct tenancy *tenancy); /* its pidfd, or -1 */
+
+/* The lease is over: what is left of its revocation goes on. */
+void revoking_forget_lease(struct broker *broker, const struct lease *lease);
+void revoking_free_all(struct broker *broker);
 
 /* --- what leases have reserved ------------------------------------------------------------ */
 

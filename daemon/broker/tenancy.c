@@ -38,6 +38,7 @@ void tenancy_free(struct tenancy *tenancy)
 		close(tenancy->holder_pidfd);
 	bounding_free(tenancy->bounding);
 	attachments_forget_lease(broker, tenancy->lease);
+	revoking_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
 	observing_end_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
@@ -390,6 +391,19 @@ static void tenancy_leave(struct tenancy *tenancy, const struct group *group)
 	}
 }
 
+/* A group of it has left the host: its client has heard which devices. */
+static void tell_reduced(struct tenancy *tenancy, int group)
+{
+	const struct lease *lease = tenancy->lease;
+	char text[128];
+
+	snprintf(text, sizeof(text), "group %d has left the host; it goes on with %zu %s", group,
+		lease->n_groups, lease->n_groups == 1 ? "other" : "others");
+	log_fields(LOG_NOTICE, (const char *[]){ "VFIOD_LEASE", lease->name, NULL }, "lease %s: %s",
+		lease->name, text);
+	tenancy_news(tenancy, "leaseReduced", text);
+}
+
 bool tenancy_bury(struct lease *lease)
 {
 	struct tenancy *tenancy = lease->tenancy;
@@ -406,10 +420,13 @@ bool tenancy_bury(struct lease *lease)
 	if (!gone || tenancy->has_failed)
 		return false;
 	if (tenancy->phase == PHASE_GRANTED) {
+		int number = gone->number;
 		lease_drop_group(lease, gone);
 		lease_record_follow(lease);
 		if (lease->n_groups == 0)
 			tenancy_end(lease, "its last device has left the host", NULL);
+		else
+			tell_reduced(tenancy, number);
 		return true;
 	}
 	tenancy->has_failed = true;

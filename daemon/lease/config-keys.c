@@ -85,6 +85,20 @@ static int key_require_reset(struct parser *parser, const char *value)
 	return r;
 }
 
+static int key_revoke(struct parser *parser, const char *value)
+{
+	if (strcmp(value, "ask") != 0 && strcmp(value, "end") != 0)
+		return parser_fail_value(parser, value, "ask, end");
+	parser_rule(parser)->revoke_ends = strcmp(value, "end") == 0;
+	return 0;
+}
+
+static int key_revoke_timeout(struct parser *parser, const char *value)
+{
+	parser->revoke_line = parser->line;
+	return parse_number(parser, value, 0, 86400, &parser_rule(parser)->revoke_seconds);
+}
+
 static int key_trusted(struct parser *parser, const char *value)
 {
 	return parse_boolean(parser, value, &parser_rule(parser)->trusted);
@@ -168,6 +182,8 @@ static const struct key rule_keys[] = {
 	{ "return", false, key_return },
 	{ "force", false, key_force },
 	{ "require-reset", false, key_require_reset },
+	{ "revoke", false, key_revoke },
+	{ "revoke-timeout", false, key_revoke_timeout },
 	{ "account", false, key_account },
 	{ "driver", false, key_driver },
 	{ "take", false, key_take },
@@ -232,6 +248,7 @@ static int begin_rule(struct parser *parser, const char *name)
 		return -ENOMEM;
 	rule->line = parser->line;
 	rule->limits = BYTE_LIMITS_NONE;
+	rule->revoke_seconds = REVOKE_SECONDS;
 	rule->name = strdup(name);
 	rule->file = strdup(parser->file);
 	if (!rule->name || !rule->file)
@@ -281,6 +298,17 @@ static int check_take(struct parser *parser, struct rule *rule)
 	return 0;
 }
 
+static int check_revoke(struct parser *parser, const struct rule *rule)
+{
+	if (rule->revoke_ends || parser->revoke_line == 0)
+		return 0;
+	parser->line = parser->revoke_line;
+	return parser_fail(parser,
+		"[rule %s] has a revoke-timeout, after which nothing happens; add revoke = end, or "
+		"leave it out",
+		rule->name);
+}
+
 static int end_section(struct parser *parser)
 {
 	if (parser->section == &account_section)
@@ -288,8 +316,10 @@ static int end_section(struct parser *parser)
 	if (parser->section != &rule_section)
 		return 0;
 	struct rule *rule = parser_rule(parser);
-	if (rule->n_matches > 0)
-		return check_take(parser, rule);
+	if (rule->n_matches > 0) {
+		int r = check_take(parser, rule);
+		return r == 0 ? check_revoke(parser, rule) : r;
+	}
 	parser->line = parser->section_line;
 	return parser_fail(parser,
 		"[rule %s] has no match = line, so it is a rule for no device; say which devices",
@@ -306,6 +336,7 @@ int parser_section(struct parser *parser, const char *name)
 	parser->seen = 0;
 	parser->said_return = false;
 	parser->take_line = 0;
+	parser->revoke_line = 0;
 	if (!name)
 		return 0;
 	if (strcmp(name, "daemon") == 0)

@@ -30,10 +30,11 @@ struct parser {
 
 	const struct section *section; /* that lines belong to; NULL: none yet in this file */
 	unsigned section_line;
-	unsigned seen;      /* keys of it that came already, a bit for each */
-	const char *key;    /* being parsed; borrowed */
-	bool said_return;   /* `return = yes` stands in the section */
-	unsigned take_line; /* where it says when to take */
+	unsigned seen;        /* keys of it that came already, a bit for each */
+	const char *key;      /* being parsed; borrowed */
+	bool said_return;     /* `return = yes` stands in the section */
+	unsigned take_line;   /* where it says when to take */
+	unsigned revoke_line; /* where it says how long a holder has; 0: nowhere */
 
 	char *daemon_file; /* where [daemon] stands; NULL: nowhere yet; owned */
 	unsigned daemon_line;

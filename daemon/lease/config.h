@@ -73,6 +73,8 @@ struct account_section {
 	struct byte_limits limits;
 };
 
+#define REVOKE_SECONDS 60 /* unless the rule says other */
+
 struct rule {
 	char *name;
 	char *file; /* where it stands, for messages */
@@ -81,14 +83,16 @@ struct rule {
 	size_t n_matches;
 	struct allow *allows; /* any of them; none = nobody but administrators' take */
 	size_t n_allows;
-	char *account;       /* "uid", "lease", "unit" or a name; NULL = uid */
-	char *driver;        /* NULL = the bus's */
-	bool whole_group;    /* covers every member of a group of which it matches one */
-	bool stay;           /* at the end of a lease: stay taken (return = no) */
-	bool force;          /* past the guard */
-	bool skips_reset;    /* require-reset = no: also what was not reset since another had it */
-	bool trusted;        /* who has its devices may map for himself with no memory.max */
-	enum take_when take; /* other than TAKE_LEASE: `stay`, too */
+	char *account;    /* "uid", "lease", "unit" or a name; NULL = uid */
+	char *driver;     /* NULL = the bus's */
+	bool whole_group; /* covers every member of a group of which it matches one */
+	bool stay;        /* at the end of a lease: stay taken (return = no) */
+	bool force;       /* past the guard */
+	bool skips_reset; /* require-reset = no: also what was not reset since another had it */
+	bool revoke_ends; /* revoke = end: who does not give a lease back is ended */
+	unsigned revoke_seconds;   /* how long he has */
+	bool trusted;              /* who has its devices may map for himself with no memory.max */
+	enum take_when take;       /* other than TAKE_LEASE: `stay`, too */
 	struct byte_limits limits; /* of whichever account pays */
 };
 

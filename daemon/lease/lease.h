@@ -19,7 +19,7 @@ enum lease_state {
 };
 
 enum lease_event {
-	LEASE_RELEASE_REQUESTED, /* text: what the administrator says */
+	LEASE_RELEASE_REQUESTED, /* text: what the administrator says, or what happens */
 	LEASE_DEVICE_GONE,       /* text: the device's name */
 };
 

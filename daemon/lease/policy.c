@@ -236,6 +236,23 @@ void policy_limits(const struct config *config, const struct subject *subject,
 	}
 }
 
+bool policy_revoke(const struct config *config, const struct subject *subject,
+	const struct group *group, bool (*needs_rule)(const struct device *), unsigned *seconds)
+{
+	bool ends = false;
+
+	for (size_t i = 0; i < config->n_rules; i++) {
+		const struct rule *rule = &config->rules[i];
+		if (!rule->revoke_ends || !rule_allows(rule, subject) ||
+			!rule_covers_any(rule, group, needs_rule))
+			continue;
+		ends = true;
+		if (rule->revoke_seconds < *seconds)
+			*seconds = rule->revoke_seconds;
+	}
+	return ends;
+}
+
 static void describe_device(const struct device *device, char *buffer, size_t size)
 {
 	if (device->is_pci)

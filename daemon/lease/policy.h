@@ -44,6 +44,14 @@ void policy_limits(const struct config *config, const struct subject *subject,
 	const struct group *group, bool (*needs_rule)(const struct device *), const char *account,
 	struct byte_limits *limits);
 
+/*
+ * Is who has the group and does not give it back when he is asked to be ended? As any rule says
+ * that covers a member which needs one, and allows this subject; *seconds becomes smaller where one
+ * gives him less time.
+ */
+bool policy_revoke(const struct config *config, const struct subject *subject,
+	const struct group *group, bool (*needs_rule)(const struct device *), unsigned *seconds);
+
 /* How early the rules want this device to be taken: the earliest of those that cover it. */
 enum take_when policy_take(const struct config *config, const struct device *device);
 /*

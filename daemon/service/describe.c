@@ -2,6 +2,7 @@
 #include "daemon/bind/plan.h"
 #include "daemon/bind/reset.h"
 #include "daemon/broker/reserving.h"
+#include "daemon/broker/revoking.h"
 #include "daemon/service/parts.h"
 
 #include <inttypes.h>
@@ -196,6 +197,13 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));
 	json_put(json, "isGranted", json_object_new_boolean(granted));
 	json_put(json, "isReleaseRequested", json_object_new_boolean(lease->is_release_requested));
+	int seconds = granted ? lease_revoke_seconds(broker, lease) : -1;
+	double left = lease_revoke_left(broker, lease);
+	json_put(json, "revokeSeconds", seconds >= 0 ? json_object_new_int(seconds) : NULL);
+	json_put(json, "revokeEndsProcess",
+		seconds >= 0 ? json_object_new_boolean(!lease->brokered) : NULL);
+	json_put(json, "endsInSeconds",
+		left >= 0 ? json_object_new_int64((int64_t)(left + 0.999)) : NULL);
 	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
 	json_put(json, "memoryMaxBytes",
 		lease->memory_max_bytes == UINT64_MAX ? NULL : json_bytes(lease->memory_max_bytes));

@@ -1,6 +1,7 @@
 /* org.vfiod.Admin. Status is for everybody. */
 #include "daemon/base/util.h"
 #include "daemon/bind/plan.h"
+#include "daemon/broker/revoking.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/service/parts.h"
 
@@ -287,11 +288,23 @@ static void revoke_lease(struct call *call)
 	}
 	if (!reason)
 		reason = end ? "an administrator has ended it" : "an administrator asks for it";
-	if (end)
-		broker_end(broker, lease, reason);
-	else
-		broker_request_release(broker, lease, reason);
-	call_reply(call, NULL);
+	bool ends_process = !lease->brokered && lease_revoke_seconds(broker, lease) >= 0 &&
+			    lease->state == LEASE_GRANTED;
+	char name[sizeof(lease->name)];
+	string_copy(name, sizeof(name), lease->name);
+	int r = broker_revoke(broker, lease, reason, end);
+	if (r < 0) {
+		call_fail(call, -r, "revoking the lease");
+		return;
+	}
+	struct json_object *reply = json_object_new_object();
+	/* It may be no more. */
+	lease = end ? NULL : lease_book_by_name(broker_book(broker), name);
+	double left = lease ? lease_revoke_left(broker, lease) : -1;
+	json_put(reply, "endsInSeconds",
+		left >= 0 ? json_object_new_int64((int64_t)(left + 0.999)) : NULL);
+	json_put(reply, "endsProcess", json_object_new_boolean(ends_process));
+	call_reply(call, reply);
 }
 
 static void reload_cancel(struct call *call)

@@ -170,6 +170,10 @@ static void test_group_node(void **state)
 	assert_found(bench, OPENER_SURE, HOLDER);
 	opener_describe(&bench->opener, text, sizeof(text));
 	assert_non_null(strstr(text, "and 1 more process"));
+	/* A keeper has it open for its client, whoever its parent is since vfiod was restarted. */
+	bench->query.keeper = HOLDER;
+	assert_found(bench, OPENER_SURE, 901);
+	assert_int_equal(bench->opener.n_more, 0);
 }
 
 /* A path is anybody's to make, and O_PATH holds nothing. */

@@ -158,7 +158,8 @@ static void test_unknown_keys(void **state)
 {
 	bench_refuses(state, "[rule gpu]\nmacth = bus:pci\n", 2,
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
-		"force, require-reset, account, driver, take, owed-limit, kernel-bill-limit, "
+		"force, require-reset, revoke, revoke-timeout, account, driver, take, owed-limit, "
+		"kernel-bill-limit, "
 		"trusted");
 	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
@@ -555,6 +556,21 @@ static void test_take(void **state)
 	bench_refuses(state, RULE "return = yes\ntake = boot\n", 4, "has return = yes");
 	bench_refuses(state, RULE "take = appear\nreturn = yes\n", 3, "has return = yes");
 	bench_accepts(state, RULE "return = yes\n[rule b]\nmatch = numa:0\ntake = appear\n");
+
+	config = bench_accepts(state, RULE "trusted = yes\n");
+	assert_false(config->rules[0].revoke_ends);
+	config = bench_accepts(state, RULE "revoke = end\n[rule b]\nmatch = numa:0\n");
+	assert_true(config->rules[0].revoke_ends);
+	assert_int_equal(config->rules[0].revoke_seconds, REVOKE_SECONDS);
+	assert_false(config->rules[1].revoke_ends);
+	config = bench_accepts(state, RULE "revoke-timeout = 0\nrevoke = end\n");
+	assert_int_equal(config->rules[0].revoke_seconds, 0);
+	bench_refuses(state, RULE "revoke = no\n", 3, "allowed: ask, end");
+	bench_refuses(state, RULE "revoke-timeout = 86401\nrevoke = end\n", 3, "86400");
+	/* A key that has no effect. */
+	bench_refuses(state, RULE "revoke-timeout = 5\n", 3, "add revoke = end");
+	bench_refuses(state, RULE "revoke-timeout = 5\nrevoke = ask\n", 3, "add revoke = end");
+	bench_accepts(state, RULE "revoke = end\nrevoke-timeout = 5\n[rule b]\nmatch = numa:0\n");
 
 	/* What is not known yet when a device appears at boot. */
 	static const char *const late[] = { "udev:tag=vfio", "udev:property=A=b",

@@ -421,6 +421,33 @@ static void test_take(void **state)
 	config_free(config);
 }
 
+/* Any rule that covers a member and allows him, and the shortest time; members left alone are not
+ * asked about. */
+static void test_revoke(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct subject alice = { .uid = 1000 }, bob = { .uid = 1001 };
+	unsigned seconds = 1000;
+	bench_init_nics(&bench);
+
+	struct config *config =
+		config_of("[rule a]\nmatch = bus:pci\nallow = user:1000\n"
+			  "[rule b]\nmatch = pci:address=0000:01:00.0\nallow = user:1000\n"
+			  "revoke = end\n"
+			  "[rule c]\nmatch = pci:address=0000:01:01.0\nallow = user:1000\n"
+			  "revoke = end\nrevoke-timeout = 5\n"
+			  "[rule d]\nmatch = bus:pci\nallow = user:1001\n");
+	assert_true(policy_revoke(config, &alice, &bench.group, not_a_bridge, &seconds));
+	assert_int_equal(seconds, 5);
+	seconds = 2;
+	assert_true(policy_revoke(config, &alice, &bench.group, not_a_bridge, &seconds));
+	assert_int_equal(seconds, 2);
+	assert_false(policy_revoke(config, &bob, &bench.group, not_a_bridge, &seconds));
+	assert_false(policy_revoke(config, &alice, &bench.group, no_member, &seconds));
+	config_free(config);
+}
+
 static void test_subject_copy(void **state)
 {
 	(void)state;
@@ -458,6 +485,7 @@ int main(void)
 		cmocka_unit_test(test_admins),
 		cmocka_unit_test(test_subjects),
 		cmocka_unit_test(test_take),
+		cmocka_unit_test(test_revoke),
 		cmocka_unit_test(test_subject_copy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -434,6 +434,13 @@ static void answer_revoke(struct fake *fake, int peer, const char *method,
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
 		return;
 	}
+	if (peer >= 5) {
+		fake_reply(fake, peer, false,
+			peer == 5   ? "{\"endsInSeconds\":60,\"endsProcess\":true}"
+			: peer == 6 ? "{\"endsInSeconds\":60,\"endsProcess\":false}"
+				    : "{\"endsProcess\":true}");
+		return;
+	}
 	fake_expect(peer < 2 && is(as_text(parameters), wanted[peer]), wanted[peer & 1]);
 	fake_reply(fake, peer, false, "{}");
 }
@@ -457,6 +464,16 @@ static void revoke_and_reload_administer(void **state)
 	assert_string_equal(ctl_err,
 		"vfioctl: cannot reload: the configuration was not read, the rules are as before: "
 		"/etc/vfiod/vfiod.conf:3: unknown key x\n");
+	assert_int_equal(ctl(fake, "revoke", "L3", NULL), 0);
+	assert_string_equal(ctl_out,
+		"asked the holder of lease L3 to give it back; in 60 s the lease ends, and he, if "
+		"he still has a device open\n");
+	assert_int_equal(ctl(fake, "revoke", "L3", NULL), 0);
+	assert_string_equal(
+		ctl_out, "asked the holder of lease L3 to give it back; in 60 s the lease ends\n");
+	assert_int_equal(ctl(fake, "revoke", "L3", "--end", NULL), 0);
+	assert_string_equal(ctl_out, "lease L3 ended; if its holder still has a device open, he is "
+				     "ended, see vfioctl monitor\n");
 	assert_int_equal(ctl(fake, "revoke", NULL), EXIT_USAGE);
 	assert_int_equal(ctl(fake, "revoke", "L3", "L4", NULL), EXIT_USAGE);
 	fake_stop(fake);

@@ -87,6 +87,11 @@ static void answer_revoke(struct fake *fake, int peer, const char *method,
 		"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,9],\"holder\":{\"pid\":4711,\"uid\":"
 		"0,\"command\":\"qemu\"},\"account\":\"uid:0\",\"ageSeconds\":1,"
 		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+		"\"isTrusted\":false,\"memoryBytes\":0},"
+		"{\"lease\":\"L5\",\"groups\":[8],\"holder\":{\"pid\":4711,\"uid\":"
+		"0,\"command\":\"qemu\"},\"account\":\"uid:0\",\"ageSeconds\":1,"
+		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
+		"\"revokeSeconds\":60,\"revokeEndsProcess\":true,"
 		"\"isTrusted\":false,\"memoryBytes\":0}]}");
 }
 
@@ -102,6 +107,14 @@ static void revoke_says_whose_it_is(void **state)
 	assert_string_equal(ctl_out,
 		"lease L3 of root qemu/4711: groups 7, 9 would be asked back. Nothing was "
 		"done.\n");
+	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L5", NULL), 0);
+	assert_string_equal(ctl_out,
+		"lease L5 of root qemu/4711: group 8 would be asked back; after 60 s it would be "
+		"ended, and its holder, if he still had a device open. Nothing was done.\n");
+	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L5", "--end", NULL), 0);
+	assert_string_equal(ctl_out,
+		"lease L5 of root qemu/4711, group 8, would be ended, and its holder, if he still "
+		"had a device open. Nothing was done.\n");
 	assert_int_equal(ctl(fake, "revoke", "--dry-run", "L4", NULL), EXIT_REFUSED);
 	assert_string_equal(
 		ctl_err, "vfioctl: there is no lease L4; `vfioctl leases` shows them\n");

@@ -296,6 +296,35 @@ qmp() {
 	[[ $line != '{"error"'* ]]
 }
 
+# What is behind the spare port: its name is in $GUEST.
+behind_spare() {
+	local path
+	path=$(compgen -G "/sys/bus/pci/devices/$SPARE_PORT/*/vendor") || return 1
+	path=${path%%$'\n'*}
+	path=${path%/vendor}
+	# shellcheck disable=SC2034
+	GUEST=${path##*/}
+}
+nothing_behind_spare() { ! behind_spare; }
+IS_PLUGGED=
+# plug_in DRIVER [JSON MEMBERS]; what was only removed is found again instead.
+plug_in() {
+	if [ -n "$IS_PLUGGED" ]; then
+		echo 1 >/sys/bus/pci/rescan
+	else
+		qmp '{"execute":"device_add","arguments":{"id":"guest","bus":"spare","driver":"'"$1"'"'"${2:+,$2}"'}}'
+		IS_PLUGGED=yes
+	fi
+	wait_until 30 behind_spare
+}
+# The machine asks for it. That may take as long as somebody has it open.
+ask_out() {
+	qmp '{"execute":"device_del","arguments":{"id":"guest"}}'
+	IS_PLUGGED=
+}
+# The guest itself takes it out, in the background: likewise.
+remove_out() { echo 1 >"/sys/bus/pci/devices/$GUEST/remove" & }
+
 # The group of three goes as a whole, and comes back as another one, with a domain of its own. A scenario
 # does so that has removed a single member, before it ends, and before it gives the group's DMA an owner
 # again: Debian's 6.1.192 keeps what was removed in the list of the group's domain, and trips over it when the

@@ -1,5 +1,5 @@
 /*
- * lease [--wait SECONDS] [--dma | --leave] DEVICE…
+ * lease [--wait SECONDS] [--dma | --leave | --open] DEVICE…
  *
  * A client as people write them with libvfiod: acquires the groups of all devices from the daemon
  *at $VFIOD_SOCKET, all or none, and says what it was given:
@@ -16,6 +16,8 @@
  *   --dma           drives the first device, an edu (edu.h), and waits for a line on stdin while
  *its memory is mapped; then releases
  *   --leave         ends on SIGTERM without releasing
+ *   --open          opens the first device, and says "asked" when the kernel wants it back
+ *                   (VFIO_PCI_REQ_IRQ_INDEX); closes it on SIGTERM
  */
 #include "client/include/vfiod.h"
 #include "tests/vm/programs/edu.h"
@@ -24,9 +26,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/vfio.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -79,17 +85,26 @@ static int signals_open(void)
 	return fd;
 }
 
-static void hold(struct vfiod *vfiod, int signals)
+static void hold(struct vfiod *vfiod, int signals, int asked)
 {
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
 		{ .fd = vfiod_get_fd(vfiod), .events = POLLIN },
+		{ .fd = asked, .events = POLLIN },
 	};
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			err(EXIT_SYSTEM, "poll");
 		if (fds[0].revents)
 			return;
+		if (fds[2].revents) {
+			/* Once is enough: it asks every ten seconds. */
+			puts("asked");
+			fflush(stdout);
+			fds[2].fd = -1;
+		}
+		if (!fds[1].revents)
+			continue;
 		int r = vfiod_dispatch(vfiod, 0);
 		if (r == -ECONNRESET) {
 			puts("event gone");
@@ -99,6 +114,36 @@ static void hold(struct vfiod *vfiod, int signals)
 			errx(EXIT_SYSTEM, "dispatch: %s", vfiod_strerror(vfiod));
 		}
 	}
+}
+
+/* Where the kernel says that it wants the device back. */
+static int request_eventfd(int device)
+{
+	_Alignas(struct vfio_irq_set) char space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	struct vfio_irq_set *set = (struct vfio_irq_set *)space;
+	int32_t fd = eventfd(0, EFD_CLOEXEC);
+
+	*set = (struct vfio_irq_set){ .argsz = sizeof(space),
+		.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.count = 1 };
+	memcpy(set->data, &fd, sizeof(fd));
+	if (fd < 0 || ioctl(device, VFIO_DEVICE_SET_IRQS, set))
+		err(EXIT_SYSTEM, "VFIO_DEVICE_SET_IRQS");
+	return fd;
+}
+
+static void hold_open(struct vfiod *vfiod, const struct vfiod_lease *lease, int signals)
+{
+	struct edu edu = { .iova = EDU_IOVA };
+
+	edu_open(&edu, vfiod_lease_group_fd(lease, 0), vfiod_lease_device(lease, 0, 0));
+	int asked = request_eventfd(edu.device.fd);
+	puts("open");
+	fflush(stdout);
+	hold(vfiod, signals, asked);
+	close(asked);
+	edu_close(&edu);
 }
 
 static void drive(const struct vfiod_lease *lease)
@@ -120,6 +165,7 @@ int main(int argc, char *argv[])
 		{ "wait", required_argument, NULL, 'w' },
 		{ "dma", no_argument, NULL, 'd' },
 		{ "leave", no_argument, NULL, 'l' },
+		{ "open", no_argument, NULL, 'o' },
 		{ NULL, 0, NULL, 0 },
 	};
 	unsigned wait_seconds = 0;
@@ -145,8 +191,10 @@ int main(int argc, char *argv[])
 	print_lease(lease);
 	if (what == 'd')
 		drive(lease);
+	else if (what == 'o')
+		hold_open(vfiod, lease, signals);
 	else
-		hold(vfiod, signals);
+		hold(vfiod, signals, -1);
 	if (what == 'l')
 		return 0;
 	int r = vfiod_release(vfiod, lease);
