@@ -193,8 +193,10 @@ static void on_detached(struct space *space, const struct space_answer *answer, 
 
 	attachment->state = ATTACHMENT_INSIDE;
 	attachment_tell(attachment, answer->result, answer->refusal, 0);
+	/* One that was taken over may not have had it. */
 	if (answer->result == 0 || space_state(space) == SPACE_ORPHANED ||
-		space_state(space) == SPACE_ENDED)
+		space_state(space) == SPACE_ENDED ||
+		!space_has_group(space, attachment->group->number))
 		attachment_out(attachment);
 	else if (attachment->has_to_leave)
 		attachment_leave(attachment);

@@ -89,8 +89,13 @@ static void detach_unknown(struct space_entry *entry)
 void space_entry_compare(struct space_entry *entry)
 {
 	struct attachment *attachment, *next;
+	struct space_entry *other;
 
 	entry->is_restored = false;
+	/* Those that waited for what it owes. */
+	TAILQ_FOREACH (other, &entry->broker->spaces, of_broker)
+		if (other->space)
+			space_resume(other->space);
 	if (space_state(entry->space) != SPACE_LIVE)
 		return;
 	for (attachment = TAILQ_FIRST(&entry->attachments); attachment; attachment = next) {

@@ -247,10 +247,24 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 	attachments_let_go(userdata, group, still_open);
 }
 
+/* Others of its account are still being taken over: what they have pinned counts, too. */
+static bool on_may_begin(const struct space *space, void *userdata)
+{
+	const struct space_entry *entry = userdata, *other;
+	(void)space;
+
+	TAILQ_FOREACH (other, &entry->broker->spaces, of_broker)
+		if (other->is_restored && *other->account &&
+			strcmp(other->account, entry->account) == 0)
+			return false;
+	return true;
+}
+
 const struct space_hooks space_entry_hooks = {
 	.limits = space_entry_limits,
 	.changed = on_changed,
 	.let_go = on_let_go,
+	.may_begin = on_may_begin,
 };
 
 /* --- how it comes ------------------------------------------------------------------------------

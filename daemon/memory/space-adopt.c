@@ -187,6 +187,16 @@ static int add_item(struct adoption *adoption, const struct wire_item *item)
 	}
 }
 
+/* Nothing is made where there is no container. */
+static bool goes_together(const struct adoption *adoption)
+{
+	for (size_t i = 0; i < adoption->n_items; i++)
+		if (adoption->items[i].kind == WIRE_ITEM_MAPPING && adoption->items[i].is_made &&
+			adoption->space->n_containers == 0)
+			return false;
+	return true;
+}
+
 /* Room to describe it, so that describing cannot fail. */
 static int make_room(struct space *space)
 {
@@ -207,6 +217,8 @@ static int rebuild(struct adoption *adoption)
 	int restored = mappings_restored(&space->mappings);
 	if (r == 0)
 		r = restored;
+	if (r == 0 && !goes_together(adoption))
+		r = -EBADMSG;
 	if (r == 0)
 		space->slot->n_containers = space->n_containers;
 	if (r == 0)

@@ -177,6 +177,9 @@ static void run_waiting(struct space *space)
 	struct operation *operation;
 
 	while (!space->current && (operation = TAILQ_FIRST(&space->queue))) {
+		if (space->hooks.may_begin && !operation->force &&
+			!space->hooks.may_begin(space, space->userdata))
+			return;
 		TAILQ_REMOVE(&space->queue, operation, of_queue);
 		operation_start(operation);
 	}
@@ -211,6 +214,11 @@ void queue_run(struct space *space)
 	/* The last call: it may be the end of the space. */
 	if (space->state == SPACE_ORPHANED && space->n_groups == 0)
 		space_refund(space);
+}
+
+void space_resume(struct space *space)
+{
+	space_schedule(space);
 }
 
 void queue_end(struct space *space)

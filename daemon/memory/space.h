@@ -48,6 +48,9 @@ struct space_hooks {
 	 * free. Or it is free at once (still_open false). When the keeper dies, that is every group
 	 * that it had, one that was just being attached included. */
 	void (*let_go)(struct space *space, int group, bool still_open, void *userdata);
+	/* May it begin what it is asked for? What costs its account may not be known yet: after
+	 * space_resume() it asks again. NULL: always. */
+	bool (*may_begin)(const struct space *space, void *userdata);
 };
 
 struct space_settings {
@@ -179,6 +182,8 @@ int space_reset_device(struct space *space, int group, const char *device, bool 
 	space_done done, void *userdata, struct refusal *refusal);
 /* Has the keeper read all frames again. */
 int space_audit(struct space *space, space_done done, void *userdata, struct refusal *refusal);
+/* It may begin what it was asked for. */
+void space_resume(struct space *space);
 /* Detaches everything and ends the keeper: hooks->changed says when. Operations that wait are
  * REFUSED (INTERRUPTED). Once is enough. */
 void space_destroy(struct space *space, const char *why);

@@ -23,6 +23,9 @@ static void on_kept(void *userdata)
 	struct refusal none = { .kind = REFUSAL_NONE };
 
 	call->cancel = NULL;
+	/* It is written down: after a restart nobody could tell whether its client knows of it. */
+	call->session->is_answering = true;
+	inflight_publish(call->session);
 	int r = space_entry_record(entry);
 	if (r < 0) {
 		space_entry_end(entry, NULL, NULL);
@@ -58,9 +61,6 @@ static void create(struct call *call)
 		return;
 	}
 	int r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
-	/* It is written down: after a restart nobody could tell whether its client knows of it. */
-	session->is_answering = true;
-	inflight_publish(session);
 	if (r == 0)
 		r = space_entry_new(session->service->broker, &request, &entry, &refusal);
 	if (call_failed(call, r, &refusal) || !entry)

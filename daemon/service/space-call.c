@@ -12,6 +12,8 @@ struct space_entry *call_space(struct call *call)
 	if (!entry) {
 		refuse(&refusal, REFUSAL_NO_SUCH_SPACE, "no space has this token");
 		call_refuse(call, &refusal);
+	} else {
+		space_entry_take_up(entry, session->connection, session);
 	}
 	return entry;
 }
