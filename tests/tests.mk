@@ -154,7 +154,7 @@ fuzz-merge: fuzz-build
 
 # --- tests/bench: what it costs --------------------------------------------------
 # A program a bench, of what the other files there share. Needs nothing but libc, and those that map libvfiod.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire dma-map fairness mapping messages)
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire connections dma-map fairness mapping messages restart)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood effort)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client)))

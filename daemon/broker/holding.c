@@ -164,11 +164,14 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 {
 	char text[REFUSAL_TEXT_SIZE];
 
+	refusal_describe(refusal, text, sizeof(text));
 	if (holding->group->binding == BINDING_GONE) {
+		/* Its devices may have come back meanwhile: nobody else would ever say this. */
+		log_warning("group %d has left the host, and not all of it went back before: %s",
+			holding->group->number, text);
 		holding_end(holding);
 		return;
 	}
-	refusal_describe(refusal, text, sizeof(text));
 	holding->state = HOLDING_FAILED;
 	holding->reservation = reservation_release(holding->reservation);
 	inventory_refresh(holding->broker->inventory, holding->group);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/base/slots.h"
+#include "daemon/base/trim.h"
 #include "daemon/base/util.h"
 #include "daemon/lease/policy.h"
 #include "daemon/service/inflight.h"
@@ -42,6 +43,7 @@ struct service {
 	size_t n_sessions;      /* but those of administrators */
 	size_t max_sessions;    /* that there are descriptors for */
 	size_t stored_others;   /* room in systemd's store that is not for sessions */
+	struct trim trim;       /* of what sessions leave */
 	struct user_list users; /* who have sessions, or something left of them */
 	struct user_list turns; /* who want something done, in the order of their turns */
 	ev_check turner;

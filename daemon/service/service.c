@@ -78,6 +78,7 @@ int service_new(struct ev_loop *loop, struct broker *broker, int listen_fd,
 	service->hooks = *hooks;
 	service->listen_fd = listen_fd;
 	service->started_at = ev_now(loop);
+	trim_init(&service->trim, loop);
 	TAILQ_INIT(&service->sessions);
 	TAILQ_INIT(&service->users);
 	LIST_INIT(&service->fetches);
@@ -126,6 +127,7 @@ struct service *service_free(struct service *service)
 	service_stop_listening(service);
 	while ((session = TAILQ_FIRST(&service->sessions)))
 		session_free(session);
+	trim_stop(&service->trim);
 	fetches_stop(service);
 	metrics_clear(&service->metrics);
 	departures_forget(service);

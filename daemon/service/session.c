@@ -94,6 +94,7 @@ struct session *session_free(struct session *session)
 	session_uncount(session);
 	user_release(session->user);
 	free(session);
+	trim_note(&service->trim);
 	return NULL;
 }
 

@@ -3,7 +3,7 @@
 # every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head), and what
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
 #   run.sh [BENCH…]      (all)
-# On the host: coverage messages. In the virtual machine, those that follow each other in one boot:
+# On the host: coverage messages connections restart. In the virtual machine, those that follow each other in one boot:
 # fairness acquire mapping dma-map.
 # BUILD is where the programs are.
 set -eu -o pipefail
@@ -39,19 +39,55 @@ draw() { # NAME
 }
 
 # No rule, and a directory of its own: this daemon does nothing but answer.
-bench_messages() {
-	: >"$directory/vfiod.conf"
+start_daemon() { # [LINE]… of its configuration
+	printf '%s\n' "$@" >"$directory/vfiod.conf"
 	"$BUILD/vfiod" --config "$directory/vfiod.conf" --socket "$directory/socket" \
 		--state-dir "$directory/state" 2>"$directory/log" &
 	daemon=$!
 	for _ in $(seq 100); do
-		[ ! -S "$directory/socket" ] || break
-		kill -0 "$daemon" 2>/dev/null || { cat "$directory/log"; return 1; }
+		[ ! -S "$directory/socket" ] || return 0
+		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.1
 	done
-	"$BUILD/tests/bench/messages" "$directory/socket"
+	cat "$directory/log"
+	return 1
+}
+stop_daemon() {
 	kill "$daemon" && wait "$daemon"
 	daemon=
+}
+
+bench_messages() {
+	start_daemon
+	"$BUILD/tests/bench/messages" "$directory/socket"
+	stop_daemon
+}
+
+# Other users have to get there.
+bench_connections() {
+	chmod 0755 "$directory"
+	ulimit -n 16384
+	start_daemon "[daemon]" "max-connections = 12000" "max-connections-per-user = 1000"
+	"$BUILD/tests/bench/connections" "$directory/socket" "$daemon"
+	stop_daemon
+}
+
+# Killed, and started again by what stands for systemd.
+bench_restart() {
+	local pid_file=$directory/pid
+	chmod 0755 "$directory"
+	ulimit -n 16384
+	printf '%s\n' "[daemon]" "max-connections = 4000" "max-connections-per-user = 4000" >"$directory/vfiod.conf"
+	"$BUILD/tests/vm/programs/keep-running" "$pid_file" "$directory/socket" "$BUILD/vfiod" \
+		--config "$directory/vfiod.conf" --state-dir "$directory/state" --fd-store 8192 2>"$directory/log" &
+	daemon=$!
+	for _ in $(seq 100); do
+		[ ! -s "$pid_file" ] || break
+		sleep 0.1
+	done
+	"$BUILD/tests/bench/restart" "$directory/socket" "$pid_file" || tail -n 5 "$directory/log"
+	# It may be one that has only just started.
+	stop_daemon || daemon=
 }
 
 bench_coverage() {
@@ -65,12 +101,12 @@ bench_vm() { # NAME…
 }
 
 is_on_host() { # NAME
-	[ "$1" = coverage ] || [ "$1" = messages ]
+	case $1 in coverage | messages | connections | restart) true ;; *) false ;; esac
 }
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-[ $# -gt 0 ] || set -- coverage messages fairness acquire mapping dma-map
+[ $# -gt 0 ] || set -- coverage messages connections restart fairness acquire mapping dma-map
 while [ $# -gt 0 ]; do
 	echo
 	names=("$1")

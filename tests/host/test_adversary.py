@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import json
 import os
-import pathlib
 import random
 import select
 import signal
@@ -19,7 +18,7 @@ import struct
 import tempfile
 import unittest
 
-from vfiod_host import BUILD, DEVICES, RULE, WRAPPER, Daemon, Host, wait_until
+from vfiod_host import DEVICES, IS_PLAIN, RULE, Daemon, Host, wait_until
 
 INFO = {"method": "org.varlink.service.GetInfo"}
 LIST = {"method": "org.vfiod.Broker.List", "parameters": {"all": True}, "more": True}
@@ -34,7 +33,6 @@ max-output = 1M
 message-timeout = 2
 output-timeout = 2
 """ + RULE
-IS_PLAIN = BUILD.name == "release" and not WRAPPER
 # Linux 6.16, include/uapi/asm-generic/socket.h.
 SO_PASSRIGHTS = 83
 
@@ -536,10 +534,6 @@ class TwoRounds(Attacks, unittest.TestCase):
         poll.register(client.socket, 0)
         wait_until("it is closed", lambda: poll.poll(0))
 
-    def resident_kib(self):
-        status = pathlib.Path(f"/proc/{self.daemon.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0])
-
     def round(self):
         for name in sorted(dir(Attacks)):
             if name.startswith("attack_"):
@@ -550,8 +544,8 @@ class TwoRounds(Attacks, unittest.TestCase):
 
     def test_two_rounds(self):
         self.round()
-        first = self.resident_kib()
+        first = self.daemon.resident_kib()
         self.round()
-        second = self.resident_kib()
+        second = self.daemon.resident_kib()
         if IS_PLAIN:
             self.assertLessEqual(abs(second - first), 1024, f"{first} KiB, then {second} KiB")

@@ -2,10 +2,11 @@
 
 import json
 import os
+import resource
 import socket
 import unittest
 
-from vfiod_host import ADMIN, DEVICES, N_GROUPS, RULE, Daemon, Host, wait_until
+from vfiod_host import ADMIN, DEVICES, IS_PLAIN, N_GROUPS, RULE, Daemon, Host, wait_until
 
 INFO = {"method": "org.varlink.service.GetInfo"}
 MONITOR = {"method": "org.vfiod.Broker.Monitor", "more": True}
@@ -151,6 +152,30 @@ class Connections(Bounds):
             self.assert_closed(client)
         self.assertFalse(self.daemon.socket.exists())
         self.daemon.start()
+
+
+class Many(Bounds):
+    config = ADMIN + "max-connections = 1600\nmax-connections-per-user = 1600\n" + RULE
+
+    def setUp(self):
+        _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        super().setUp()
+
+    def test_their_memory_comes_back(self):
+        """Something lies at the end of the heap, and keeps all below it from going back by itself."""
+        before = self.daemon.resident_kib()
+        clients = [self.connect() for _ in range(1500)]
+        for client in clients:
+            self.assert_serves(client)
+        if IS_PLAIN:
+            self.assertGreater(self.daemon.resident_kib(), before + 2000)
+        for client in clients:
+            client.socket.close()
+        self.daemon.wait_idle()
+        if IS_PLAIN:
+            wait_until("it is back", lambda: self.daemon.resident_kib() < before + 1000)
 
 
 class Monitors(Bounds):

@@ -20,6 +20,8 @@ BUILD = pathlib.Path(os.environ["VFIOD_BUILD"]).resolve()
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 # Words before the daemon's own: valgrind and its options.
 WRAPPER = os.environ.get("VFIOD_WRAPPER", "").split()
+# Sanitizers and valgrind keep freed memory back.
+IS_PLAIN = BUILD.name == "release" and not WRAPPER
 # Everything that waits, waits so long at most: the machine may be busy, and valgrind slow.
 PATIENCE = 60
 NOBODY = 65534
@@ -227,6 +229,10 @@ class Daemon:
 
     def n_fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def resident_kib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
 
     def has_open(self, name):
         """A file of this name, deleted or not."""
