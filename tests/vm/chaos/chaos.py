@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Rounds of chaos against a daemon on a real kernel, and what must hold after each.
 
-    chaos.py SEED SECONDS DIRECTORY VFIOD KEEPER SOCKET EDU NIC_1 NIC_2 NIC_A NIC_B
+    chaos.py SEED SECONDS DIRECTORY VFIOD KEEPER KEEP_RUNNING SOCKET EDU NIC_1 NIC_2 NIC_A NIC_B
 
 A round: clients of several users (client.py) and what befalls hosts (trouble.py), for some seconds; then all
 stand still, and what they have is compared with the kernel (checks.Standing); then all is let go, and the
@@ -91,7 +91,7 @@ class Member:
 
 
 class Chaos:
-    def __init__(self, seed, seconds, directory, vfiod, keeper, path, devices):
+    def __init__(self, seed, seconds, directory, vfiod, keeper, keep_running, path, devices):
         self.seed, self.seconds, self.directory = seed, seconds, directory
         self.devices, self.pinned = kernel.devices_now(), kernel.pinned()
         edu, nic_1, nic_2, nic_a, nic_b = devices
@@ -105,11 +105,13 @@ class Chaos:
         open(f"{directory}/tokens", "w").close()
         os.chmod(f"{directory}/tokens", 0o666)
         os.chmod(directory, 0o777)
-        self.daemon = Daemon([vfiod, "--config", config, "--socket", path, "--state-dir", os.path.dirname(path),
-                              "--keeper", keeper], path, f"{directory}/daemon.log")
+        # With something to keep its descriptors, or without.
+        self.has_store = random.Random(seed).random() < 0.6
+        self.daemon = Daemon([vfiod, "--config", config, "--state-dir", os.path.dirname(path), "--keeper", keeper],
+                             path, f"{directory}/daemon.log", keep_running if self.has_store else None)
         self.clients = [Member(self, name, uid) for name, uid in USERS]
         self.trouble = Trouble(self)
-        self.is_sly = self.has_lost_spaces = False
+        self.removes = self.is_sly = self.has_lost_spaces = False
         self.rounds = 0
 
     def note(self, text):
@@ -133,6 +135,7 @@ class Chaos:
         rng = random.Random(f"{self.seed}/{self.rounds}")
         self.events = [f"round {self.rounds}"]
         self.is_sly = rng.random() < 0.3
+        self.removes = rng.random() < 0.5  # a device that leaves while its driver refuses is not put right by anybody
         calm = rng.random() < 0.3  # no daemon is killed: so that its memory is measured, and spaces live long
         self.trouble.rng = random.Random(f"{self.seed}/{self.rounds}/trouble")
         kills = self.daemon.kills + self.daemon.stops
@@ -210,14 +213,14 @@ class Chaos:
         self.add_tally(self.trouble.tally)
         calls = sum(n for what, n in self.tally.items() if not what.startswith(("errno", "closed")))
         print(f"seed {self.seed}: {self.rounds} rounds, {calls} operations, {self.daemon.kills} kills and "
-              f"{self.daemon.stops} stops of the daemon")
+              f"{self.daemon.stops} stops of the daemon, {'with' if self.has_store else 'without'} a store")
         for what, n in sorted(self.tally.items(), key=lambda item: -item[1]):
             print(f"  {n:6} {what}")
 
     def explain(self, problem):
         print(f"BROKEN in round {self.rounds} of seed {self.seed}, with CHAOS_SEED={self.seed} it can be tried again:")
         print(problem)
-        print("--- what befell")
+        print(f"--- what befell, {'with' if self.has_store else 'without'} a store")
         print("\n".join(self.events[-60:]))
         for member in self.clients:
             print(f"--- {member.name} {member.pid}")
@@ -227,6 +230,7 @@ class Chaos:
 CONFIGURATION = """
 [daemon]
 take-timeout = 5
+resume-timeout = 2
 keeper-timeout = 10
 [rule edu]
 match = pci:address={edu}
@@ -256,8 +260,8 @@ owed-limit = 3M
 
 
 def main():
-    seed, seconds, directory, vfiod, keeper, path, *devices = sys.argv[1:]
-    chaos = Chaos(seed, float(seconds), directory, vfiod, keeper, path, devices)
+    seed, seconds, directory, vfiod, keeper, keep_running, path, *devices = sys.argv[1:]
+    chaos = Chaos(seed, float(seconds), directory, vfiod, keeper, keep_running, path, devices)
     try:
         chaos.run()
     except Violation as violation:

@@ -1,5 +1,6 @@
 """The daemon under test: started, killed, stopped, started again."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,8 +13,14 @@ STOP_SECONDS = 60
 
 
 class Daemon:
-    def __init__(self, command, socket_path, log):
-        self.command, self.socket, self.log = command, socket_path, log
+    """By itself, or under programs/keep-running, which has a store of descriptors for it, as systemd."""
+
+    def __init__(self, command, socket_path, log, keep_running=None):
+        self.socket, self.log = socket_path, log
+        self.command, self.pid_file = command + ["--socket", socket_path], None
+        if keep_running:
+            self.pid_file = log + ".pid"
+            self.command = [keep_running, self.pid_file, socket_path, *command, "--fd-store", "2048"]
         self.process = None
         self.admin = None
         self.kills = self.stops = 0
@@ -21,12 +28,25 @@ class Daemon:
 
     @property
     def pid(self):
-        return self.process.pid
+        return int(kernel.read(self.pid_file)) if self.pid_file else self.process.pid
 
     def start(self):
+        if self.pid_file:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.pid_file)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if self.pid_file:
+            self.wait_until(lambda: kernel.read(self.pid_file))
         self.settled = []
+
+    def wait_until(self, holds):
+        end = time.monotonic() + STOP_SECONDS
+        while not holds():
+            self.look()
+            if time.monotonic() > end:
+                raise Violation(f"the daemon does not start in {STOP_SECONDS} s")
+            time.sleep(0.01)
 
     def ask(self, method, parameters=None):
         """As root, by a connection of its own, which is there again when the daemon is."""
@@ -76,10 +96,16 @@ class Daemon:
 
     def kill(self):
         self.forget()
-        self.process.kill()
-        self.process.wait()
         self.kills += 1
-        self.start()
+        if not self.pid_file:
+            self.process.kill()
+            self.process.wait()
+            self.start()
+            return
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        self.wait_until(lambda: self.pid != pid)
+        self.settled = []
 
     def stop(self, starts=True):
         """As systemd does; it has to end well, whatever goes on."""

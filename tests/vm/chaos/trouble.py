@@ -90,6 +90,8 @@ class Trouble:
 
     def remove(self):
         """It waits for who has the device open; so a process of its own does."""
+        if not self.chaos.removes:
+            return
         device = self.rng.choice(self.chaos.removable)
         self.count(f"remove {device}")
         self.in_background(f"{kernel.PCI}/{device}/remove")
@@ -106,6 +108,8 @@ class Trouble:
         self.removers.append(pid)
 
     def refuse(self):
+        if self.chaos.removes:
+            return
         device = self.rng.choice(self.chaos.world["devices"])
         path = self.rng.choice([
             f"{kernel.PCI}/{device}/driver_override", f"{kernel.PCI}/{device}/driver_override",

@@ -7,7 +7,7 @@ note "seed $seed: make chaos SEED=$seed"
 mkdir "$WORK/chaos" "$STATE_DIR"
 chmod 0755 "$STATE_DIR"
 /usr/bin/python3 -B "$VM/chaos/chaos.py" "$seed" "${CHAOS_SECONDS:-45}" "$WORK/chaos" "$(command -v vfiod)" \
-	"$BUILD/vfiod-keeper" "$SOCKET" "$EDU" "$NIC_1" "$NIC_2" "$NIC_A" "$NIC_B" >said || {
+	"$BUILD/vfiod-keeper" "$PROGRAMS/keep-running" "$SOCKET" "$EDU" "$NIC_1" "$NIC_2" "$NIC_A" "$NIC_B" >said || {
 	cat said
 	echo "--- log of the daemon, its last lines"
 	tail -n 150 chaos/daemon.log
