@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 static const char MAGIC[8] = "vfiodSLT";
+/* The smallest that there are; where they are larger, madvise(2) refuses, and they stay. */
+enum { PAGE_BYTES = 4096 };
 
 struct head {
 	char magic[8];
@@ -144,6 +146,18 @@ int slots_free_one(struct slots *slots)
 	return -1;
 }
 
+/* Nobody wants the memory of a page of which no slot is in use; the head keeps the first. */
+static void release_page(struct slots *slots, size_t index)
+{
+	static const char nothing[PAGE_BYTES];
+	size_t offset = (index + 1) * SLOT_BYTES / PAGE_BYTES * PAGE_BYTES;
+	char *page = (char *)slots->head + offset;
+
+	if (offset > 0 && offset + PAGE_BYTES <= slots->size &&
+		memcmp(page, nothing, PAGE_BYTES) == 0)
+		madvise(page, PAGE_BYTES, MADV_REMOVE);
+}
+
 void slots_clear(struct slots *slots, size_t index)
 {
 	uint64_t *word = slots_at(slots, index);
@@ -152,6 +166,7 @@ void slots_clear(struct slots *slots, size_t index)
 		word[i] = 0;
 		slot_publish();
 	}
+	release_page(slots, index);
 	if (index < slots->maybe_free)
 		slots->maybe_free = index;
 }

@@ -83,7 +83,12 @@ int main(int argc, char *argv[])
 	if (argc != 3)
 		errx(2, "see tests/bench/connections.c");
 	pid = argv[2];
-	size_t n_before = n_descriptors();
+	/* What it opens for the first one. */
+	wire_open(&wires[0], argv[1], FIRST_UID);
+	ask(&wires[0]);
+	size_t n_before = n_descriptors() - 1;
+	wire_close(&wires[0]);
+	wait_for_descriptors(n_before);
 	double before = memory();
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
 		double begin = now_us(), at_begin = memory();

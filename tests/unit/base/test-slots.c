@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -173,6 +175,36 @@ static void the_lowest_is_free(void **state)
 	assert_int_equal(slots_free_one(bench->slots), 0);
 }
 
+static bool is_in_memory(struct slots *slots, size_t index)
+{
+	unsigned char resident = 0;
+	uintptr_t at = (uintptr_t)slots_at(slots, index);
+
+	assert_int_equal(mincore((void *)(at & ~(uintptr_t)4095), 1, &resident), 0);
+	return resident & 1;
+}
+
+static void what_nobody_uses_takes_no_memory(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(slots_open(bench->store, "tc", FORMAT, 200, &bench->slots), 0);
+	if (sysconf(_SC_PAGESIZE) != 4096)
+		return;
+	for (size_t i = 0; i < 200; i++)
+		*(char *)slots_at(bench->slots, i) = 1;
+	/* The 32nd is the first of its page, as there is a head. */
+	for (size_t i = 31; i < 62; i++)
+		slots_clear(bench->slots, i);
+	assert_true(is_in_memory(bench->slots, 31));
+	slots_clear(bench->slots, 62);
+	assert_false(is_in_memory(bench->slots, 31));
+	assert_true(is_in_memory(bench->slots, 0) && is_in_memory(bench->slots, 63));
+	assert_int_equal(slots_free_one(bench->slots), 31);
+	*(char *)slots_at(bench->slots, 31) = 1;
+	assert_int_equal(slots_free_one(bench->slots), 32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +214,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_memory_is_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_store_it_is_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_lowest_is_free, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_uses_takes_no_memory, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
