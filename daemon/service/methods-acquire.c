@@ -2,6 +2,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/restoring.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -175,6 +176,45 @@ static const struct lease_listener acquisition_listener = {
 	.refused = on_refused,
 	.ended = on_ended,
 };
+
+/* --- after a restart -------------------------------------------------------------------------- */
+
+struct restoring {
+	struct session *session;
+	bool has_stream;
+	int result;
+};
+
+static void on_restored(struct lease *lease, bool is_stream, void *userdata)
+{
+	struct restoring *restoring = userdata;
+	struct session *session = restoring->session;
+	bool goes_on = is_stream && restoring->has_stream && !session->current;
+	struct acquisition *acquisition = calloc(1, sizeof(*acquisition));
+
+	if (acquisition && goes_on)
+		acquisition->call = call_restore(session, "org.vfiod.Broker.Acquire", STREAM_LEASE);
+	if (!acquisition || (goes_on && !acquisition->call)) {
+		free(acquisition);
+		restoring->result = -ENOMEM;
+		return;
+	}
+	/* It was granted, but the call that was to hear of it is interrupted. */
+	lease->is_stream = goes_on;
+	acquisition->session = session;
+	acquisition->lease = lease;
+	acquisition->delivery = DELIVERY_SENT;
+	LIST_INSERT_HEAD(&session->acquisitions, acquisition, of_session);
+	lease_listen(lease, &acquisition_listener, acquisition);
+}
+
+int acquisitions_restore(struct session *session, bool has_stream)
+{
+	struct restoring restoring = { .session = session, .has_stream = has_stream };
+
+	broker_reconnect(session->service->broker, session->connection, on_restored, &restoring);
+	return restoring.result;
+}
 
 int select_groups(
 	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal)

@@ -1,6 +1,7 @@
 /* The connections that the vfiod before this one had. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/restoring.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -66,9 +67,10 @@ static void interrupt(struct session *session)
 static void go_on(struct session *session, const struct inflight *inflight)
 {
 	bool has_stream = inflight->progress == PROGRESS_IDLE && inflight->stream != STREAM_NONE;
-	int r = 0;
+	int r = acquisitions_restore(session, has_stream && inflight->stream == STREAM_LEASE);
 
-	if (has_stream && inflight->stream == STREAM_MONITOR)
+	spaces_reconnect(session->service->broker, session->connection, session);
+	if (r == 0 && has_stream && inflight->stream == STREAM_MONITOR)
 		r = monitor_restore(session);
 	/* A stream whose lease is over: it was not told. */
 	bool is_owed = inflight->progress == PROGRESS_WORKING || has_stream;
