@@ -1,0 +1,44 @@
+/*
+ * A broker that lends the only group of a host, with one device, to the test. Real inventory, real
+ * children, the kernel of kernel.h.
+ */
+#pragma once
+
+#include "tests/mock/kernel.h"
+#include "tests/mock/testbed.h"
+
+#include "daemon/broker/parts.h"
+
+#define LENT_DEVICE "0000:01:00.0"
+
+struct lending {
+	struct testbed *bed;
+	struct mock_kernel *kernel;
+	struct ev_loop *loop;
+	ev_timer tick; /* so that wait_for() looks, and ends */
+	struct inventory *inventory;
+	struct broker *broker;
+	char directory[64];
+	char *syspath;
+	struct lease *lease; /* NULL: over */
+	int group_fd;        /* a copy of what was granted, if it is kept; -1 */
+	bool is_granted, keeps;
+	unsigned n_asked, n_gone, n_leaving;
+	char text[256];    /* of the last event */
+	char stages[1024]; /* texts of "revokeStage", a line each */
+};
+
+/* As *state; the user 1000 is an administrator, so that no control group is asked. */
+int lending_set_up(void **state, const char *rules);
+int lending_tear_down(void **state);
+/* To this process of user 1000. */
+struct group *lend(struct lending *lending, pid_t pid, bool brokered);
+
+/* Runs the loop until it holds; 40 seconds, then the test has failed. */
+#define wait_for(lending, condition)                                                               \
+	do {                                                                                       \
+		int turns_ = 4000;                                                                 \
+		while (!(condition) && turns_-- > 0)                                               \
+			ev_run((lending)->loop, EVRUN_ONCE);                                       \
+		assert_true(condition);                                                            \
+	} while (0)
