@@ -115,6 +115,7 @@ static int grant_take(struct vfiod *vfiod, const struct varlink_reply *reply,
 			r == -ENOMEM ? "out of memory"
 				     : "vfiod granted a lease that makes no sense");
 	}
+	(*lease)->follows = options->flags & VFIOD_ACQUIRE_FOLLOW;
 	LIST_INSERT_HEAD(&vfiod->leases, *lease, link);
 	if (is_stream(options))
 		vfiod->stream = *lease;

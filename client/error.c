@@ -230,8 +230,8 @@ static void say_too_many(struct sentence *s, struct json_object *p)
 static void say_interrupted(struct sentence *s, struct json_object *p)
 {
 	(void)p;
-	say(s, "this was broken off before it was done: vfiod went down, or the lease or space "
-	       "that it was for has ended");
+	say(s, "this was broken off before it was done: vfiod went down or was restarted, or the "
+	       "lease or space that it was for has ended; nothing of it is left, ask again");
 }
 
 static void say_configuration_invalid(struct sentence *s, struct json_object *p)

@@ -51,7 +51,7 @@ int deadline_left(const struct deadline *deadline)
 }
 
 /* connect(2) of a unix socket blocks only while the listener's backlog is full. */
-static int socket_connect(const char *path, int *fd)
+int socket_connect(const char *path, int *fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int r;
@@ -76,6 +76,11 @@ static int socket_connect(const char *path, int *fd)
 	return r;
 }
 
+int handle_transport(struct vfiod *vfiod, int fd)
+{
+	return transport_new(fd, &limits, &vfiod->transport);
+}
+
 int vfiod_open(const char *socket, struct vfiod **vfiod_out)
 {
 	struct vfiod *vfiod;
@@ -94,7 +99,7 @@ int vfiod_open(const char *socket, struct vfiod **vfiod_out)
 	vfiod->socket = strdup(socket);
 	r = vfiod->socket ? socket_connect(socket, &fd) : -ENOMEM;
 	if (r == 0)
-		r = transport_new(fd, &limits, &vfiod->transport);
+		r = handle_transport(vfiod, fd);
 	if (r < 0) {
 		vfiod_close(vfiod);
 		return r;

@@ -29,6 +29,7 @@ struct vfiod_lease {
 	vfiod_event_fn on_event;
 	void *userdata;
 	bool is_ended; /* the daemon said so: there is nothing to release */
+	bool follows;  /* a process, and not the connection */
 };
 
 struct vfiod_space {
@@ -58,6 +59,11 @@ struct deadline deadline_in(int timeout_ms);
 int deadline_left(const struct deadline *deadline); /* as poll(2) wants it; never below 0 */
 
 /* --- handle.c ------------------------------------------------------------------ */
+
+/* 0 with *fd, or -errno. */
+int socket_connect(const char *path, int *fd);
+/* Its transport is one of this connection, which is taken over, also on failure. 0 or -errno. */
+int handle_transport(struct vfiod *vfiod, int fd);
 
 /*
  * What every function of the API begins with: forgets the last error. 0, -EBUSY when the handle

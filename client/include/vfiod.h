@@ -167,7 +167,7 @@ int vfiod_release(struct vfiod *vfiod, struct vfiod_lease *lease);
 /*
  * Events of a lease that a stream holds, for a loop of your own: wait until vfiod_get_fd() is
  * readable, then call vfiod_dispatch(). timeout_ms as in poll(2). Returns how many events were
- * delivered, 0 for none, or -errno; -ECONNRESET: the daemon has gone.
+ * delivered, 0 for none, or -errno; -ECONNRESET: the daemon has gone, see vfiod_resume().
  */
 enum vfiod_event {
 	VFIOD_RELEASE_REQUESTED, /* text: what the administrator says, or what device is unplugged
@@ -181,6 +181,21 @@ typedef void (*vfiod_event_fn)(
 void vfiod_lease_on_event(struct vfiod_lease *lease, vfiod_event_fn on_event, void *userdata);
 int vfiod_get_fd(const struct vfiod *vfiod);
 int vfiod_dispatch(struct vfiod *vfiod, int timeout_ms);
+
+/*
+ * For who has been told -ECONNRESET. Where systemd runs vfiod, connections outlive a restart of it,
+ * and there is nothing to do; without, or when a message was on its way just then, this handle's is
+ * lost. vfiod keeps its leases for a while (resume-timeout in vfiod.conf(5)): here they are taken
+ * up again, with a new connection that has the number of the old one (vfiod_get_fd()). The one that
+ * has the handle as its stream has its events again. Descriptors, and what was mapped with them,
+ * are not concerned; spaces are taken up by any call that is about them.
+ *
+ * As long as there is no vfiod, it is tried again for timeout_ms (as in poll(2); 0: once). May be
+ * called until it succeeds: how many of its leases are over (only vfiod_release() makes sense of
+ * them; a stream's is told VFIOD_ENDED). -ENOENT, -ECONNREFUSED: nobody is there yet. -EBUSY in a
+ * callback.
+ */
+int vfiod_resume(struct vfiod *vfiod, int timeout_ms);
 
 /*
  * As vfiod_acquire(), with mode brokered: no descriptors come back, the groups are attached to

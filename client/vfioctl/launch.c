@@ -197,11 +197,10 @@ static void signal_pass_on(const struct launch *launch, int signals)
 		kill(launch->pid, (int)info.ssi_signo);
 }
 
-int launch_wait(
-	struct launch *launch, int watched, bool (*on_readable)(void *userdata), void *userdata)
+int launch_wait(struct launch *launch, int watched, int (*on_news)(void *userdata), void *userdata)
 {
 	struct pollfd fds[] = { { .events = POLLIN }, { .fd = watched, .events = POLLIN } };
-	int status = 0;
+	int status = 0, next = NEWS_WHEN_READABLE;
 	pid_t ended;
 	sigset_t set;
 
@@ -212,12 +211,14 @@ int launch_wait(
 		ended = waitpid(launch->pid, &status, 0);
 	else
 		while ((ended = waitpid(launch->pid, &status, WNOHANG)) == 0) {
-			if (poll(fds, 2, -1) < 0)
+			int n = poll(fds, 2, next >= 0 ? next : -1);
+			if (n < 0)
 				continue;
 			if (fds[0].revents)
 				signal_pass_on(launch, fds[0].fd);
-			if (fds[1].revents && !on_readable(userdata))
-				fds[1].fd = -1;
+			if (n == 0 || (fds[1].fd >= 0 && fds[1].revents))
+				next = on_news(userdata);
+			fds[1].fd = next == NEWS_WHEN_READABLE ? watched : -1;
 		}
 	if (fds[0].fd >= 0)
 		close(fds[0].fd);

@@ -11,6 +11,7 @@
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/run.h"
 
+#define AGAIN_MS 100     /* until a daemon that has gone is looked for once more */
 #define SETTLE_TRIES 100 /* of a tenth of a second: for groups that go back by themselves */
 
 struct run {
@@ -24,7 +25,8 @@ struct run {
 	bool is_dry;
 	int pidfd; /* of CMD; launch's */
 	char end[512];
-	bool is_lost; /* the daemon has gone, or the lease has ended, before CMD: told already */
+	bool is_lost; /* the lease has ended before CMD, or nobody will say so: told already */
+	bool is_away; /* the daemon has gone, and may come back */
 };
 
 static int out_of_memory(void)
@@ -252,7 +254,7 @@ static void release(struct run *run, struct vfiod_lease *lease)
 
 	if (r >= 0 || r == -ENOKEY)
 		groups_settle(run);
-	else if (!run->is_lost)
+	else if (!run->is_lost && !run->is_away)
 		fprintf(stderr,
 			"vfioctl: %s; the lease ends with %s all the same, see vfioctl list\n",
 			vfiod_strerror(run->context->vfiod), run->argv[0]);
@@ -283,30 +285,64 @@ static void on_event(
 	}
 }
 
-/* The daemon has something to say, or has gone. False: nothing more will come. */
-static bool on_stream(void *userdata)
+/* That CMD ends is why a lease ends, most of the time; whoever waits for it will see. */
+static int tell_end(struct run *run)
 {
-	struct run *run = userdata;
 	siginfo_t info = { 0 };
-	int r = vfiod_dispatch(run->context->vfiod, 0);
 
-	if (r >= 0 && !run->is_lost)
-		return true;
-	/* That CMD ends is why a lease ends, most of the time; whoever waits for it will see. */
-	if (run->is_lost &&
-		waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	if (waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
 		info.si_pid == 0)
 		fprintf(stderr,
 			"vfioctl: the lease has ended: %s; %s goes on, and its devices go back "
 			"when it has closed them\n",
 			run->end, run->argv[0]);
-	if (!run->is_lost)
-		fprintf(stderr,
-			"vfioctl: lost vfiod; %s goes on with its devices, `systemctl status "
-			"vfiod` may say why\n",
-			run->argv[0]);
+	return NEWS_NEVER;
+}
+
+static int give_up(struct run *run)
+{
+	fprintf(stderr, "vfioctl: nothing more will be heard of the lease: %s\n",
+		vfiod_strerror(run->context->vfiod));
 	run->is_lost = true;
-	return false;
+	return NEWS_NEVER;
+}
+
+/* CMD and its lease need us for nothing: what is at stake is what we can tell of them. */
+static int come_back(struct run *run)
+{
+	int r = vfiod_resume(run->context->vfiod, 0);
+
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET)
+		return AGAIN_MS;
+	run->is_away = false;
+	if (run->is_lost)
+		return tell_end(run);
+	if (r < 0)
+		return give_up(run);
+	fprintf(stderr, "vfioctl: vfiod is back, and %s has its lease as before\n", run->argv[0]);
+	return NEWS_WHEN_READABLE;
+}
+
+/* The daemon has something to say, or has gone: when to come again. */
+static int on_stream(void *userdata)
+{
+	struct run *run = userdata;
+
+	if (run->is_away)
+		return come_back(run);
+	int r = vfiod_dispatch(run->context->vfiod, 0);
+	if (run->is_lost)
+		return tell_end(run);
+	if (r >= 0)
+		return NEWS_WHEN_READABLE;
+	if (r != -ECONNRESET)
+		return give_up(run);
+	fprintf(stderr,
+		"vfioctl: lost vfiod; %s goes on with its devices, `systemctl status vfiod` may "
+		"say why\n",
+		run->argv[0]);
+	run->is_away = true;
+	return AGAIN_MS;
 }
 
 /*

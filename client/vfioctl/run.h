@@ -66,10 +66,10 @@ int launch_fork(struct launch *launch, char *const argv[], const char *names, si
 /* Sends it its descriptors, and stops signals from ending us before it. 0 or -errno. */
 int launch_go(struct launch *launch, const int *fds, size_t n_fds);
 /*
- * Waits for its end, passing signals on: an exit code. Meanwhile on_readable is called whenever
- * `watched` is readable, until it says no.
+ * Waits for its end, passing signals on: an exit code. Meanwhile on_news is called, first when
+ * `watched` is readable, and then when it says: so many milliseconds later, or one of these.
  */
-int launch_wait(
-	struct launch *launch, int watched, bool (*on_readable)(void *userdata), void *userdata);
+enum { NEWS_WHEN_READABLE = -1, NEWS_NEVER = -2 };
+int launch_wait(struct launch *launch, int watched, int (*on_news)(void *userdata), void *userdata);
 /* For one that was never let go, or after launch_wait(). */
 void launch_close(struct launch *launch);

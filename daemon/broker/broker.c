@@ -116,6 +116,8 @@ static int recover(struct broker *broker)
 	if (r == 0)
 		r = former_book_init(&broker->former, broker->state_directory);
 	if (r == 0)
+		r = names_read(broker);
+	if (r == 0)
 		r = leases_restore(broker);
 	if (r == 0)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
@@ -194,8 +196,10 @@ struct broker *broker_free(struct broker *broker)
 	recovery_free_all(broker);
 	revoking_free_all(broker);
 	doormen_free(broker->doormen);
-	if (broker->state_lock >= 0)
+	if (broker->state_lock >= 0) {
+		names_settle(broker);
 		close(broker->state_lock);
+	}
 	inquiries_free(broker);
 	leaving_free(broker);
 	appearing_free_all(broker);

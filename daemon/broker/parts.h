@@ -51,6 +51,7 @@ struct broker {
 	struct space_list spaces;
 	struct slots *space_slots; /* NULL: spaces end with this daemon */
 	unsigned long long n_named_spaces;
+	unsigned long long n_leases_ahead, n_spaces_ahead; /* up to these, names are written down */
 	struct reservation_list reservations;
 	struct revocation_list revocations;
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
@@ -313,6 +314,10 @@ int broker_note_user(
 
 /* --- leases that outlive the daemon (restoring.h) ------------------------------------------ */
 
+/* Names go on where those of earlier daemons ended. 0 or -errno. */
+int names_read(struct broker *broker);
+void names_reserve(struct broker *broker); /* one more was given */
+void names_settle(struct broker *broker);  /* at the end: none more will be */
 /* Takes over what an earlier daemon had lent, before the rest of its journal is recovered. */
 int leases_restore(struct broker *broker);
 /* There is a ledger now: 0 or -errno. */
@@ -348,6 +353,20 @@ void reservation_note(const struct reservation *reservation, struct memlock_note
 /* As an earlier daemon has written it down, beyond any limit: 0 or -errno. Needs the ledger. */
 int reservation_adopt(struct broker *broker, struct lease *lease, uint64_t pages,
 	const struct memlock_note *note);
+/* Of a lease that is over: charged, and the caller's to release. 0 or -errno. */
+int reservation_left(struct broker *broker, const char *account, const char *lease, uint64_t pages,
+	struct reservation **reservation);
+void reservation_of_process(
+	struct reservation *reservation, pid_t pid, unsigned long long start_ticks);
+/*
+ * The lease ends: takes the limit back, and what it has reserved stays written down until the last
+ * group is back.
+ */
+void lease_leave_reservation(struct lease *lease);
+void lease_record_reserved(const struct lease *lease);
+void reserved_unrecord(const struct broker *broker, const char *lease);
+/* After the journal was recovered. 0 or -errno. */
+int reserved_restore(struct broker *broker);
 /* Takes the limit back. NULL-safe. */
 void reservation_lower(struct reservation *reservation);
 /*

@@ -15,6 +15,7 @@ struct reservation {
 	size_t n_references; /* the lease's, and those of its groups that have not settled */
 	struct charge charge;
 	struct memlock memlock;
+	bool is_left; /* by a lease that is over: it has a record of its own */
 };
 
 static uint64_t page_bytes(void)
@@ -30,29 +31,45 @@ void reservations_init(struct broker *broker)
 
 /* --- one of them ------------------------------------------------------------------------------ */
 
-static int reservation_new(struct broker *broker, struct lease *lease)
+/* Nothing is charged yet. NULL: no memory. */
+static struct reservation *reservation_make(
+	struct broker *broker, const char *account, const char *lease)
 {
 	struct reservation *reservation = calloc(1, sizeof(*reservation));
-	struct account *payer = ledger_account(broker->ledger, lease->account),
-		       *own = ledger_space_account(broker->ledger, lease->name);
-	int r = -ENOMEM;
+	struct account *payer = ledger_account(broker->ledger, account),
+		       *own = ledger_space_account(broker->ledger, lease);
 
 	if (reservation && payer && own) {
 		charge_open(&reservation->charge, payer, own);
 		reservation->broker = broker;
-		reservation->lease = lease;
-		reservation->pid = lease->subject.pid;
-		reservation->start_ticks = lease->subject.start_ticks;
 		reservation->n_references = 1;
 		LIST_INSERT_HEAD(&broker->reservations, reservation, of_broker);
-		lease->reservation = reservation;
-		r = 0;
 	} else {
 		free(reservation);
+		reservation = NULL;
 	}
 	account_release(payer);
 	account_release(own);
-	return r;
+	return reservation;
+}
+
+static int reservation_new(struct broker *broker, struct lease *lease)
+{
+	struct reservation *reservation = reservation_make(broker, lease->account, lease->name);
+
+	if (!reservation)
+		return -ENOMEM;
+	reservation->lease = lease;
+	reservation_of_process(reservation, lease->subject.pid, lease->subject.start_ticks);
+	lease->reservation = reservation;
+	return 0;
+}
+
+void reservation_of_process(
+	struct reservation *reservation, pid_t pid, unsigned long long start_ticks)
+{
+	reservation->pid = pid;
+	reservation->start_ticks = start_ticks;
 }
 
 struct reservation *reservation_hold(struct reservation *reservation)
@@ -66,6 +83,8 @@ struct reservation *reservation_release(struct reservation *reservation)
 {
 	if (!reservation || --reservation->n_references > 0)
 		return NULL;
+	if (reservation->is_left && !reservation->broker->is_leaving)
+		reserved_unrecord(reservation->broker, reservation->charge.space->name);
 	charge_unbill(&reservation->charge, reservation->charge.kernel_bill);
 	charge_close(&reservation->charge);
 	LIST_REMOVE(reservation, of_broker);
@@ -82,6 +101,15 @@ void reservation_lower(struct reservation *reservation)
 		log_warning("process %d keeps the memory lock limit (RLIMIT_MEMLOCK) that it had "
 			    "for lease %s: %s",
 			(int)reservation->pid, reservation->lease->name, strerror(-r));
+}
+
+void lease_leave_reservation(struct lease *lease)
+{
+	if (!lease->reservation)
+		return;
+	reservation_lower(lease->reservation);
+	lease_record_reserved(lease);
+	lease->reservation->is_left = true;
 }
 
 void lease_end_reservation(struct lease *lease)
@@ -251,20 +279,43 @@ int lease_reserve_more(
 	return r;
 }
 
-int reservation_adopt(
-	struct broker *broker, struct lease *lease, uint64_t pages, const struct memlock_note *note)
+static int charge_beyond_limits(struct reservation *reservation, uint64_t pages)
 {
 	const struct limits none = { LIMIT_NONE, LIMIT_NONE };
 	struct refusal refusal;
 
+	int r = charge_bill(&reservation->charge, pages, &none, pages, &refusal);
+	return r > 0 ? -EOVERFLOW : r;
+}
+
+int reservation_left(struct broker *broker, const char *account, const char *lease, uint64_t pages,
+	struct reservation **reservationp)
+{
+	struct reservation *reservation = reservation_make(broker, account, lease);
+
+	if (!reservation)
+		return -ENOMEM;
+	int r = charge_beyond_limits(reservation, pages);
+	if (r < 0) {
+		reservation_release(reservation);
+		return r;
+	}
+	reservation->is_left = true;
+	*reservationp = reservation;
+	return 0;
+}
+
+int reservation_adopt(
+	struct broker *broker, struct lease *lease, uint64_t pages, const struct memlock_note *note)
+{
 	int r = reservation_new(broker, lease);
 	if (r < 0)
 		return r;
 	struct reservation *reservation = lease->reservation;
-	r = charge_bill(&reservation->charge, pages, &none, pages, &refusal);
-	if (r != 0) {
+	r = charge_beyond_limits(reservation, pages);
+	if (r < 0) {
 		lease->reservation = reservation_release(reservation);
-		return r < 0 ? r : -EOVERFLOW;
+		return r;
 	}
 	r = memlock_adopt(&broker->memlocks, &reservation->memlock, reservation->pid,
 		reservation->start_ticks, note);

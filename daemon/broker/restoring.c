@@ -246,7 +246,7 @@ int leases_restore_reservations(struct broker *broker)
 			return r;
 		restored->reserved_pages = 0;
 	}
-	return 0;
+	return reserved_restore(broker);
 }
 
 void restored_free_all(struct broker *broker)

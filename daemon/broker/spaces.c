@@ -318,6 +318,7 @@ static int entry_start(struct space_entry *entry, const struct space_request *re
 	if (r < 0)
 		return r;
 	snprintf(entry->name, sizeof(entry->name), "S%llu", ++broker->n_named_spaces);
+	names_reserve(broker);
 	entry->max_groups_per_container = request->max_groups_per_container;
 	entry->connection = request->connection;
 	if (broker->space_slots)

@@ -185,6 +185,7 @@ static int tenancy_new(struct broker *broker, const struct acquire_request *requ
 		free(tenancy);
 		return r;
 	}
+	names_reserve(broker);
 	tenancy->only_takes = only_takes;
 	tenancy->memory_bytes = request->memory_bytes;
 	tenancy->lease->tenancy = tenancy;

@@ -349,7 +349,7 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 
 	lease->state = LEASE_ENDED;
 	/* In this order: whatever is not done yet when the daemon is killed, the next one does. */
-	reservation_lower(lease->reservation);
+	lease_leave_reservation(lease);
 	lease_unrecord(lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		if (tenancy->holdings[i])

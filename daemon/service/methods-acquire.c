@@ -74,9 +74,10 @@ static void on_queued(struct lease *lease, size_t position, void *userdata)
 	call_reply_more(acquisition->call, json, NULL, 0);
 }
 
-static struct json_object *granted_json(const struct lease *lease)
+/* has_fds: the descriptors of the groups are in the same message, in their order. */
+static struct json_object *lease_json(const char *event, const struct lease *lease, bool has_fds)
 {
-	struct json_object *json = event_json("granted", lease), *groups = json_object_new_array();
+	struct json_object *json = event_json(event, lease), *groups = json_object_new_array();
 
 	for (size_t i = 0; i < lease->n_groups; i++) {
 		struct json_object *group = json_object_new_object(),
@@ -87,13 +88,18 @@ static struct json_object *granted_json(const struct lease *lease)
 				json_object_array_add(devices, json_text(device->name));
 		json_put(group, "number", json_object_new_int(lease->groups[i]->number));
 		json_put(group, "devices", devices);
-		json_put(group, "groupFileDescriptor",
-			lease->brokered ? NULL : json_object_new_int((int)i));
+		json_put(
+			group, "groupFileDescriptor", has_fds ? json_object_new_int((int)i) : NULL);
 		json_object_array_add(groups, group);
 	}
 	json_put(json, "token", json_text(lease->token));
 	json_put(json, "groups", groups);
 	return json;
+}
+
+static struct json_object *granted_json(const struct lease *lease)
+{
+	return lease_json("granted", lease, !lease->brokered);
 }
 
 /* After a restart nobody could tell whether its client has heard of it. */
@@ -332,6 +338,52 @@ static void acquire(struct call *call)
 		call_refuse(call, &refusal);
 }
 
+/* --- Resume ----------------------------------------------------------------------------------- */
+
+static void tell_resumed(struct acquisition *acquisition)
+{
+	struct lease *lease = acquisition->lease;
+	struct call *call = acquisition->call;
+
+	if (!call->varlink.more) {
+		acquisition->call = NULL;
+		call_reply(call, lease_json("resumed", lease, false));
+		return;
+	}
+	call->stream = STREAM_LEASE;
+	call_reply_more(call, lease_json("resumed", lease, false), NULL, 0);
+	if (lease->is_release_requested)
+		on_event(lease, LEASE_RELEASE_REQUESTED, "it was asked for while nobody listened",
+			acquisition);
+}
+
+static void resume(struct call *call)
+{
+	struct session *session = call->session;
+	const char *token = json_field_text(call->varlink.parameters, "token");
+	struct acquisition *acquisition = calloc(1, sizeof(*acquisition));
+	struct refusal refusal;
+	int r = -ENOMEM;
+
+	if (acquisition) {
+		acquisition->session = session;
+		acquisition->call = call;
+		acquisition->delivery = DELIVERY_SENT;
+		LIST_INSERT_HEAD(&session->acquisitions, acquisition, of_session);
+		r = broker_resume(session->service->broker, &session->subject, token,
+			session->connection, call->varlink.more, &acquisition_listener, acquisition,
+			&acquisition->lease, &refusal);
+		if (r != 0)
+			acquisition_free(acquisition);
+	}
+	if (r < 0)
+		call_fail(call, -r, "resuming");
+	else if (r == REFUSED)
+		call_refuse(call, &refusal);
+	else
+		tell_resumed(acquisition);
+}
+
 /* --- Release --------------------------------------------------------------------------------- */
 
 static void release_cancel(struct call *call)
@@ -380,6 +432,7 @@ const struct method acquire_methods[] = {
 		.takes_fds = true,
 		.lasts = true,
 		.transacts = true },
+	{ .name = "org.vfiod.Broker.Resume", .run = resume, .lasts = true },
 	{ .name = "org.vfiod.Broker.Release", .run = release, .transacts = true },
 	{ .name = NULL },
 };

@@ -6,6 +6,7 @@
 #include "tests/mock/testbed.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/record.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/restoring-parts.h"
 #include "daemon/inventory/internal.h"
@@ -166,6 +167,26 @@ static void close_fds(struct client *client)
 {
 	while (client->n_fds > 0)
 		close(client->fds[--client->n_fds]);
+}
+
+static void count_record(const char *name, int version, struct json_object *json,
+	const char *problem, void *userdata)
+{
+	(void)name;
+	(void)version;
+	(void)problem;
+	json_object_put(json);
+	++*(unsigned *)userdata;
+}
+
+static unsigned n_reserved_records(const struct bench *bench)
+{
+	char path[96];
+	unsigned n = 0;
+
+	snprintf(path, sizeof(path), "%s/state", bench->directory);
+	assert_int_equal(record_each(path, "reservations", 1, count_record, &n), 0);
+	return n;
 }
 
 /* As the daemon ends: all accounts are gone then, or ledger_free() aborts. */
@@ -404,13 +425,19 @@ static void test_end_of_the_daemon(void **state)
 	struct lease *lease = lease_book_by_name(broker_book(bench->broker), "L2");
 	assert_non_null(lease);
 	assert_string_equal(lease->account, "uid:1000");
-	assert_int_equal(billed(bench), 50 * MIB);
+	/* What lingers of the first one is charged, too, until it is closed. */
+	assert_int_equal(billed(bench), 150 * MIB);
+	wait_for(bench, inventory_group(bench->inventory, 1)->owner == OWNER_LINGERING);
 	assert_int_equal(memory_lock.rlim_cur, 58 * MIB);
 	broker_restored(bench->broker);
 	broker_end(bench->broker, lease, "the test is over");
 	assert_int_equal(memory_lock.rlim_cur, 8 * MIB);
 	wait_for(bench, inventory_group(bench->inventory, 2)->binding == BINDING_HOST);
+	assert_int_equal(billed(bench), 100 * MIB);
+	close_fds(client);
+	wait_for(bench, is_home(bench));
 	assert_int_equal(billed(bench), 0);
+	assert_int_equal(n_reserved_records(bench), 0);
 }
 
 static void count_news(const struct broker_news *news, void *userdata)

@@ -440,6 +440,41 @@ static void test_goes_on(void **state)
 	assert_string_equal(bench->client.lease->name, "L2");
 }
 
+/* No name is used again while the host runs, whatever became of its lease. */
+static void test_names(void **state)
+{
+	struct bench *bench = *state;
+	char path[PATH_MAX], before[256];
+
+	grant(bench);
+	end_lease(bench);
+	path_of(bench, "counters/names.json", path);
+	ssize_t length = file_read(path, before, sizeof(before));
+	assert_true(length > 0);
+	stop(bench);
+	start(bench);
+	broker_restored(bench->broker);
+	grant(bench);
+	assert_string_equal(bench->client.lease->name, "L2");
+	end_lease(bench);
+	stop(bench);
+	/* It was killed, and could not say how far they have come. */
+	assert_int_equal(file_write_atomic(path, before, (size_t)length), 0);
+	start(bench);
+	broker_restored(bench->broker);
+	grant(bench);
+	assert_string_equal(bench->client.lease->name, "L66");
+	end_lease(bench);
+	stop(bench);
+	/* Damaged: they begin again, and that is all. */
+	assert_int_equal(file_write_atomic(path, "{", 1), 0);
+	start(bench);
+	broker_restored(bench->broker);
+	grant(bench);
+	assert_string_equal(bench->client.lease->name, "L1");
+	end_lease(bench);
+}
+
 /* What the client asks, and who asks it: only its own user, by its token. */
 static void test_resumed(void **state)
 {
@@ -867,6 +902,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_goes_on),
+		TEST(test_names),
 		TEST(test_resumed),
 		TEST(test_no_grace),
 		TEST(test_grace_ends),

@@ -96,8 +96,8 @@ static const struct {
 	{ B "TooMany", "{\"limit\":\"leases\",\"max\":64}", -EREMOTEIO,
 		"too many: leases, at most 64" },
 	{ B "Interrupted", "{}", -EREMOTEIO,
-		"this was broken off before it was done: vfiod went down, or the lease or space "
-		"that it was for has ended" },
+		"this was broken off before it was done: vfiod went down or was restarted, or the "
+		"lease or space that it was for has ended; nothing of it is left, ask again" },
 	{ "org.vfiod.Admin.ConfigurationInvalid", "{\"reason\":\"vfiod.conf:3: unknown key\"}",
 		-EREMOTEIO,
 		"the configuration was not read, the rules are as before: vfiod.conf:3: unknown "

@@ -262,8 +262,10 @@ static void an_error_ends_the_stream_as_well(void **state)
 	assert_int_equal(vfiod_acquire(vfiod, wanted, 2, 0, &lease), 0);
 	vfiod_lease_on_event(lease, on_event, &notes);
 	assert_int_equal(vfiod_dispatch(vfiod, 5000), 1);
-	assert_string_equal(notes.text, "2:this was broken off before it was done: vfiod went "
-					"down, or the lease or space that it was for has ended;");
+	assert_string_equal(notes.text,
+		"2:this was broken off before it was done: vfiod went down or was restarted, or "
+		"the lease or space that it was for has ended; nothing of it is left, ask "
+		"again;");
 	vfiod_close(vfiod);
 	fake_stop(fake);
 }

@@ -287,9 +287,22 @@ static void what_happens_to_the_lease_is_told(void **state)
 	fake_stop(fake);
 }
 
+static bool is_over;
+
 static void answer_and_go(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
+	if (is(method, "org.vfiod.Broker.Resume") && is_over) {
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
+		return;
+	}
+	if (is(method, "org.vfiod.Broker.Resume")) {
+		fake_reply(fake, peer, true,
+			"{\"event\":\"resumed\",\"lease\":\"3\",\"token\":\"secret\","
+			"\"groups\":[]}");
+		fake_reply(fake, peer, true, "{\"event\":\"releaseRequested\",\"reason\":\"x\"}");
+		return;
+	}
 	answer_run(fake, peer, method, parameters, fds, n_fds);
 	if (is(method, "org.vfiod.Broker.Acquire"))
 		fake_hang_up(fake, peer);
@@ -301,9 +314,23 @@ static void a_daemon_that_goes_takes_nothing_along(void **state)
 
 	(void)state;
 	release_reply = "{\"lingering\":[]}";
-	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 0.3; exit 6", NULL), 6);
-	assert_string_equal(ctl_err, "vfioctl: lost vfiod; sh goes on with its devices, `systemctl "
-				     "status vfiod` may say why\n");
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 1; exit 6", NULL), 6);
+	assert_string_equal(ctl_err,
+		"vfioctl: lost vfiod; sh goes on with its devices, `systemctl status vfiod` may "
+		"say why\n"
+		"vfioctl: vfiod is back, and sh has its lease as before\n"
+		"vfioctl: an administrator asks for the devices back: x; they go back when sh "
+		"ends\n");
+	fake_stop(fake);
+
+	is_over = true;
+	fake = fake_start(answer_and_go);
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "sleep 1; exit 7", NULL), 7);
+	assert_string_equal(ctl_err,
+		"vfioctl: lost vfiod; sh goes on with its devices, `systemctl status vfiod` may "
+		"say why\n"
+		"vfioctl: the lease has ended: it has ended while vfiod was away; sh goes on, and "
+		"its devices go back when it has closed them\n");
 	release_reply = NULL;
 	fake_stop(fake);
 }

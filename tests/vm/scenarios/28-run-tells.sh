@@ -48,6 +48,7 @@ fi
 kill_daemon
 said_in third "vfioctl: lost vfiod; sh goes on with its devices"
 start_daemon <<<"$configuration"
+said_in third "vfioctl: vfiod is back, and sh has its lease as before"
 assert_eq "$(vfioctl leases --json | json leases 0 followsProcess)" true
 assert_eq "$(vfioctl status "$EDU" --json | json group owner)" leased
 [ "$(program_of | wc -l)" = 1 ] || fail "nobody has it open"

@@ -1,5 +1,5 @@
 /*
- * lease [--wait SECONDS] [--dma | --leave | --open] DEVICE…
+ * lease [--wait SECONDS] [--follow] [--resume] [--dma | --leave | --open] DEVICE…
  *
  * A client as people write them with libvfiod: acquires the groups of all devices from the daemon
  *at $VFIOD_SOCKET, all or none, and says what it was given:
@@ -13,8 +13,11 @@
  * "error NAME PARAMETERS", and exit status 1.
  *
  *   --wait SECONDS  waits in the queue
+ *   --follow        the lease follows this process
+ *   --resume        when the daemon has gone ("event gone"), takes the lease up again with the
+ *                   next one ("event resumed")
  *   --dma           drives the first device, an edu (edu.h), and waits for a line on stdin while
- *its memory is mapped; then releases
+ *                   its memory is mapped: "again" is once more; then releases
  *   --leave         ends on SIGTERM without releasing
  *   --open          opens the first device, and says "asked" when the kernel wants it back
  *                   (VFIO_PCI_REQ_IRQ_INDEX); closes it on SIGTERM
@@ -29,10 +32,12 @@
 #include <linux/vfio.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -85,7 +90,19 @@ static int signals_open(void)
 	return fd;
 }
 
-static void hold(struct vfiod *vfiod, int signals, int asked)
+/* -1: it is over. */
+static int come_back(struct vfiod *vfiod)
+{
+	int r = vfiod_resume(vfiod, 20000);
+	if (r < 0)
+		errx(EXIT_SYSTEM, "resume: %s", vfiod_strerror(vfiod));
+	if (r == 0)
+		puts("event resumed");
+	fflush(stdout);
+	return r == 0 ? vfiod_get_fd(vfiod) : -1;
+}
+
+static void hold(struct vfiod *vfiod, int signals, int asked, bool resumes)
 {
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
@@ -109,7 +126,7 @@ static void hold(struct vfiod *vfiod, int signals, int asked)
 		if (r == -ECONNRESET) {
 			puts("event gone");
 			fflush(stdout);
-			fds[1].fd = -1;
+			fds[1].fd = resumes ? come_back(vfiod) : -1;
 		} else if (r < 0) {
 			errx(EXIT_SYSTEM, "dispatch: %s", vfiod_strerror(vfiod));
 		}
@@ -141,7 +158,7 @@ static void hold_open(struct vfiod *vfiod, const struct vfiod_lease *lease, int 
 	int asked = request_eventfd(edu.device.fd);
 	puts("open");
 	fflush(stdout);
-	hold(vfiod, signals, asked);
+	hold(vfiod, signals, asked, false);
 	close(asked);
 	edu_close(&edu);
 }
@@ -154,7 +171,13 @@ static void drive(const struct vfiod_lease *lease)
 	edu_prepare(&edu);
 	edu_check_mapped(&edu);
 	edu_print_memory(&edu);
-	program_wait_for_line();
+	fflush(stdout);
+	char line[16];
+	while (fgets(line, sizeof(line), stdin) && strcmp(line, "again\n") == 0) {
+		edu_check_mapped(&edu);
+		puts("again");
+		fflush(stdout);
+	}
 	edu_check_unmapped(&edu);
 	edu_close(&edu);
 }
@@ -166,16 +189,26 @@ int main(int argc, char *argv[])
 		{ "dma", no_argument, NULL, 'd' },
 		{ "leave", no_argument, NULL, 'l' },
 		{ "open", no_argument, NULL, 'o' },
+		{ "follow", no_argument, NULL, 'f' },
+		{ "resume", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
-	unsigned wait_seconds = 0;
+	struct vfiod_acquire_options asked = {
+		.size = sizeof(asked),
+		.flags = VFIOD_ACQUIRE_WATCH,
+	};
+	bool resumes = false;
 	struct vfiod_lease *lease;
 	struct vfiod *vfiod;
 	int option, what = 0;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'w')
-			wait_seconds = (unsigned)program_number(optarg, UINT_MAX);
+			asked.wait_seconds = (unsigned)program_number(optarg, UINT_MAX);
+		else if (option == 'f')
+			asked.flags |= VFIOD_ACQUIRE_FOLLOW;
+		else if (option == 'r')
+			resumes = true;
 		else if (option == '?' || what)
 			errx(EXIT_USAGE, "see tests/vm/programs/lib/lease.c");
 		else
@@ -184,8 +217,9 @@ int main(int argc, char *argv[])
 	int signals = signals_open();
 	if (vfiod_open(NULL, &vfiod) < 0)
 		err(EXIT_SYSTEM, "the daemon's socket");
-	if (vfiod_acquire(vfiod, (const char *const *)argv + optind, (size_t)(argc - optind),
-		    wait_seconds, &lease) < 0)
+	asked.pidfd = pidfd_open(getpid(), 0);
+	if (vfiod_acquire_with(vfiod, (const char *const *)argv + optind, (size_t)(argc - optind),
+		    &asked, &lease) < 0)
 		fail(vfiod, "acquire");
 	vfiod_lease_on_event(lease, on_event, NULL);
 	print_lease(lease);
@@ -194,7 +228,7 @@ int main(int argc, char *argv[])
 	else if (what == 'o')
 		hold_open(vfiod, lease, signals);
 	else
-		hold(vfiod, signals, -1);
+		hold(vfiod, signals, -1, resumes);
 	if (what == 'l')
 		return 0;
 	int r = vfiod_release(vfiod, lease);
