@@ -14,12 +14,14 @@
 
 /* To hear that the lease is over, and to close what is open; to come to an end. */
 static const double HEED_SECONDS = 1, TERM_SECONDS = 10;
+/* Until it is seen that nobody has a group open any more: holding-back.c asks every five. */
+static const double SETTLE_SECONDS = 6;
 
 enum revoke_stage {
 	REVOKE_ASKED,
 	REVOKE_ENDED,
 	REVOKE_TERMINATED,
-	REVOKE_KILLED,
+	REVOKE_KILLED, /* or it has ended by itself */
 };
 
 struct revocation {
@@ -166,15 +168,21 @@ static void give_up(struct revocation *revocation, const struct group *group, co
 static void end_process(struct revocation *revocation, const struct group *group)
 {
 	int signal = revocation->stage == REVOKE_ENDED ? SIGTERM : SIGKILL;
+	bool is_sent = send_signal(revocation, signal);
 
-	if (!send_signal(revocation, signal)) {
+	if (!is_sent && signal == SIGTERM) {
 		give_up(revocation, group, "and the process that had the lease has ended");
+		return;
+	}
+	if (!is_sent) {
+		revocation->stage = REVOKE_KILLED;
+		wait_for(revocation, SETTLE_SECONDS);
 		return;
 	}
 	revocation->stage++;
 	tell(revocation, "group %d is still open: SIG%s was sent to pid %d (%s)", group->number,
 		sigabbrev_np(signal), (int)revocation->pid, revocation->command);
-	wait_for(revocation, signal == SIGTERM ? TERM_SECONDS : HEED_SECONDS);
+	wait_for(revocation, signal == SIGTERM ? TERM_SECONDS : SETTLE_SECONDS);
 }
 
 static void end_lease(struct revocation *revocation)
@@ -211,7 +219,7 @@ static void on_next(struct ev_loop *loop, ev_timer *timer, int revents)
 	} else if (revocation->brokered) {
 		give_up(revocation, group, "as its client has a device of it open");
 	} else if (revocation->stage == REVOKE_KILLED) {
-		give_up(revocation, group, "though the process that had the lease was killed");
+		give_up(revocation, group, "though the process that had the lease has ended");
 	} else {
 		end_process(revocation, group);
 	}
