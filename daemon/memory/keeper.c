@@ -1,4 +1,4 @@
-#include "daemon/memory/keeper.h"
+#include "daemon/memory/keeper-parts.h"
 
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
@@ -9,52 +9,15 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* To be exec'ed and isolated; in a frozen cgroup that takes for ever. */
-static const double START_SECONDS = 30;
 /* To end when there is nothing left to do. */
 static const double END_SECONDS = 10;
 /* One that SIGKILL does not end within this is in the kernel, and not waited for. */
 static const double KILL_SECONDS = 5;
 
-enum keeper_state {
-	KEEPER_STARTING,  /* no hello yet */
-	KEEPER_SYNCING,   /* adopted: what it says is for the daemon before this one */
-	KEEPER_BEGINNING, /* WIRE_START has no answer yet */
-	KEEPER_IDLE,
-	KEEPER_ASKED,
-	KEEPER_ENDING, /* its socket is closed */
-	KEEPER_DYING,  /* SIGKILL is on its way */
-	KEEPER_GONE,
-};
-
-struct keeper {
-	struct ev_loop *loop;
-	const struct keeper_ops *ops;
-	enum keeper_role role;
-	struct keeper_listener listener;
-	void *userdata;
-	pid_t pid;
-	int socket, pidfd, book;
-	ev_io readable;
-	ev_child ended;
-	ev_io left; /* adopted: of the pidfd; waitid(2) would say ECHILD */
-	uint64_t nonce;
-	ev_timer deadline;
-	enum keeper_state state;
-	bool has_ended; /* but what it said before that may not be read yet */
-	int status;     /* then: as from waitpid(2) */
-	uint32_t asked; /* the type */
-	bool has_done;  /* `done` waits for its info */
-	struct wire_done done;
-	char why[128];       /* it was killed; empty: not by us */
-	uint64_t limited_to; /* bytes that it may have locked; it begins with none */
-};
-
-static void deadline_set(struct keeper *keeper, double seconds)
+void keeper_set_deadline(struct keeper *keeper, double seconds)
 {
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	/* Since now, not since the loop last looked at the clock. */
@@ -78,7 +41,7 @@ void keeper_kill(struct keeper *keeper, const char *why)
 	snprintf(keeper->why, sizeof(keeper->why), "%s", why);
 	ev_io_stop(keeper->loop, &keeper->readable);
 	signal_kill(keeper);
-	deadline_set(keeper, keeper->has_ended ? 0 : KILL_SECONDS);
+	keeper_set_deadline(keeper, keeper->has_ended ? 0 : KILL_SECONDS);
 }
 
 void keeper_end(struct keeper *keeper)
@@ -88,7 +51,7 @@ void keeper_end(struct keeper *keeper)
 	keeper->state = KEEPER_ENDING;
 	ev_io_stop(keeper->loop, &keeper->readable);
 	shutdown(keeper->socket, SHUT_RDWR);
-	deadline_set(keeper, keeper->has_ended ? 0 : END_SECONDS);
+	keeper_set_deadline(keeper, keeper->has_ended ? 0 : END_SECONDS);
 }
 
 static void tell_gone(struct keeper *keeper, int status)
@@ -311,8 +274,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 	}
 }
 
-/* NULL: no memory. */
-static struct keeper *keeper_make(struct ev_loop *loop, const struct keeper_ops *ops,
+struct keeper *keeper_make(struct ev_loop *loop, const struct keeper_ops *ops,
 	enum keeper_role role, const struct keeper_listener *listener, void *userdata)
 {
 	struct keeper *made = calloc(1, sizeof(*made));
@@ -372,76 +334,7 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 	ev_io_start(loop, &made->readable);
 	ev_child_set(&made->ended, made->pid, 0);
 	ev_child_start(loop, &made->ended);
-	deadline_set(made, START_SECONDS);
-	*keeper = made;
-	return 0;
-}
-
-/* Is it still the process that it was? Its pidfd, or -1: that has ended. Or -errno. */
-static int find_process(pid_t pid, unsigned long long start_ticks, int *found)
-{
-	unsigned long long ticks;
-
-	*found = -1;
-	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-	/* EINVAL: the number is a thread's now (kernel/pid.c, pidfd_open). */
-	if (pidfd < 0)
-		return errno == ESRCH || errno == EINVAL ? 0 : -errno;
-	int r = process_start_time(pid, &ticks);
-	if (r == -ENOENT || r == -ESRCH)
-		return 0;
-	if (r == 0 && ticks == start_ticks)
-		*found = steal_fd(&pidfd);
-	return r;
-}
-
-static int start_sync(struct keeper *keeper, double seconds)
-{
-	struct wire_sync sync = { .header = { WIRE_SYNC, sizeof(sync) } };
-
-	ssize_t n = getrandom(&sync.nonce, sizeof(sync.nonce), 0);
-	if (n != sizeof(sync.nonce))
-		return n < 0 ? -errno : -EIO;
-	keeper->nonce = sync.nonce;
-	keeper->state = KEEPER_SYNCING;
-	deadline_set(keeper, seconds > START_SECONDS ? seconds : START_SECONDS);
-	/* If it has ended meanwhile, that is seen. */
-	int r = wire_send(keeper->socket, &sync, NULL, 0, MSG_DONTWAIT);
-	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
-}
-
-int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, pid_t pid,
-	unsigned long long start_ticks, int socket, int book, double seconds,
-	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
-{
-	*keeper = NULL;
-	struct keeper *made = keeper_make(loop, ops, KEEPER_SPACE, listener, userdata);
-	if (!made) {
-		fd_bury(socket);
-		return -ENOMEM;
-	}
-	made->socket = socket;
-	made->pid = pid;
-	made->limited_to = UINT64_MAX; /* nobody knows */
-	int r = find_process(pid, start_ticks, &made->pidfd);
-	if (r == 0 && (made->book = fcntl(book, F_DUPFD_CLOEXEC, 0)) < 0)
-		r = -errno;
-	if (r == 0 && made->pidfd >= 0)
-		r = start_sync(made, seconds);
-	if (r < 0) {
-		keeper_leave(made);
-		return r;
-	}
-	ev_io_set(&made->readable, made->socket, EV_READ);
-	ev_io_set(&made->left, made->pidfd, EV_READ);
-	if (made->pidfd >= 0) {
-		ev_io_start(loop, &made->readable);
-		ev_io_start(loop, &made->left);
-	} else {
-		made->has_ended = true;
-		made->status = -1;
-		deadline_set(made, 0);
-	}
+	keeper_set_deadline(made, START_SECONDS);
 	*keeper = made;
 	return 0;
 }
@@ -505,7 +398,7 @@ int keeper_ask(struct keeper *keeper, struct wire_request *request, const int *f
 	}
 	keeper->state = KEEPER_ASKED;
 	keeper->asked = request->header.type;
-	deadline_set(keeper, seconds);
+	keeper_set_deadline(keeper, seconds);
 	return 0;
 }
 

@@ -219,10 +219,10 @@ static int rebuild(struct adoption *adoption)
 		r = restored;
 	if (r == 0 && !goes_together(adoption))
 		r = -EBADMSG;
-	if (r == 0)
+	if (r == 0) {
 		space->slot->n_containers = space->n_containers;
-	if (r == 0)
 		r = make_room(space);
+	}
 	if (r == 0 && space->n_groups > 0)
 		r = (space->payer = ledger_account(space->ledger, adoption->payer)) ? 0 : -ENOMEM;
 	return r;

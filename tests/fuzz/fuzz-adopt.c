@@ -90,7 +90,7 @@ static void say_items(int socket, struct input *input)
 
 	memset(&message, 0, sizeof(message));
 	for (size_t i = 0; i < n; i++) {
-		struct packed packed;
+		struct packed packed = { 0 };
 		for (size_t j = 0; j < sizeof(packed); j++)
 			((uint8_t *)&packed)[j] = next(input);
 		message.items[i] = (struct wire_item){

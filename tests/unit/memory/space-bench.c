@@ -525,7 +525,7 @@ static void give_up(struct ev_loop *loop, ev_timer *timer, int revents)
 
 /* The daemon is no more, and what it has had charged neither; the next one finds its descriptors.
  */
-static void start_again(void)
+static void start_again(void (*taken)(void))
 {
 	static const struct subject client = { .pid = 1, .uid = 1000 };
 	struct space_kept kept = { .payer = "uid:1000" };
@@ -563,15 +563,17 @@ static void start_again(void)
 		fake_done(bench.late, &bench.late_done, -1);
 		bench.late = NULL;
 	}
+	if (taken)
+		taken();
 	while (bench.n_changed == 0 && !bench.is_killed)
 		ev_run(bench.loop, EVRUN_ONCE);
 	if (bench.is_killed)
-		start_again();
+		start_again(NULL);
 }
 
-void bench_kill_daemon(void)
+void bench_kill_daemon(void (*taken)(void))
 {
-	start_again();
+	start_again(taken);
 }
 
 void bench_wait(bool (*is_so)(void))
@@ -586,7 +588,7 @@ void bench_wait(bool (*is_so)(void))
 	while (!is_so() && !is_over) {
 		ev_run(bench.loop, EVRUN_ONCE);
 		if (bench.is_killed)
-			start_again();
+			start_again(NULL);
 	}
 	ev_timer_stop(bench.loop, &patience);
 	if (is_over)

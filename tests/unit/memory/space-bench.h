@@ -97,8 +97,8 @@ int bench_set_up(void **state);
 /* Destroys the space if there is one; everything is at zero. */
 int bench_tear_down(void **state);
 void bench_start(void);
-/* Another daemon takes the space over. */
-void bench_kill_daemon(void);
+/* Another daemon takes the space over; taken(), if not NULL, is called when it has begun to. */
+void bench_kill_daemon(void (*taken)(void));
 /* Runs the loop until it is so. */
 void bench_wait(bool (*is_so)(void));
 bool bench_is_over(void);

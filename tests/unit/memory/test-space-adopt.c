@@ -28,7 +28,7 @@ static void test_all_is_known(void **state)
 	start();
 	uint64_t owed = bench_owed();
 	space_describe(bench.space, &before);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	assert_int_equal(bench.state, SPACE_LIVE);
 	bench_check();
 	assert_int_equal(bench_owed(), owed);
@@ -48,7 +48,7 @@ static void test_all_is_known(void **state)
 	struct space_map map = { 2, 0, 0x400000, BENCH_PAGE, true, true };
 	assert_int_equal(bench_map_exactly(&map), REFUSED);
 	assert_int_equal(bench_remove_memory(2), 0);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	assert_int_equal(bench_add_memory(), REFUSED); /* the third is unsuitable */
 	assert_int_equal(bench.refusal.kind, REFUSAL_MEMORY_UNSUITABLE);
 	assert_int_equal(bench_unmap(0, 1 << 20), 0);
@@ -63,7 +63,7 @@ static void test_a_device_is_open(void **state)
 	bench.has_device_open[20] = true;
 	assert_int_equal(bench_detach(20, true), 0);
 	assert_true(bench.is_waiting[20]);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	assert_true(bench.is_waiting[20]);
 	assert_true(space_group_is_let_go(bench.space, 20));
 	assert_false(space_group_is_let_go(bench.space, 10));
@@ -97,7 +97,7 @@ static void test_its_keeper_has_ended(void **state)
 	start();
 	uint64_t owed = bench_owed();
 	fake_die(&fake_host.keepers[bench.keeper]);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	check_orphaned(owed);
 }
 
@@ -108,7 +108,7 @@ static void test_it_is_not_its_keeper(void **state)
 	start();
 	uint64_t owed = bench_owed();
 	bench.start_ticks++;
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	check_orphaned(owed);
 }
 
@@ -118,7 +118,7 @@ static void test_its_keeper_is_of_another_version(void **state)
 	start();
 	uint64_t owed = bench_owed();
 	fake_host.version++;
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	check_orphaned(owed);
 }
 
@@ -131,7 +131,7 @@ static void test_it_was_orphaned_before(void **state)
 	bench.n_changed = 0;
 	fake_die(&fake_host.keepers[bench.keeper]);
 	bench_wait(is_orphaned);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	check_orphaned(owed);
 }
 
@@ -143,7 +143,7 @@ static void test_its_keeper_has_ended_with_nothing(void **state)
 	assert_int_equal(bench_add_memory(), 0);
 	assert_int_equal(bench_map(1, 0, 16, 0x300000), 0);
 	fake_die(&fake_host.keepers[bench.keeper]);
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	assert_true(bench.has_ended);
 }
 
@@ -154,7 +154,7 @@ static void test_its_book_lies(void **state)
 	start();
 	bench.run_pages = 1;
 	bench.mappings[0].n_runs--;
-	bench_kill_daemon();
+	bench_kill_daemon(NULL);
 	assert_int_equal(bench.state, SPACE_ORPHANED);
 	bench_close_devices();
 	bench_wait(bench_is_over);

@@ -273,6 +273,36 @@ static void test_each_allocation(void **state)
 	}
 }
 
+static unsigned allocation;
+static void run_short(void)
+{
+	fail_allocation(allocation);
+}
+
+/* Of who takes the space over: then it is orphaned, and not a page stays charged for ever. */
+static void test_each_allocation_of_a_take_over(void **state)
+{
+	for (allocation = 1;; allocation++) {
+		bench_tear_down(state);
+		bench_set_up(state);
+		bench_start();
+		assert_int_equal(add(), 0);
+		assert_int_equal(map_a(), 0);
+		assert_int_equal(attach_10(), 0);
+		assert_int_equal(map_b(), 0);
+		assert_int_equal(attach_20(), 0);
+		bench_kill_daemon(run_short);
+		bool is_last = !has_failed();
+		fail_allocation(0);
+		if (is_last)
+			assert_int_equal(bench.state, SPACE_LIVE);
+		bench_check();
+		bench_destroy();
+		if (is_last)
+			return;
+	}
+}
+
 /* The only memory that there is, is what a group brought along. */
 static void test_a_group_leaves_without_memory(void **state)
 {
@@ -300,6 +330,7 @@ int main(void)
 		TEST(test_each_death_of_the_daemon),
 		TEST(test_death_with_devices_open),
 		TEST(test_each_allocation),
+		TEST(test_each_allocation_of_a_take_over),
 		TEST(test_a_group_leaves_without_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
