@@ -23,12 +23,23 @@ struct slots {
 	struct head *head;
 	size_t size; /* mapped */
 	size_t n;
+	size_t n_used;     /* slots_used() */
 	size_t maybe_free; /* none below is free, as far as we have cleared them */
 };
 
 static char *slot(const struct slots *slots, size_t index)
 {
 	return (char *)(slots->head + 1) + index * SLOT_BYTES;
+}
+
+/* The end of what is no hole (mm/shmem.c, shmem_file_llseek). */
+static size_t data_end(int fd)
+{
+	off_t end = 0, at = 0;
+
+	while ((at = lseek(fd, at, SEEK_DATA)) >= 0 && (at = lseek(fd, at, SEEK_HOLE)) > end)
+		end = at;
+	return (size_t)end;
 }
 
 /* 0, -EBADMSG, or -errno; the memory is mapped then. */
@@ -52,6 +63,9 @@ static int slots_map(struct slots *slots, int fd, uint32_t format, size_t n, boo
 	slots->head = memory;
 	slots->size = size;
 	slots->n = size / SLOT_BYTES - 1;
+	/* Of data, the first is the head. */
+	size_t n_data = is_new ? 0 : data_end(fd) / SLOT_BYTES;
+	slots->n_used = n_data > slots->n ? slots->n : n_data;
 	struct head head = { .format = format, .slot_bytes = SLOT_BYTES };
 	memcpy(head.magic, MAGIC, sizeof(head.magic));
 	if (is_new)
@@ -121,6 +135,11 @@ size_t slots_count(const struct slots *slots)
 	return slots->n;
 }
 
+size_t slots_used(const struct slots *slots)
+{
+	return slots->n_used;
+}
+
 void *slots_at(struct slots *slots, size_t index)
 {
 	return slot(slots, index);
@@ -162,6 +181,8 @@ void slots_clear(struct slots *slots, size_t index)
 {
 	uint64_t *word = slots_at(slots, index);
 
+	if (is_free(slots, index))
+		return;
 	for (size_t i = 0; i < SLOT_BYTES / sizeof(*word); i++) {
 		word[i] = 0;
 		slot_publish();

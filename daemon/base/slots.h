@@ -27,6 +27,9 @@ int slots_open(
 	struct store *store, const char *name, uint32_t format, size_t n, struct slots **slots);
 struct slots *slots_free(struct slots *slots); /* unmaps; the store keeps it. NULL-safe */
 size_t slots_count(const struct slots *slots);
+/* None from this one on was in use when they were opened: who looks at all of them then stops
+ * there, as looking takes memory, too. */
+size_t slots_used(const struct slots *slots);
 /* index < slots_count(). */
 void *slots_at(struct slots *slots, size_t index);
 /* One that is free, the lowest: its index, or -1. It is taken when something is written. */

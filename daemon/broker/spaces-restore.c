@@ -288,7 +288,7 @@ static void clear_slots(struct broker *broker)
 {
 	const struct space_entry *entry;
 
-	for (size_t i = 0; i < slots_count(broker->space_slots); i++) {
+	for (size_t i = 0; i < slots_used(broker->space_slots); i++) {
 		TAILQ_FOREACH (entry, &broker->spaces, of_broker)
 			if (entry->slot == (int)i)
 				break;

@@ -175,7 +175,7 @@ void inflight_clear_others(struct service *service)
 	TAILQ_FOREACH (session, &service->sessions, of_service)
 		if (session->connection > 0)
 			is_there[session->connection - 1] = true;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < slots_used(service->slots); i++) {
 		const struct connection_slot *slot = slots_at(service->slots, i);
 		if (!is_there[i] && (slot->is_taken || slot->cookie))
 			slots_clear(service->slots, i);

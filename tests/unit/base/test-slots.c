@@ -86,12 +86,15 @@ static void they_outlive_us(void **state)
 	restart(bench);
 	assert_int_equal(slots_open(bench->store, "tc", FORMAT, 5000, &bench->slots), 0);
 	assert_int_equal(slots_count(bench->slots), 5000);
+	/* By pages. */
+	assert_in_range(slots_used(bench->slots), 100, 4096 / SLOT_BYTES * 4);
 	assert_string_equal(slots_at(bench->slots, 99), "last");
 	strcpy(slots_at(bench->slots, 4999), "very last");
 	restart(bench);
 	assert_int_equal(slots_open(bench->store, "tc", FORMAT, 10, &bench->slots), 0);
 	assert_int_equal(slots_count(bench->slots), 5000);
 	assert_string_equal(slots_at(bench->slots, 4999), "very last");
+	assert_int_equal(slots_used(bench->slots), 5000);
 }
 
 static void two_of_them(void **state)
