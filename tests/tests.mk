@@ -95,9 +95,10 @@ $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-b
 
 .PHONY: vm-programs check-vm shell
 vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD)
-# SCENARIOS="00-machine-dma 10-…" chooses; all of them without.
-check-vm: setup-vm all vm-programs
-	@VARIANT=$(VARIANT) tests/vm/run.sh $(SCENARIOS)
+# SCENARIOS="00-machine-dma 10-…" chooses; all of them without. UNIT=1: their daemon is the installed
+# service, under systemd as the first process.
+check-vm: setup-vm all vm-programs $(if $(UNIT),vm-installed)
+	@VARIANT=$(VARIANT) UNIT=$(UNIT) tests/vm/run.sh $(SCENARIOS)
 # The daemon and its bind children, killed at each system call of a take and a return that has an
 # effect; check-vm tries some of them each time.
 .PHONY: check-killpoints
@@ -129,9 +130,10 @@ shell: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
 
 # vfiod as `make install` puts it, under systemd as the first process of the machine.
-.PHONY: check-systemd
-check-systemd: setup-vm setup-check all vm-programs
+.PHONY: check-systemd vm-installed
+vm-installed: setup-check all
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/$(BUILD)/installed systemdlibdir=/usr/lib >/dev/null
+check-systemd: setup-vm vm-installed vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --systemd tests/vm/systemd.sh
 
 .PHONY: demo

@@ -9,6 +9,7 @@
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
+# UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
 # VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (240)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 45)
@@ -87,7 +88,8 @@ read_arguments() {
 # The kernel, the initramfs, and behind it (the kernel takes several archives) what this boot is
 # to do, for /bin/sh and bash.
 prepare() {
-	local paths initramfs rows columns
+	local paths initramfs rows columns guest_mode=$mode
+	[[ $mode != suite || -z ${UNIT:-} ]] || guest_mode=unit
 	# A variable takes the exit status; a pipe or mapfile < <() would lose it.
 	paths=$("$here/kernel.sh" "$kernel_kind")
 	kernel=${paths%%$'\n'*}
@@ -98,7 +100,8 @@ prepare() {
 	read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
 	mkdir "$run/extra"
 	{
-		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" MODE "$mode" \
+		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
+			MODE "$guest_mode" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-240}" \
 			KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.

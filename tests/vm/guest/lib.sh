@@ -74,6 +74,10 @@ start_daemon() {
 	mkdir -p "$STATE_DIR"
 	chmod 0755 "$STATE_DIR"
 	forget_writes
+	if [ -n "${UNIT:-}" ]; then
+		start_unit "$@"
+		return
+	fi
 	(
 		[ ! -d "$TRACE" ] || {
 			echo "$BASHPID" >"$TRACE/set_event_pid"
@@ -92,6 +96,36 @@ start_daemon() {
 	}
 }
 
+# With UNIT=1 it is the installed service, with all that its unit takes away; but for a configuration and a
+# log of its own, and that it stays away when it has ended.
+start_unit() {
+	local command
+	command=$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/vfiod.service)
+	mkdir -p /run/systemd/system/vfiod.service.d
+	cat >/run/systemd/system/vfiod.service.d/test.conf <<-END
+		[Service]
+		ExecStart=
+		ExecStart=$command --config $WORK/vfiod.conf $*
+		StandardOutput=append:$WORK/daemon.log
+		StandardError=append:$WORK/daemon.log
+		Restart=no
+		$(env | sed -n 's/^\([A-Z]*SAN_OPTIONS=.*\)/Environment=\1/p')
+	END
+	systemctl daemon-reload
+	# Who is forked by the first process is the daemon, or one that writes nothing.
+	[ ! -d "$TRACE" ] || {
+		echo 1 >"$TRACE/set_event_pid"
+		echo 1 >"$TRACE/events/vfiod/enable"
+	}
+	systemctl start vfiod.socket
+	systemctl start vfiod.service || {
+		systemctl status --no-pager vfiod.service || true
+		fail "the service does not start"
+	}
+	DAEMON=$(systemctl show -P MainPID vfiod.service)
+	daemon_answers_or_died
+}
+
 daemon_answers_or_died() {
 	"$PROGRAMS/varlink-call" "$SOCKET" '{"method":"org.varlink.service.GetInfo"}' ||
 		! kill -0 "$DAEMON"
@@ -104,16 +138,29 @@ stop_daemon() {
 	! has_ended "$pid" || fail "the daemon has ended by itself"
 	kill -TERM "$pid"
 	wait_until 15 has_ended "$pid"
-	wait "$pid" || status=$?
+	status_of_daemon "$pid" || status=$?
 	DAEMON=
 	[ "$status" = 0 ] || fail "the daemon ended with status $status"
 }
 
 kill_daemon() {
 	kill -KILL "$DAEMON"
-	wait "$DAEMON" || true
+	status_of_daemon "$DAEMON" || true
 	DAEMON=
 }
+
+# Of one that has ended, or is about to.
+status_of_daemon() { # PID
+	if [ -n "${UNIT:-}" ]; then
+		local status
+		wait_until 15 unit_is_over
+		status=$(systemctl show -P ExecMainStatus vfiod.service)
+		systemctl reset-failed vfiod.service 2>/dev/null || true
+		return "$status"
+	fi
+	wait "$1"
+}
+unit_is_over() { [[ $(systemctl is-active vfiod.service) =~ ^(inactive|failed)$ ]]; }
 
 # True for zombies, too: those of this shell wait for it.
 has_ended() {
@@ -347,7 +394,8 @@ assert_unchanged() {
 }
 
 scenario_begin() {
-	WORK=$(mktemp -d /tmp/scenario.XXXXXX)
+	# Not in /tmp, of which a service has its own.
+	WORK=$(mktemp -d /run/scenario.XXXXXX)
 	chmod 0755 "$WORK"
 	cd "$WORK" || exit
 	find_devices

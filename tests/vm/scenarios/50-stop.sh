@@ -24,7 +24,7 @@ said client "event ended vfiod is stopping"
 kill -TERM "$client"
 wait_until 15 has_ended "$DAEMON"
 status=0
-wait "$DAEMON" || status=$?
+status_of_daemon "$DAEMON" || status=$?
 DAEMON=
 assert_eq "$status" 0
 cat daemon.log
