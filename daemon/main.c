@@ -7,6 +7,7 @@
 #include "daemon/broker/claim.h"
 #include "daemon/broker/restoring.h"
 #include "daemon/broker/spaces.h"
+#include "daemon/service/restart-question.h"
 #include "daemon/service/service.h"
 #include "daemon/service/supervisor.h"
 
@@ -44,6 +45,7 @@ struct daemon {
 	struct broker *broker;
 	struct service *service;
 	struct supervisor *supervisor;
+	struct restart_question question;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer stop_timer;
 	bool is_stopping;
@@ -251,6 +253,33 @@ static void on_stop_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 	ev_break(loop, EVBREAK_ALL);
 }
 
+/*
+ * As if killed: whatever the next one needs is where it belongs at every moment, so there is nothing
+ * to put in order, and nothing that may be undone.
+ */
+_Noreturn static void leave(struct daemon *daemon)
+{
+	log_fields(LOG_INFO, (const char *[]){ "MESSAGE_ID", MESSAGE_STOPPING, NULL },
+		"stopping: leases, spaces and connections are left to the next vfiod");
+	supervisor_stopping(daemon->supervisor, "Leaving everything to the next vfiod");
+	broker_leave(daemon->broker);
+	_exit(0);
+}
+
+static void on_answered(bool is_restart, void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	if (is_restart || broker_config(daemon->broker)->stop_leaves)
+		leave(daemon);
+	log_fields(LOG_INFO, (const char *[]){ "MESSAGE_ID", MESSAGE_STOPPING, NULL },
+		"stopping: leases end, and groups go back");
+	supervisor_stopping(daemon->supervisor, "Giving groups back to the host");
+	ev_timer_start(daemon->loop, &daemon->stop_timer);
+	service_stop_listening(daemon->service);
+	broker_shutdown(daemon->broker, stop_loop, daemon);
+}
+
 static void on_stop(struct ev_loop *loop, ev_signal *signal, int revents)
 {
 	(void)revents;
@@ -260,12 +289,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *signal, int revents)
 		return;
 	}
 	daemon->is_stopping = true;
-	log_fields(LOG_INFO, (const char *[]){ "MESSAGE_ID", MESSAGE_STOPPING, NULL },
-		"stopping: leases end, and groups go back");
-	supervisor_stopping(daemon->supervisor, "Giving groups back to the host");
-	ev_timer_start(loop, &daemon->stop_timer);
-	service_stop_listening(daemon->service);
-	broker_shutdown(daemon->broker, stop_loop, daemon);
+	restart_ask(&daemon->question, loop, on_answered, daemon);
 }
 
 static void on_news(const struct broker_news *news, void *userdata)
@@ -364,6 +388,7 @@ static void daemon_finish(struct daemon *daemon)
 		broker_listen(daemon->broker, NULL, NULL);
 	if (daemon->inventory)
 		inventory_listen(daemon->inventory, NULL, NULL);
+	restart_forget(&daemon->question);
 	supervisor_free(daemon->supervisor);
 	service_free(daemon->service);
 	broker_free(daemon->broker);

@@ -29,6 +29,16 @@ static int key_resume_timeout(struct parser *parser, const char *value)
 	return parse_number(parser, value, 0, 3600, &parser->config->resume_timeout_seconds);
 }
 
+static int key_stop(struct parser *parser, const char *value)
+{
+	bool leaves = strcmp(value, "leave") == 0;
+
+	if (!leaves && strcmp(value, "return") != 0)
+		return parser_fail_value(parser, value, "return, leave");
+	parser->config->stop_leaves = leaves;
+	return 0;
+}
+
 static int key_match(struct parser *parser, const char *value)
 {
 	return parse_match(parser, value, parser_rule(parser));
@@ -151,6 +161,7 @@ static const struct key daemon_keys[] = {
 	{ "admin", true, key_admin },
 	{ "take-timeout", false, key_take_timeout },
 	{ "resume-timeout", false, key_resume_timeout },
+	{ "stop", false, key_stop },
 	{ "max-connections", false, parse_bound },
 	{ "max-connections-per-user", false, parse_bound },
 	{ "max-leases-per-user", false, parse_bound },

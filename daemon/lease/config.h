@@ -106,6 +106,7 @@ struct config {
 	size_t n_accounts;
 	unsigned take_timeout_seconds;
 	unsigned resume_timeout_seconds; /* 0: who has lost its connection has lost its lease */
+	bool stop_leaves; /* a stop, too, leaves everything to the next vfiod, as a restart does */
 	struct bounds bounds;
 	/* What all accounts together may have pinned; config_host_limit() reckons with both. */
 	unsigned host_limit_percent; /* of the host's memory; 0: in bytes */

@@ -208,10 +208,28 @@ rm /etc/vfiod/vfiod.conf.d/boot.conf
 vfioctl reload
 step "the installed udev rule has a device for vfiod before its driver is loaded"
 
+# systemd sends the same signal for each; which it is, it is asked.
+has_restarted() { [[ $(main_pid) != 0 && $(main_pid) != "$(<before)" ]]; }
+restarts() { # COMMAND…: it has said how it ended, and another one serves
+	main_pid >before
+	"$@"
+	wait_until 30 has_restarted
+	as_user alice vfioctl status >/dev/null
+	journalctl --sync
+	journalctl _PID="$(<before)" -o cat --no-pager | grep '^stopping: '
+}
+assert_contains "$(restarts systemctl restart vfiod.service)" "are left to the next vfiod"
+assert_contains "$(restarts systemctl restart vfiod.socket)" "are left to the next vfiod"
+assert_contains "$(restarts systemctl kill --kill-who=main vfiod.service)" "are left to the next vfiod"
+step "a restart leaves everything to the next one"
+
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
 wait_until 10 pgrep -x sleep
 pkill -KILL -x sleep
+main_pid >before
 systemctl stop vfiod.service
+journalctl --sync
+assert_contains "$(journalctl _PID="$(<before)" -o cat --no-pager)" "stopping: leases end, and groups go back"
 wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
 assert_eq "$(systemctl show -p Result --value vfiod.service)" success
 assert_eq "$(systemctl is-active vfiod.socket)" active

@@ -163,8 +163,10 @@ static void test_unknown_keys(void **state)
 		"trusted");
 	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
+	bench_refuses(state, "[daemon]\nstop = now\n", 2, "return, leave");
+	assert_true(bench_accepts(state, "[daemon]\nstop = leave\n")->stop_leaves);
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
-		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, "
+		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, stop, "
 		"max-connections, max-connections-per-user, max-leases-per-user, "
 		"max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
@@ -487,7 +489,7 @@ static void test_shipped_file(void **state)
 	static const char *const keys[] = { "host-limit", "max-spaces-per-user",
 		"max-memories-per-space", "max-mappings-per-space", "max-reports-per-user",
 		"keeper-timeout", "owed-limit", "kernel-bill-limit", "admin", "take-timeout",
-		"resume-timeout", "max-connections", "max-connections-per-user",
+		"resume-timeout", "stop", "max-connections", "max-connections-per-user",
 		"max-leases-per-user", "max-waiting-per-user", "max-monitors-per-user",
 		"max-transactions-per-user", "max-memory-per-user", "max-message", "max-output",
 		"max-calls", "max-depth", "max-values", "max-descriptors", "max-selectors",
@@ -504,6 +506,7 @@ static void test_shipped_file(void **state)
 	assert_int_equal(all->n_admins, 1);
 	assert_int_equal(all->take_timeout_seconds, 30);
 	assert_int_equal(all->resume_timeout_seconds, 30);
+	assert_false(all->stop_leaves);
 	struct config *defaults;
 	assert_int_equal(config_read(NULL, &defaults, &bench->refusal), 0);
 	assert_memory_equal(&all->bounds, &defaults->bounds, sizeof(all->bounds));
