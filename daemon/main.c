@@ -254,8 +254,8 @@ static void on_stop_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 }
 
 /*
- * As if killed: whatever the next one needs is where it belongs at every moment, so there is nothing
- * to put in order, and nothing that may be undone.
+ * As if killed: whatever the next one needs is where it belongs at every moment, so there is
+ * nothing to put in order, and nothing that may be undone.
  */
 _Noreturn static void leave(struct daemon *daemon)
 {

@@ -1,5 +1,6 @@
 /* What an earlier daemon had lent goes on: leases are taken over, group by group. */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/record.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/restoring-parts.h"
@@ -114,7 +115,9 @@ static int lease_again(struct tenancy *tenancy, const struct lease_record *recor
 
 static void log_restored(const struct lease *lease)
 {
-	log_fields(LOG_INFO, (const char *[]){ "VFIOD_LEASE", lease->name, NULL },
+	log_fields(LOG_INFO,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_LEASE_RESTORED, "VFIOD_LEASE", lease->name, NULL },
 		"lease %s of an earlier vfiod goes on: %zu %s, pid %d (%s) of uid %u, account %s",
 		lease->name, lease->n_groups, lease->n_groups == 1 ? "group" : "groups",
 		(int)lease->subject.pid, lease->subject.command,
@@ -186,7 +189,8 @@ struct restoring {
 /* Its groups go the way of their journal; it would be met again at each start. */
 static void give_up(struct broker *broker, const char *name, const char *problem)
 {
-	log_error(
+	log_fields(LOG_ERR,
+		(const char *[]){ "MESSAGE_ID", MESSAGE_LEASE_LOST, "VFIOD_LEASE", name, NULL },
 		"lease %s of an earlier vfiod cannot be taken over, what it had is given back: %s",
 		name, problem);
 	int r = record_remove(broker->state_directory, LEASE_RECORDS, name);

@@ -1,5 +1,6 @@
 /* Spaces of an earlier daemon: their keepers live, and they go on; or they end in order. */
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/record.h"
 #include "daemon/base/slots.h"
 #include "daemon/base/store.h"
@@ -233,7 +234,10 @@ static int restore(struct broker *broker, const struct space_record *record)
 		space_entry_free(entry);
 		return r;
 	}
-	log_info("space %s of an earlier vfiod, pid %d (%s) of uid %u, is taken over", entry->name,
+	log_fields(LOG_INFO,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_SPACE_RESTORED, "VFIOD_SPACE", entry->name, NULL },
+		"space %s of an earlier vfiod, pid %d (%s) of uid %u, is taken over", entry->name,
 		(int)record->subject.pid, record->subject.command,
 		(unsigned)record->subject.process_uid);
 	if (record->follows_process)
@@ -262,7 +266,10 @@ static void on_record(const char *name, int version, struct json_object *json, c
 		space_record_clear(&record);
 	}
 	if (r < 0) {
-		log_error("space %s of an earlier vfiod is lost, and its keeper ends: %s%s", name,
+		log_fields(LOG_ERR,
+			(const char *[]){
+				"MESSAGE_ID", MESSAGE_SPACE_LOST, "VFIOD_SPACE", name, NULL },
+			"space %s of an earlier vfiod is lost, and its keeper ends: %s%s", name,
 			problem ? problem
 			: key   ? "not what it can be: "
 				: strerror(-r),

@@ -218,7 +218,15 @@ restarts() { # COMMAND…: it has said how it ended, and another one serves
 	journalctl --sync
 	journalctl _PID="$(<before)" -o cat --no-pager | grep '^stopping: '
 }
+in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
+wait_until 10 pgrep -x sleep
+lease=$(vfioctl leases --json | json leases 0 lease)
 assert_contains "$(restarts systemctl restart vfiod.service)" "are left to the next vfiod"
+assert_contains "$(journalctl -b -u vfiod.service -x MESSAGE_ID=5344ae9d38854584a304f99215c8fa15 --no-pager)" \
+	"Lease $lease outlived a restart of vfiod"
+vfioctl leases | grep -qw "$lease"
+pkill -x sleep
+wait_until 20 test ! -e "/sys/bus/pci/devices/$EDU/driver"
 assert_contains "$(restarts systemctl restart vfiod.socket)" "are left to the next vfiod"
 assert_contains "$(restarts systemctl kill --kill-who=main vfiod.service)" "are left to the next vfiod"
 step "a restart leaves everything to the next one"

@@ -166,7 +166,8 @@ static void test_unknown_keys(void **state)
 	bench_refuses(state, "[daemon]\nstop = now\n", 2, "return, leave");
 	assert_true(bench_accepts(state, "[daemon]\nstop = leave\n")->stop_leaves);
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
-		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, stop, "
+		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, "
+		"stop, "
 		"max-connections, max-connections-per-user, max-leases-per-user, "
 		"max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "
