@@ -54,3 +54,12 @@ class Supervisor(unittest.TestCase):
     def test_a_stop_is_announced(self):
         self.daemon.stop()
         self.hear("READY=1", "STOPPING=1")
+
+    def test_a_stop_may_leave_everything(self):
+        self.daemon.config.write_text(ADMIN + "stop = leave\n" + RULE)
+        self.daemon.process.send_signal(signal.SIGHUP)
+        self.hear("RELOADING=1", "READY=1")
+        with self.daemon.connect() as client:
+            self.daemon.stop()
+            self.assertIsNone(client.receive())
+        self.assertIn("left to the next vfiod", self.daemon.log.read_text())
