@@ -114,10 +114,10 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 		/* What a return of ours does with it, that says. */
 		if (holding->state == HOLDING_RETURNING)
 			holding->leaving[0] = '\0';
-		if (!is_watched(holding))
-			continue;
-		is_wanted = true;
-		look(holding);
+		/* Also while it is still being taken: nothing will say that this is over. */
+		is_wanted = is_wanted || holding->group->owner != OWNER_NONE;
+		if (is_watched(holding))
+			look(holding);
 	}
 	if (!is_wanted)
 		ev_timer_stop(loop, timer);
