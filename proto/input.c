@@ -214,14 +214,8 @@ int input_look(int socket, char *bytes, size_t size, struct sight *sight)
 	if (!nul)
 		return 1;
 	sight->message_length = (size_t)(nul - bytes) + 1;
-	sight->has_more =
-		sight->has_fds || sight->message_length < sight->length || sight->length == size;
-	if (!sight->has_fds)
-		return 1;
-	/* Are they with this message, or behind it? */
-	sight->has_fds = false;
-	n = peek_plain(socket, bytes, sight->message_length, &sight->has_fds);
-	return n < 0 ? (int)n : 1;
+	sight->has_more = sight->message_length < sight->length || sight->length == size;
+	return 1;
 }
 
 int input_drain(int socket)

@@ -47,7 +47,7 @@ int input_receive_plain(struct input *input, int socket, size_t max_bytes);
 struct sight {
 	size_t length;         /* seen */
 	size_t message_length; /* of that, the message's, its NUL counted; 0: it has no end there */
-	bool has_fds;          /* descriptors are with the message, or with what was seen of it */
+	bool has_fds;          /* descriptors are queued, with it or further behind */
 	bool has_more;         /* there may be something behind the message */
 };
 /* Looks, and takes nothing. `bytes` are for what is seen. 1, or as input_receive_part(). */

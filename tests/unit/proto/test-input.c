@@ -106,6 +106,67 @@ static void test_without_descriptors(void **state)
 	assert_int_equal(receive(fixture), -ECONNRESET);
 }
 
+static int look(const struct fixture *fixture, size_t size, struct sight *sight)
+{
+	char bytes[64];
+
+	memset(bytes, 'x', sizeof(bytes));
+	return input_look(fixture->socket, bytes, size, sight);
+}
+
+/* Seen, and not taken; whatever is behind it. */
+static void test_look(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sight sight;
+
+	assert_int_equal(look(fixture, 64, &sight), 0);
+	send_text(fixture, "{", 1);
+	assert_int_equal(look(fixture, 64, &sight), 1);
+	assert_int_equal(sight.length, 1);
+	assert_int_equal(sight.message_length, 0);
+	send_text(fixture, "}", 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(look(fixture, 64, &sight), 1);
+		assert_int_equal(sight.message_length, 3);
+		assert_false(sight.has_more || sight.has_fds);
+	}
+	/* As large as what was looked at: there may be more. */
+	assert_int_equal(look(fixture, 3, &sight), 1);
+	assert_true(sight.has_more);
+	send_text(fixture, "{", 1);
+	assert_int_equal(look(fixture, 64, &sight), 1);
+	assert_int_equal(sight.message_length, 3);
+	assert_true(sight.has_more);
+	assert_int_equal(receive(fixture), 1);
+	input_clear(&fixture->input);
+	assert_int_equal(receive(fixture), 1);
+	close(fixture->peer);
+	fixture->peer = -1;
+	assert_int_equal(look(fixture, 64, &sight), -ECONNRESET);
+}
+
+/* Nobody can tell whose they are without taking them. */
+static void test_look_at_descriptors(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sight sight;
+
+	send_text(fixture, "{}", 3);
+	int pipe = send_pipe(fixture, "{", 1, 0);
+	assert_int_equal(look(fixture, 64, &sight), 1);
+	assert_int_equal(sight.message_length, 3);
+	assert_true(sight.has_fds);
+	assert_int_equal(recv(fixture->socket, (char[3]){ 0 }, 3, 0), 3);
+	assert_int_equal(look(fixture, 64, &sight), 1);
+	assert_int_equal(sight.message_length, 0);
+	assert_true(sight.has_fds);
+	send_text(fixture, "}", 2);
+	assert_int_equal(look(fixture, 64, &sight), 1);
+	assert_true(sight.has_fds);
+	assert_open_and_close(pipe, true);
+}
+
 /* With the first byte, behind it, behind another message, out of band: they stay where they are. */
 static void test_they_stay(void **state)
 {
@@ -197,6 +258,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_without_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_look, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_look_at_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_they_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_behind_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_part_by_another, setup, teardown),
