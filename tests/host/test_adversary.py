@@ -548,4 +548,5 @@ class TwoRounds(Attacks, unittest.TestCase):
         self.round()
         second = self.daemon.resident_kib()
         if IS_PLAIN:
-            self.assertLessEqual(abs(second - first), 1024, f"{first} KiB, then {second} KiB")
+            # Less is no leak: memory goes back to the kernel some time after a storm.
+            self.assertLessEqual(second - first, 1024, f"{first} KiB, then {second} KiB")
