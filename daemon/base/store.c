@@ -300,8 +300,9 @@ struct store *store_free(struct store *store)
 	if (!store)
 		return NULL;
 	store_settle(store);
-	HASH_ITER (by_name, store->entries, entry, next)
+	HASH_ITER (by_name, store->entries, entry, next) {
 		entry_free(store, entry);
+	}
 	barrier_free(store->barrier);
 	notify_free(store->notify);
 	free(store);
