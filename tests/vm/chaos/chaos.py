@@ -138,16 +138,20 @@ class Chaos:
         self.removes = rng.random() < 0.5  # a device that leaves while its driver refuses is not put right by anybody
         calm = rng.random() < 0.3  # no daemon is killed: so that its memory is measured, and spaces live long
         self.trouble.rng = random.Random(f"{self.seed}/{self.rounds}/trouble")
-        kills = self.daemon.kills + self.daemon.stops
+        kills, stops = self.daemon.kills, self.daemon.stops
         open(f"{self.directory}/tokens", "w").close()
         for member in self.clients:
             if not member.pid:
                 member.start()
             member.tell("run", f"{self.seed}/{self.rounds}/{member.name}", self.is_sly)
         self.storm(rng.uniform(2, 6), calm)
-        self.stand_still(self.daemon.kills + self.daemon.stops > kills)
+        # A stop ends all spaces; a kill, where nothing keeps the sockets of their keepers. A device that is open
+        # then is of a space that no daemon knows: its pages are billed to nobody.
+        self.has_lost_spaces = self.daemon.stops > stops or (self.daemon.kills > kills and not self.has_store)
+        self.stand_still()
         self.let_go(rng)
         self.rounds += 1
+        self.progress(f"round {self.rounds}, {self.daemon.kills} kills and {self.daemon.stops} stops of the daemon")
 
     def storm(self, seconds, calm):
         end = time.monotonic() + seconds
@@ -163,7 +167,7 @@ class Chaos:
             else:
                 self.trouble.befall()
 
-    def stand_still(self, was_killed):
+    def stand_still(self):
         self.note("stand still")
         self.trouble.relent()
         for member in self.clients:
@@ -172,8 +176,6 @@ class Chaos:
             # `run` answers, and then `hold`.
             member.hear()
         told = [answer for member in self.clients if (answer := member.hear())]
-        # A device that is open, of a space that no daemon knows: its pages are billed to nobody.
-        self.has_lost_spaces = was_killed
         self.complain(checks.insist(checks.Standing(self, told).all()))
 
     def let_go(self, rng):
@@ -193,6 +195,12 @@ class Chaos:
         self.note("over")
         self.complain(checks.insist(checks.Over(self).all()))
         self.daemon.settled.append(self.daemon.measure())
+
+    def progress(self, text):
+        """For whoever waits ten minutes."""
+        if self.seconds > 100:
+            with open("/dev/ttyS1", "w") as stream:
+                stream.write(f"# {text}\n")
 
     def complain(self, problems):
         if problems:

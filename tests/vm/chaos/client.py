@@ -29,6 +29,7 @@ class Client:
         self.name, self.uid, self.world, self.control = name, uid, world, control
         self.rng = random.Random()
         self.wires, self.leases, self.spaces = [], [], []
+        self.parted = []  # leases whose connection was lost: after a restart they can be resumed
         self.ended = []  # tokens of spaces that are over, and were not destroyed
         self.kept = []  # descriptors of what is over: nobody says when they have to be closed
         self.tally = {}
@@ -62,7 +63,7 @@ class Client:
         self.wires.remove(wire)
         wire.close()
         for lease in [lease for lease in self.leases if lease.wire is wire]:
-            leases.is_over(self, lease)
+            leases.part(self, lease)
         for space in [space for space in self.spaces if space.wire is wire]:
             spaces.is_over(self, space)
 
@@ -157,7 +158,7 @@ class Client:
             self.lost(wire)
         self.ended = []
         time.sleep(0.2 if how == "close" else 0)
-        for lease in list(self.leases):
+        for lease in self.leases + self.parted:
             leases.is_over(self, lease)
         for space in list(self.spaces):
             spaces.is_over(self, space)

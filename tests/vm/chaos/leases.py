@@ -26,14 +26,45 @@ class Lease:
 
 def is_over(client, lease):
     """As far as the daemon is concerned. Its descriptors are the client's for as long as he likes."""
-    if lease not in client.leases:
+    for known in (client.leases, client.parted):
+        if lease in known:
+            known.remove(lease)
+            break
+    else:
         return
-    client.leases.remove(lease)
     fds = lease.devices + list(lease.fds.values()) + [lease.container] * (lease.container is not None)
     client.keep(fds)
     lease.view = None
     if lease.memory is not None:
         lease.memory.close()
+
+
+def part(client, lease):
+    """Its connection was lost. What was handed over stays open meanwhile."""
+    if client.rng.random() < 0.4 or len(client.parted) > 2:
+        is_over(client, lease)
+        return
+    client.leases.remove(lease)
+    client.parted.append(lease)
+
+
+def resume(client):
+    if not client.parted:
+        return
+    lease, streams = client.rng.choice(client.parted), client.rng.random() < 0.5
+    wire = client.wire_new()
+    try:
+        answer, received = client.call("Broker.Resume", {"token": lease.token}, wire=wire, **({"more": True} if streams else {}))
+    except (Closed, Refused):
+        is_over(client, lease)
+        client.lost(wire)
+        raise
+    client.note(f"  {lease.name}: {answer}")
+    if answer.get("lease") not in (None, lease.name) or received:
+        raise Violation(f"{lease.name} was resumed as {answer}, {len(received)} descriptors")
+    client.parted.remove(lease)
+    client.leases.append(lease)
+    lease.wire, wire.is_stream = wire, streams
 
 
 def pick(client):
@@ -194,6 +225,6 @@ def device(client):
 
 
 OPERATIONS = [
-    (14, acquire), (7, release), (4, hear), (2, disconnect), (3, drop_kept), (2, reserve),
+    (14, acquire), (7, release), (4, hear), (4, resume), (2, disconnect), (3, drop_kept), (2, reserve),
     (6, container), (2, container_unmap), (3, device),
 ]
