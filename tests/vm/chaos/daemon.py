@@ -81,6 +81,8 @@ class Daemon:
                 wire.send("org.vfiod.Broker.List", {"all": True}, more=True)
                 while total is None or len(found) < total:
                     reply, _ = wire.receive("List")
+                    if "error" in reply:
+                        raise Closed  # Interrupted: from the beginning
                     total = reply["parameters"]["total"]
                     found[reply["parameters"]["group"]["number"]] = reply["parameters"]["group"]
                 wire.close()

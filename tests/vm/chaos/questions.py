@@ -23,6 +23,8 @@ def list_groups(client):
         n, total = 0, None
         while total is None or n < total:
             reply, _ = wire.receive("List")
+            if "error" in reply:
+                raise Refused(reply)
             n, total = n + 1, reply["parameters"]["total"]
             if reply.get("continues", False) != (n < total):
                 raise Violation(f"reply {n} of {total} groups: {reply}")

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import random
+import time
 
 import kernel
 import leases
 import vfio
 from kernel import PAGE
-from wire import Closed, Refused, Violation
+from wire import ANSWER_SECONDS, Closed, Refused, Violation
 
 MEMORY_BYTES = 1 << 20
 IOVA_LAST = 32 << 20  # edu reaches all of it, and there is little room: things overlap
@@ -243,12 +244,22 @@ def dma(client):
     client.count("dma")
 
 
+def described(client, space):
+    """After a restart it is told what a space has when its keeper has said it."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while (answer := client.call("Space.Describe", {"space": space.token})[0])["state"] == "starting":
+        if time.monotonic() > end:
+            raise Violation(f"{space.name} is starting for {ANSWER_SECONDS} s")
+        time.sleep(0.02)
+    return answer
+
+
 def settle(client):
     """What the daemon says of each space is what was done."""
     for space in list(client.spaces):
         try:
             with of(client, space):
-                answer, _ = client.call("Space.Describe", {"space": space.token})
+                answer = described(client, space)
         except (Refused, Closed):
             continue
         if answer["state"] != "live":
