@@ -2,6 +2,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/restoring-parts.h"
+#include "daemon/broker/revoking.h"
 #include "daemon/broker/space-record.h"
 
 #include <string.h>
@@ -71,6 +72,18 @@ static void lose_connection(struct lease *lease)
 		begin_grace(lease);
 }
 
+/* What an administrator has begun is not over with the daemon: the holder has his time once more. */
+static void revoke_again(struct broker *broker, struct lease *lease)
+{
+	if (!lease->is_release_requested || lease_revoke_seconds(broker, lease) < 0)
+		return;
+	int r = broker_revoke(
+		broker, lease, "it was asked for before vfiod was restarted", false);
+	if (r < 0)
+		log_error("lease %s has been asked for, and is not revoked any more: %s",
+			lease->name, strerror(-r));
+}
+
 void broker_restored(struct broker *broker)
 {
 	struct restored *restored;
@@ -90,6 +103,7 @@ void broker_restored(struct broker *broker)
 		if (!is_back)
 			lose_connection(lease);
 		lease_record_follow(lease);
+		revoke_again(broker, lease);
 	}
 	spaces_restored(broker);
 	broker_pump_later(broker);

@@ -883,6 +883,22 @@ static void test_not_followed(void **state)
 	assert_int_equal(n_records(bench), 0);
 }
 
+/* An administrator has asked, and the rules say what follows: it still does. */
+static void test_revoked(void **state)
+{
+	struct bench *bench = *state;
+
+	grant(bench);
+	broker_request_release(bench->broker, bench->client.lease, "please");
+	stop(bench);
+	bench->rules = "[rule all]\nmatch = pci:address=0000:*\nallow = user:1000\n"
+		       "revoke = end\nrevoke-timeout = 1\n[daemon]\nadmin = user:1000\n";
+	restart(bench);
+	assert_true(bench->client.is_release_requested);
+	wait_for(bench, !bench->client.lease);
+	assert_all_home(bench);
+}
+
 static void test_account_no_longer_there(void **state)
 {
 	struct bench *bench = *state;
@@ -923,6 +939,7 @@ int main(void)
 		TEST(test_two_records),
 		TEST(test_not_granted),
 		TEST(test_not_followed),
+		TEST(test_revoked),
 		TEST(test_account_no_longer_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

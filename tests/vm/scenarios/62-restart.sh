@@ -14,6 +14,7 @@ match = pci:address=$NIC_B
 match = pci:address=$NIC_1
 match = pci:address=$NIC_2
 allow = user:alice"
+driver=$(driver_of "$NIC_1")
 start_daemon <<<"$configuration"
 ulimit -l 8192
 names() { vfioctl leases --no-legend | awk '{ print $1 }' | xargs; }
@@ -65,7 +66,7 @@ wait_until 10 done_again
 lingers() { [ "$(owner "$NIC_1")" = lingering ]; }
 wait_until 20 lingers
 kill -KILL "$alone"
-wait_until 10 is_on "$NIC_1" e1000
+wait_until 10 is_on "$NIC_1" "$driver"
 assert_eq "$(names)" "L1 L2 L4"
 # The others' clients hear what there is to hear, and end their leases as if nothing had been.
 vfioctl revoke L2 --reason please
