@@ -78,7 +78,7 @@ static int lease_resume(struct vfiod *vfiod, struct vfiod_lease *lease, bool is_
 	const struct deadline deadline = deadline_in(ANSWER_MS);
 	struct json_object *parameters = json_object_new_object();
 	struct message message = { 0 };
-	struct varlink_reply reply;
+	struct varlink_reply reply = { 0 };
 
 	if (!object_add(parameters, "token", json_object_new_string(lease->token))) {
 		json_object_put(parameters);

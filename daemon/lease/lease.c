@@ -49,7 +49,7 @@ static struct lease *lease_make(
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
 	size_t n_groups, struct lease **leasep)
 {
-	char token[sizeof((*leasep)->token)];
+	char token[33];
 
 	int r = token_make(token);
 	if (r < 0)
