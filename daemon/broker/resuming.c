@@ -72,13 +72,13 @@ static void lose_connection(struct lease *lease)
 		begin_grace(lease);
 }
 
-/* What an administrator has begun is not over with the daemon: the holder has his time once more. */
+/* What an administrator has begun is not over with the daemon: the holder has his time once more.
+ */
 static void revoke_again(struct broker *broker, struct lease *lease)
 {
 	if (!lease->is_release_requested || lease_revoke_seconds(broker, lease) < 0)
 		return;
-	int r = broker_revoke(
-		broker, lease, "it was asked for before vfiod was restarted", false);
+	int r = broker_revoke(broker, lease, "it was asked for before vfiod was restarted", false);
 	if (r < 0)
 		log_error("lease %s has been asked for, and is not revoked any more: %s",
 			lease->name, strerror(-r));
