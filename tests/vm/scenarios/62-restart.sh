@@ -87,7 +87,7 @@ kill -KILL "$program"
 refused wait "$run"
 start_daemon <<<"$configuration"
 wait_until 20 is_unchanged
-assert_eq "$(names)" ""
+assert_eq "$(vfioctl leases)" "No leases."
 assert_eq "$(reserved)" ""
 assert_eq "$(find "$STATE_DIR/leases" "$STATE_DIR/journal" -type f)" ""
 # No name is used again.
