@@ -18,16 +18,22 @@ static bool is_not_there(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
+/* left: as poll(2) has it. */
+static void wait_a_little(int left)
+{
+	int pause_ms = left > 0 && left < AGAIN_MS ? left : AGAIN_MS;
+	const struct timespec pause = { .tv_nsec = pause_ms * 1000000L };
+
+	nanosleep(&pause, NULL);
+}
+
 static int connect_again(const struct vfiod *vfiod, const struct deadline *deadline, int *fd)
 {
 	int r, left;
 
 	while (is_not_there(r = socket_connect(vfiod->socket, fd)) &&
 		(left = deadline_left(deadline)) != 0) {
-		int pause_ms = left > 0 && left < AGAIN_MS ? left : AGAIN_MS;
-		const struct timespec pause = { .tv_nsec = pause_ms * 1000000L };
-
-		nanosleep(&pause, NULL);
+		wait_a_little(left);
 	}
 	return r;
 }
@@ -131,15 +137,12 @@ static int resume_all(struct vfiod *vfiod)
 	return r < 0 ? r : n_over;
 }
 
-int vfiod_resume(struct vfiod *vfiod, int timeout_ms)
+static int resume_once(struct vfiod *vfiod, const struct deadline *deadline)
 {
-	const struct deadline deadline = deadline_in(timeout_ms);
 	int fd, old, r;
 
-	if (vfiod->is_busy)
-		return -EBUSY;
 	vfiod_error_clear(vfiod);
-	r = connect_again(vfiod, &deadline, &fd);
+	r = connect_again(vfiod, deadline, &fd);
 	if (r < 0) {
 		vfiod->is_unusable = true;
 		return vfiod_fail(vfiod, r, "cannot connect to %s again: %s", vfiod->socket,
@@ -158,5 +161,19 @@ int vfiod_resume(struct vfiod *vfiod, int timeout_ms)
 	close(old);
 	if (r < 0)
 		vfiod->is_unusable = true;
+	return r;
+}
+
+int vfiod_resume(struct vfiod *vfiod, int timeout_ms)
+{
+	const struct deadline deadline = deadline_in(timeout_ms);
+	int r, left;
+
+	if (vfiod->is_busy)
+		return -EBUSY;
+	/* A child of a daemon that was killed has its socket for a moment, where nobody accepts. */
+	while ((r = resume_once(vfiod, &deadline)) == -ECONNRESET &&
+		(left = deadline_left(&deadline)) != 0)
+		wait_a_little(left);
 	return r;
 }

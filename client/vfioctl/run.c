@@ -312,7 +312,7 @@ static int come_back(struct run *run)
 {
 	int r = vfiod_resume(run->context->vfiod, 0);
 
-	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET)
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT)
 		return AGAIN_MS;
 	run->is_away = false;
 	if (run->is_lost)
