@@ -19,6 +19,7 @@ start_daemon <<<"$configuration"
 ulimit -l 8192
 names() { vfioctl leases --no-legend | awk '{ print $1 }' | xargs; }
 reserved() { "$PROGRAMS/varlink-call" "$SOCKET" '{"method":"org.vfiod.Ledger.Describe"}' | grep -o '"reservedBytes":[0-9]*' | xargs; }
+nothing_is_reserved() { [ -z "$(reserved)" ]; }
 may_lock() { awk '/^Max locked memory/ { print $4, $5 }' "/proc/$1/limits"; }
 owner() { vfioctl status "$1" --json | json group owner; }
 is_on() { [ "$(driver_of "$1")" = "$2" ]; }
@@ -88,7 +89,7 @@ refused wait "$run"
 start_daemon <<<"$configuration"
 wait_until 20 is_unchanged
 assert_eq "$(vfioctl leases)" "No leases."
-assert_eq "$(reserved)" ""
+wait_until 10 nothing_is_reserved
 assert_eq "$(find "$STATE_DIR/leases" "$STATE_DIR/journal" -type f)" ""
 # No name is used again.
 as_user alice vfioctl run --device "$EDU" -- true
