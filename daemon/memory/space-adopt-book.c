@@ -165,10 +165,11 @@ static const struct keeper_listener reader_listener = { on_ready, on_runs, on_do
 void adoption_orphan(struct space *space, const char *text)
 {
 	struct adoption *adoption = space->adoption;
+	struct operation *operation = steal_pointer(&space->current);
 
 	snprintf(space->why, sizeof(space->why), "%s", text);
-	if (space->current)
-		operation_drop(steal_pointer(&space->current));
+	if (operation)
+		operation_drop(operation);
 	adoption->n_items = 0;
 	adoption->index = SIZE_MAX;
 	/* Nothing was attached: nothing was pinned. */
