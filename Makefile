@@ -54,6 +54,7 @@ LDFLAGS ?=
 PKGS_daemon := json-c libudev libsystemd libkmod inih
 PKGS_client := json-c
 PKGS_keeper := libseccomp
+PKGS_privileged := libsystemd
 PKGS_test   := $(PKGS_daemon) $(PKGS_keeper) cmocka
 PKGS_mock   := $(PKGS_test) umockdev-1.0
 pkg_cflags = $(shell pkg-config --cflags $(1))
@@ -62,7 +63,8 @@ pkg_libs   = $(shell pkg-config --libs $(1))
 # --- rooms, lowest first ------------------------------------------------------
 BELOW_base      := base
 BELOW_proto     := proto
-BELOW_inventory := inventory $(BELOW_base)
+BELOW_privilege := privilege $(BELOW_base)
+BELOW_inventory := inventory $(BELOW_privilege)
 BELOW_bind      := bind $(BELOW_inventory)
 BELOW_memory    := memory lease $(BELOW_inventory)
 BELOW_keeper    := keeper $(BELOW_base)
@@ -71,10 +73,10 @@ BELOW_broker    := broker bind lease memory $(BELOW_inventory)
 BELOW_service   := service $(BELOW_broker) proto
 BELOW_client    := client proto
 BELOW_vfioctl   := vfioctl client proto
-DAEMON_ROOMS := base inventory bind lease memory broker service
+DAEMON_ROOMS := base privilege inventory bind lease memory broker service
 
 dir_of  = $(if $(filter proto client,$(1)),$(1),$(if $(filter vfioctl,$(1)),client/vfioctl,daemon/$(1)))
-src_of  = $(filter-out client/vfioctl/main.c daemon/keeper/main.c,$(sort $(wildcard $(call dir_of,$(1))/*.c)))
+src_of  = $(filter-out client/vfioctl/main.c daemon/keeper/main.c daemon/privilege/main.c,$(sort $(wildcard $(call dir_of,$(1))/*.c)))
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 lib_of  = $(BUILD)/room-$(1).a
 libs_below = $(foreach r,$(BELOW_$(1)),$(call lib_of,$(r)))
@@ -82,7 +84,7 @@ libs_below = $(foreach r,$(BELOW_$(1)),$(call lib_of,$(r)))
 INTERFACES := $(wildcard proto/*.varlink)
 GEN_IFACES := $(BUILD)/gen/interfaces.inc
 
-PROGRAMS := $(BUILD)/vfiod $(BUILD)/vfiod-keeper $(BUILD)/vfioctl
+PROGRAMS := $(BUILD)/vfiod $(BUILD)/vfiod-privileged $(BUILD)/vfiod-keeper $(BUILD)/vfioctl
 LIBVFIOD := $(BUILD)/libvfiod.so.$(SOVERSION)
 
 all: $(PROGRAMS) $(LIBVFIOD) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
@@ -117,6 +119,10 @@ $(BUILD)/vfiod: $(BUILD)/daemon/main.o $(call libs_below,service)
 $(BUILD)/vfiod-keeper: $(BUILD)/daemon/keeper/main.o $(call libs_below,keeper)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_keeper))
+
+$(BUILD)/vfiod-privileged: $(BUILD)/daemon/privilege/main.o $(call libs_below,privilege)
+	$(call say,LD)
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_privileged))
 
 $(BUILD)/vfioctl: $(BUILD)/client/vfioctl/main.o $(call libs_below,vfioctl)
 	$(call say,LD)

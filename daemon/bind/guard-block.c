@@ -3,7 +3,7 @@
 #include "daemon/bind/guard-mounts.h"
 #include "daemon/bind/guard-tree.h"
 #include "daemon/bind/guard.h"
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include <dirent.h>
 #include <errno.h>

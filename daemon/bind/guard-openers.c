@@ -1,7 +1,7 @@
 /* Which processes have a device's nodes open: DRM, RDMA, NVMe, sound, tty, input, disks. */
 #include "daemon/bind/guard-tree.h"
 #include "daemon/bind/guard.h"
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "daemon/bind/guard-netlink.h"
 #include "daemon/bind/guard-tree.h"
 #include "daemon/bind/kernel.h"
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include <errno.h>
 #include <ifaddrs.h>

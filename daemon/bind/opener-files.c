@@ -1,8 +1,8 @@
 /* What a process has open of a group, as far as the kernel tells without a copy of it. */
-#include "daemon/bind/open-files.h"
 #include "daemon/bind/opener-parts.h"
 
 #include "daemon/base/util.h"
+#include "daemon/privilege/privilege.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,8 +14,7 @@
 /* Enough for any honest program; one that has more shall not hide behind them for long. */
 #define DESCRIPTORS_MAX 100000
 #define DESCRIPTORS_A_LOOK 256 /* between two looks at the clock */
-
-#define DEVICE_LINK "anon_inode:[vfio-device]"
+#define SEARCH_SECONDS_MAX 60  /* its own clock is looked at anyway */
 
 /* "10:5" of a class device's attribute; 0 if it cannot be read. */
 static dev_t read_node(const char *path)
@@ -138,15 +137,14 @@ static enum file_match match_node(const struct search *search, const struct open
 
 static enum file_match match_file(const struct search *search, const struct open_file *file)
 {
-	char path[OPENER_PATH_SIZE + 64], fdinfo[2048];
+	char fdinfo[OPEN_FILE_INFO_SIZE];
 	bool is_group = is_node_name(file->target, "/vfio/");
 	bool is_node = is_group || is_node_name(file->target, "/vfio/devices/vfio");
-	bool is_device = strcmp(file->target, DEVICE_LINK) == 0;
+	bool is_device = strcmp(file->target, OPEN_FILE_VFIO_DEVICE) == 0;
 
 	if ((!is_node && !is_device) || (search->query->nodes_only && (is_group || !is_node)))
 		return FILE_OTHER;
-	snprintf(path, sizeof(path), "%s/%d/fdinfo/%d", file->proc, (int)file->pid, file->fd);
-	if (file_read(path, fdinfo, sizeof(fdinfo)) < 0)
+	if (open_file_info(file, fdinfo, sizeof(fdinfo)) < 0)
 		return FILE_OTHER;
 	return is_device ? match_fdinfo(search, fdinfo)
 			 : match_node(search, file, fdinfo, is_group);
@@ -180,5 +178,6 @@ void search_files(struct search *search, pid_t pid, struct finding *finding)
 	struct look look = { .search = search, .finding = finding };
 
 	*finding = (struct finding){ .has_it = false };
-	open_files_visit_process(search->proc, pid, INT_MAX / 2, look_at_file, &look);
+	if (privilege_visit_files(search->proc, pid, SEARCH_SECONDS_MAX, look_at_file, &look) < 0)
+		search->is_cut = true;
 }

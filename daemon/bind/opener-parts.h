@@ -2,35 +2,16 @@
 #pragma once
 
 #include "daemon/bind/opener.h"
+#include "daemon/privilege/device-facts.h"
 
 #include <sys/types.h>
 
 #define OPENER_PATH_SIZE 512
 
-/* The address of a PCI device, as VFIO has it in its reset sets. */
-struct device_address {
-	unsigned segment, bus, devfn;
-};
-
-#define RESET_SET_MAX 256
-#define CONFIG_HEADER_SIZE 64
-
-/* What an open device says of itself. */
-struct device_facts {
-	bool is_pci;
-	unsigned char header[CONFIG_HEADER_SIZE]; /* of config space; is_pci only */
-	/* VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: the device and those reset with it; 0: not told */
-	size_t n_set;
-	struct device_address set[RESET_SET_MAX];
-};
-
 /* What an open device is asked, so that a unit test can be the device. */
 struct opener_ops {
 	void *userdata;
-	/*
-	 * Asks a copy of the descriptor, if it is one of a VFIO device, and closes it again. 0, or
-	 * -ESRCH, -EBADF, -ENODEV: it is none any more, or -errno: it cannot be asked.
-	 */
+	/* As device_facts_read(). */
 	int (*facts)(void *userdata, pid_t pid, int fd, struct device_facts *facts);
 };
 

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "daemon/memory/cgroup.h"
+#include "daemon/base/cgroup.h"
 
 #include <stdbool.h>
 

@@ -1,8 +1,8 @@
+#include "daemon/base/cgroup.h"
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
-#include "daemon/memory/cgroup.h"
 
 #include <errno.h>
 #include <string.h>

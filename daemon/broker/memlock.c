@@ -1,6 +1,7 @@
 #include "daemon/broker/memlock.h"
 
 #include "daemon/base/util.h"
+#include "daemon/privilege/privilege.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -39,15 +40,10 @@ static int kernel_open(pid_t pid, unsigned long long start_ticks)
 	return r < 0 ? r : steal_fd(&pidfd);
 }
 
-static int kernel_swap(pid_t pid, const struct rlimit *limit, struct rlimit *before)
-{
-	return prlimit(pid, RLIMIT_MEMLOCK, limit, before) < 0 ? -errno : 0;
-}
-
 const struct memlock_ops memlock_kernel = {
 	.open = kernel_open,
 	.has_ended = kernel_has_ended,
-	.swap = kernel_swap,
+	.swap = privilege_memlock,
 };
 
 void memlock_book_init(struct memlock_book *book)
@@ -184,12 +180,12 @@ static int process_swap(const struct memlock_book *book, const struct memlock_pr
 {
 	if (book->ops->has_ended(process->pidfd))
 		return -ESRCH;
-	int r = book->ops->swap(process->pid, to, before);
+	int r = book->ops->swap(process->pidfd, process->pid, to, before);
 	if (r < 0 || !book->ops->has_ended(process->pidfd))
 		return r;
 	/* It ended meanwhile, and if somebody has the number already, he gets back what he had. */
 	if (to)
-		book->ops->swap(process->pid, before, NULL);
+		book->ops->swap(process->pidfd, process->pid, before, NULL);
 	return -ESRCH;
 }
 

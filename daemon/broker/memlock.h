@@ -22,7 +22,8 @@ struct memlock_ops {
 	/* A pidfd of the process that began then, or -errno: -ESRCH if it has ended. */
 	int (*open)(pid_t pid, unsigned long long start_ticks);
 	bool (*has_ended)(int pidfd);
-	int (*swap)(pid_t pid, const struct rlimit *limit, struct rlimit *before); /* prlimit(2) */
+	/* privilege_memlock() */
+	int (*swap)(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before);
 };
 extern const struct memlock_ops memlock_kernel;
 

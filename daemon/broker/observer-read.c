@@ -1,23 +1,14 @@
 #include "daemon/base/util.h"
 #include "daemon/broker/observer.h"
 #include "daemon/broker/observing-parts.h"
+#include "daemon/privilege/privilege.h"
 
 #include <errno.h>
 #include <fcntl.h>
 
 static int open_pagemap(pid_t pid, unsigned long long start_ticks)
 {
-	char path[64];
-	unsigned long long ticks;
-
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	/* It is this process's from here on: whose it is can be asked now. */
-	if (process_start_time(pid, &ticks) < 0 || ticks != start_ticks)
-		return -ESRCH;
-	return steal_fd(&fd);
+	return privilege_pagemap(&(struct process_id){ pid, start_ticks });
 }
 
 static int read_frames(void *pagemap, const void *address, uint64_t *frames, size_t n_pages)

@@ -4,6 +4,7 @@
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/tenancy.h"
+#include "daemon/privilege/privilege.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -149,12 +150,11 @@ static bool send_signal(struct revocation *revocation, int signal)
 {
 	if (revocation->pidfd < 0)
 		return false;
-	if (pidfd_send_signal(revocation->pidfd, signal, NULL, 0) == 0)
-		return true;
-	if (errno != ESRCH)
-		log_warning("pid %d cannot be sent a signal: %s", (int)revocation->pid,
-			strerror(errno));
-	return false;
+	int r = privilege_signal(revocation->pidfd, signal);
+	if (r < 0 && r != -ESRCH)
+		log_warning(
+			"pid %d cannot be sent a signal: %s", (int)revocation->pid, strerror(-r));
+	return r == 0;
 }
 
 /* A group is still open, and nobody is left to be ended. */

@@ -3,25 +3,20 @@
 
 #include "daemon/base/util.h"
 #include "daemon/inventory/internal.h"
+#include "daemon/privilege/privilege.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 /* The kernel shows as much as there is, and to who may not see it, the header only. */
 static ssize_t config_read_file(const char *directory, uint8_t bytes[static CONFIG_SPACE_SIZE])
 {
-	_cleanup_free_ char *path = NULL;
 	size_t length = 0;
 
-	if (asprintf(&path, "%s/config", directory) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = privilege_config_space(directory);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	while (length < CONFIG_SPACE_SIZE) {
 		ssize_t n = read(fd, bytes + length, CONFIG_SPACE_SIZE - length);
 		if (n < 0 && errno == EINTR)

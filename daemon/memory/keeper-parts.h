@@ -27,12 +27,15 @@ struct keeper {
 	void *userdata;
 	pid_t pid;
 	int socket, pidfd, book;
+	int report; /* who has started it tells of it there; -1: nobody does */
 	ev_io readable;
-	ev_child ended;
-	ev_io left; /* adopted: of the pidfd; waitid(2) would say ECHILD */
+	ev_child ended; /* or, of one that is not our child: */
+	ev_io reported;
+	ev_io left; /* of the pidfd; waitid(2) would say ECHILD */
 	uint64_t nonce;
 	ev_timer deadline;
 	enum keeper_state state;
+	bool has_hello; /* but no pid yet */
 	bool has_ended; /* but what it said before that may not be read yet */
 	int status;     /* then: as from waitpid(2) */
 	uint32_t asked; /* the type */

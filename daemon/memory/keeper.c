@@ -1,6 +1,7 @@
 #include "daemon/memory/keeper-parts.h"
 
 #include "daemon/base/child.h"
+#include "daemon/base/log.h"
 #include "daemon/base/util.h"
 
 #include <assert.h>
@@ -29,8 +30,9 @@ void keeper_set_deadline(struct keeper *keeper, double seconds)
 static void signal_kill(const struct keeper *keeper)
 {
 	/* Does nothing to one that has ended. */
-	if (keeper->pidfd >= 0)
-		pidfd_send_signal(keeper->pidfd, SIGKILL, NULL, 0);
+	int r = keeper->pidfd >= 0 ? privilege_signal(keeper->pidfd, SIGKILL) : 0;
+	if (r < 0 && r != -ESRCH)
+		log_warning("keeper %d cannot be killed: %s", (int)keeper->pid, strerror(-r));
 }
 
 void keeper_kill(struct keeper *keeper, const char *why)
@@ -59,7 +61,8 @@ static void tell_gone(struct keeper *keeper, int status)
 	char text[256];
 
 	if (*keeper->why)
-		snprintf(text, sizeof(text), "its keeper was killed: %s", keeper->why);
+		snprintf(text, sizeof(text), "its keeper %s: %s",
+			keeper->pid > 0 ? "was killed" : "could not be started", keeper->why);
 	else if (status >= 0 && WIFSIGNALED(status))
 		snprintf(
 			text, sizeof(text), "its keeper was killed by signal %d", WTERMSIG(status));
@@ -73,6 +76,7 @@ static void tell_gone(struct keeper *keeper, int status)
 	keeper->state = KEEPER_GONE;
 	ev_io_stop(keeper->loop, &keeper->readable);
 	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->reported);
 	ev_io_stop(keeper->loop, &keeper->left);
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	keeper->listener.gone(keeper, *keeper->why ? -1 : status, text, keeper->userdata);
@@ -84,6 +88,7 @@ static void has_ended(struct keeper *keeper, int status)
 	keeper->has_ended = true;
 	keeper->status = status;
 	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->reported);
 	ev_io_stop(keeper->loop, &keeper->left);
 	if (!ev_is_active(&keeper->readable) || !poll_now(keeper->socket, POLLIN))
 		tell_gone(keeper, keeper->status);
@@ -101,6 +106,54 @@ static void on_left(struct ev_loop *loop, ev_io *watcher, int revents)
 	(void)loop;
 	(void)revents;
 	has_ended(watcher->data, -1);
+}
+
+static void begin(struct keeper *keeper);
+
+static void has_started(struct keeper *keeper, const struct keeper_report *heard)
+{
+	keeper->pid = heard->pid;
+	keeper->pidfd = heard->pidfd;
+	/* It was too late. */
+	if (keeper->state == KEEPER_DYING)
+		signal_kill(keeper);
+	else if (keeper->has_hello)
+		begin(keeper);
+}
+
+/* Who has started it will say no more. */
+static void hear_no_more(struct keeper *keeper, int result)
+{
+	ev_io_stop(keeper->loop, &keeper->reported);
+	close(steal_fd(&keeper->report));
+	if (keeper->pidfd >= 0) {
+		ev_io_set(&keeper->left, keeper->pidfd, EV_READ);
+		ev_io_start(keeper->loop, &keeper->left);
+		return;
+	}
+	if (!*keeper->why)
+		snprintf(keeper->why, sizeof(keeper->why), "%s", strerror(-result));
+	tell_gone(keeper, -1);
+}
+
+static void on_reported(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	struct keeper *keeper = watcher->data;
+	struct keeper_report heard;
+
+	int r = privilege_hear_keeper(keeper->report, &heard);
+	if (r == -EAGAIN)
+		return;
+	if (r > 0 && heard.what == KEEPER_STARTED && keeper->pidfd < 0)
+		has_started(keeper, &heard);
+	else if (r > 0 && heard.what == KEEPER_ENDED && keeper->pidfd >= 0)
+		has_ended(keeper, heard.result);
+	else
+		hear_no_more(keeper, r > 0 && heard.what == KEEPER_FAILED ? heard.result
+				     : r < 0                              ? r
+									  : -ECONNRESET);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -142,7 +195,9 @@ static void on_hello(struct keeper *keeper, const struct wire_hello *hello)
 		keeper_kill(keeper, "it is of another version than vfiod");
 		return;
 	}
-	begin(keeper);
+	keeper->has_hello = true;
+	if (keeper->pidfd >= 0)
+		begin(keeper);
 }
 
 static void on_state(struct keeper *keeper, const struct wire_state *state)
@@ -290,12 +345,15 @@ struct keeper *keeper_make(struct ev_loop *loop, const struct keeper_ops *ops,
 		.socket = -1,
 		.pidfd = -1,
 		.book = -1,
+		.report = -1,
 	};
 	ev_init(&made->readable, on_readable);
 	ev_init(&made->ended, on_ended);
+	ev_init(&made->reported, on_reported);
 	ev_init(&made->left, on_left);
 	ev_init(&made->deadline, on_deadline);
-	made->readable.data = made->ended.data = made->left.data = made->deadline.data = made;
+	made->readable.data = made->ended.data = made->reported.data = made->left.data =
+		made->deadline.data = made;
 	return made;
 }
 
@@ -316,7 +374,7 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 		return r;
 	}
 	made->socket = pair[0];
-	int r = ops->spawn(path, role, role == KEEPER_BOOK ? NULL : client, pair[1]);
+	int r = ops->spawn(path, role, role == KEEPER_BOOK ? NULL : client, pair[1], &made->report);
 	close(pair[1]);
 	/* Not reaped before we are back in the loop: the pid is still this child's. */
 	if (r > 0) {
@@ -332,8 +390,13 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
 	}
 	ev_io_set(&made->readable, made->socket, EV_READ);
 	ev_io_start(loop, &made->readable);
-	ev_child_set(&made->ended, made->pid, 0);
-	ev_child_start(loop, &made->ended);
+	if (made->report >= 0) {
+		ev_io_set(&made->reported, made->report, EV_READ);
+		ev_io_start(loop, &made->reported);
+	} else {
+		ev_child_set(&made->ended, made->pid, 0);
+		ev_child_start(loop, &made->ended);
+	}
 	keeper_set_deadline(made, START_SECONDS);
 	*keeper = made;
 	return 0;
@@ -343,6 +406,7 @@ static struct keeper *clear(struct keeper *keeper)
 {
 	ev_io_stop(keeper->loop, &keeper->readable);
 	ev_child_stop(keeper->loop, &keeper->ended);
+	ev_io_stop(keeper->loop, &keeper->reported);
 	ev_io_stop(keeper->loop, &keeper->left);
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	if (keeper->pidfd >= 0)
@@ -411,7 +475,9 @@ int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
 {
 	if (keeper->state >= KEEPER_GONE || keeper->has_ended)
 		return -ESRCH;
-	int r = bytes == keeper->limited_to ? 0 : keeper->ops->limit_locked(keeper->pid, bytes);
+	int r = bytes == keeper->limited_to
+			? 0
+			: keeper->ops->limit_locked(keeper->pidfd, keeper->pid, bytes);
 	if (r == 0)
 		keeper->limited_to = bytes;
 	return r;

@@ -8,34 +8,26 @@
  *
  * keeper_adopt() is the same for one that an earlier daemon has started. It is not our child.
  *
- * It is forked in the daemon's cgroup, and goes into its client's by itself, before it has any
- * memory of the client's: with clone3 into a cgroup, a frozen one would stop it while it has all
- * descriptors of the daemon open. And not on the loop, as the kernel can make who moves wait.
+ * Where vfiod-privileged starts it (privilege/privilege.h), it is not our child either, and has no
+ * pid before that one has told.
  */
 #pragma once
 
+#include "daemon/base/cgroup.h"
 #include "daemon/base/wire.h"
 #include "daemon/lease/subject.h"
-#include "daemon/memory/cgroup.h"
+#include "daemon/privilege/privilege.h"
 
 #include <ev.h>
 
 struct keeper;
 
-enum keeper_role {
-	KEEPER_SPACE,
-	KEEPER_POPULATE,
-	KEEPER_PUNCH,
-	KEEPER_BOOK, /* stays in the daemon's cgroup */
-};
-
 /* What is not this process's alone to say. One table, so that a test can be the host. */
 struct keeper_ops {
-	/* Forks what execs `path`, in the cgroup of `client` (NULL: in this one): its pid or
-	 * -errno. The socket stays the caller's. */
-	pid_t (*spawn)(
-		const char *path, enum keeper_role role, const struct subject *client, int socket);
-	int (*limit_locked)(pid_t pid, uint64_t bytes);
+	/* As privilege_start_keeper(), for a client or NULL. */
+	pid_t (*spawn)(const char *path, enum keeper_role role, const struct subject *client,
+		int socket, int *report);
+	int (*limit_locked)(int pidfd, pid_t pid, uint64_t bytes);
 	int64_t (*locked)(pid_t pid);
 	int (*open_container)(void); /* a new /dev/vfio/vfio, or -errno */
 	/* Blocks: in an errand. */

@@ -2,11 +2,13 @@
 
 #include "daemon/base/util.h"
 #include "daemon/broker/bound.h"
+#include "daemon/privilege/privilege.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 /* --- reading ------------------------------------------------------------------------------------
  */
@@ -46,8 +48,11 @@ int lease_process_read(pid_t pid, unsigned long long start_ticks, FILE *answer)
 	int r = check_process(pid, start_ticks);
 	if (r == 0)
 		r = read_locked(pid, &locked);
-	if (r == 0 && prlimit(pid, RLIMIT_MEMLOCK, NULL, &limit) < 0)
+	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
+	if (r == 0 && pidfd < 0)
 		r = -errno;
+	if (r == 0)
+		r = privilege_memlock(pidfd, pid, NULL, &limit);
 	int bound_result = memory_bound_find(&cgroup_mounts, pid, start_ticks, &bound);
 	/* It was this process all the while, if it still is. */
 	if (r == 0)

@@ -209,17 +209,19 @@ static bool answer(int socket, struct input *input)
  */
 
 /* Nothing but the keeper that is there: what reads its book cannot be started. */
-static pid_t no_spawn(
-	const char *path, enum keeper_role role, const struct subject *client, int socket)
+static pid_t no_spawn(const char *path, enum keeper_role role, const struct subject *client,
+	int socket, int *report)
 {
+	(void)report;
 	(void)path;
 	(void)role;
 	(void)client;
 	(void)socket;
 	return -EAGAIN;
 }
-static int limit_locked(pid_t pid, uint64_t bytes)
+static int limit_locked(int pidfd, pid_t pid, uint64_t bytes)
 {
+	(void)pidfd;
 	(void)pid;
 	(void)bytes;
 	return 0;

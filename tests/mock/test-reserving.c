@@ -53,8 +53,9 @@ static bool fake_has_ended(int pidfd)
 	return false;
 }
 
-static int fake_swap(pid_t pid, const struct rlimit *limit, struct rlimit *before)
+static int fake_swap(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
+	(void)pidfd;
 	(void)pid;
 	if (++n_swaps == failing_swap)
 		return -EPERM;

@@ -1,6 +1,6 @@
 #include "guard-bench.h"
 
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include <errno.h>
 #include <setjmp.h>

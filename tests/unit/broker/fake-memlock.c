@@ -63,8 +63,9 @@ static bool fake_has_ended(int pidfd)
 	return owners[pidfd]->has_ended;
 }
 
-static int fake_swap(pid_t pid, const struct rlimit *limit, struct rlimit *before)
+static int fake_swap(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
+	(void)pidfd;
 	struct fake_process *process = fake_process_of(pid);
 
 	fake_memlock.n_calls++;

@@ -67,9 +67,10 @@ _Noreturn static void child_run(void)
 		pause();
 }
 
-static pid_t spawn(
-	const char *path, enum keeper_role role, const struct subject *client, int socket)
+static pid_t spawn(const char *path, enum keeper_role role, const struct subject *client,
+	int socket, int *report)
 {
+	(void)report;
 	(void)path;
 	(void)client;
 	if (fake_host.spawn_fails)
@@ -92,8 +93,9 @@ static pid_t spawn(
 	return pid;
 }
 
-static int limit_locked(pid_t pid, uint64_t bytes)
+static int limit_locked(int pidfd, pid_t pid, uint64_t bytes)
 {
+	(void)pidfd;
 	(void)pid;
 	fake_host.locked_limit = bytes;
 	return 0;

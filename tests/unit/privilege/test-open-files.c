@@ -1,5 +1,5 @@
 /* The walk through what processes have open, on a directory that looks like /proc. */
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "daemon/bind/open-files.h"
+#include "daemon/privilege/open-files.h"
 
 #include "daemon/base/util.h"
 
@@ -91,26 +91,9 @@ int open_files_visit_process(
 	return visit_process(&visit, &file);
 }
 
-int open_files_visit(const char *proc, int seconds, open_file_visitor visitor, void *userdata)
+bool open_file_matters(const struct open_file *file)
 {
-	const struct visit visit = {
-		.deadline = seconds_now() + seconds,
-		.visitor = visitor,
-		.userdata = userdata,
-	};
-	struct open_file file = { .proc = proc };
-	const struct dirent *entry;
-	int r = 0;
-
-	_cleanup_closedir_ DIR *open = opendir(proc);
-	if (!open)
-		return -errno;
-	while (r == 0 && (errno = 0, entry = readdir(open)))
-		if (read_number(entry->d_name, &file.pid) && file.pid != getpid())
-			r = visit_process(&visit, &file);
-	if (r == 0 && errno != 0)
-		return -errno;
-	return r < 0 ? r : 0;
+	return strstr(file->target, "/dev/") || strcmp(file->target, OPEN_FILE_VFIO_DEVICE) == 0;
 }
 
 bool open_file_number(const struct open_file *file, bool *is_block, dev_t *number)
@@ -118,6 +101,11 @@ bool open_file_number(const struct open_file *file, bool *is_block, dev_t *numbe
 	char path[PATH_MAX];
 	struct statx node;
 
+	if (file->seen) {
+		*is_block = file->seen->is_block;
+		*number = file->seen->number;
+		return file->seen->is_node;
+	}
 	/*
 	 * Nodes are in a /dev somewhere. What is not, is not looked up: NFS asks its server even
 	 * for a name that needs no look-up (fs/nfs/dir.c, nfs_weak_revalidate). FUSE does not
@@ -134,17 +122,27 @@ bool open_file_number(const struct open_file *file, bool *is_block, dev_t *numbe
 	return true;
 }
 
+ssize_t open_file_info(const struct open_file *file, char *text, size_t size)
+{
+	char path[PATH_MAX];
+
+	if (file->seen) {
+		int r = string_copy(text, size, file->seen->info);
+		return r < 0 ? r : (ssize_t)strlen(text);
+	}
+	snprintf(path, sizeof(path), "%s/%d/fdinfo/%d", file->proc, (int)file->pid, file->fd);
+	return file_read(path, text, size);
+}
+
 /* proc(5): "pos:\t0\nflags:\t0100002\n…", the flags of open(2) in octal. */
 bool open_file_can_write(const struct open_file *file)
 {
-	char path[PATH_MAX], line[128];
+	char info[OPEN_FILE_INFO_SIZE];
 
-	snprintf(path, sizeof(path), "%s/%d/fdinfo/%d", file->proc, (int)file->pid, file->fd);
-	_cleanup_fclose_ FILE *info = fopen(path, "re");
-	while (info && fgets(line, sizeof(line), info))
-		if (strncmp(line, "flags:", 6) == 0)
-			return (strtol(line + 6, NULL, 8) & O_ACCMODE) != O_RDONLY;
-	return false;
+	if (open_file_info(file, info, sizeof(info)) < 0)
+		return false;
+	const char *flags = strstr(info, "flags:");
+	return flags && (strtol(flags + strlen("flags:"), NULL, 8) & O_ACCMODE) != O_RDONLY;
 }
 
 void process_name(const char *proc, pid_t pid, char *name, size_t size)

@@ -1,6 +1,6 @@
 /* Files in a directory of the test's, in the shape of proc's and of a hierarchy's. */
+#include "daemon/base/cgroup.h"
 #include "daemon/base/util.h"
-#include "daemon/memory/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "daemon/memory/cgroup.h"
+#include "daemon/base/cgroup.h"
 
 #include "daemon/base/util.h"
 
