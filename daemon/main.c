@@ -299,6 +299,20 @@ static void on_news(const struct broker_news *news, void *userdata)
 	supervisor_hear(daemon->supervisor);
 }
 
+/*
+ * A reload or a stop may come while the configuration is read: it waits for its handler. ^C has
+ * none to wait for.
+ */
+static void hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(how, &set, NULL);
+}
+
 static void watch_signals(struct daemon *daemon)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -309,6 +323,7 @@ static void watch_signals(struct daemon *daemon)
 	ev_signal_start(daemon->loop, &daemon->on_term);
 	ev_signal_start(daemon->loop, &daemon->on_int);
 	ev_signal_start(daemon->loop, &daemon->on_hup);
+	hold_signals(SIG_UNBLOCK);
 	ev_timer_init(&daemon->stop_timer, on_stop_timeout, STOP_SECONDS, 0);
 }
 
@@ -422,6 +437,7 @@ int main(int argc, char **argv)
 		return check_config(&daemon.options);
 	if (daemon.options.claim)
 		return claim(&daemon.options);
+	hold_signals(SIG_BLOCK);
 	int r = read_config(&daemon.options, &config);
 	if (r != 0)
 		return r == REFUSED ? EXIT_CONFIGURATION : 1;
