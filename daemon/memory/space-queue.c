@@ -107,6 +107,22 @@ void operation_queue(struct operation *operation)
 	space_schedule(operation->space);
 }
 
+static void waited(struct operation *operation)
+{
+	operation_finish(operation, 0);
+}
+
+int space_wait(struct space *space, space_done done, void *userdata)
+{
+	struct operation *operation = operation_make(space, waited, -1, done, userdata);
+
+	if (!operation)
+		return -ENOMEM;
+	operation->force = true;
+	operation_queue(operation);
+	return 0;
+}
+
 void operation_ask(struct operation *operation, struct wire_request *request, const int *fds,
 	size_t n_fds, uint64_t n_pages,
 	void (*answered)(struct operation *operation, const struct wire_done *done,

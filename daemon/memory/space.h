@@ -182,6 +182,11 @@ int space_reset_device(struct space *space, int group, const char *device, bool 
 	space_done done, void *userdata, struct refusal *refusal);
 /* Has the keeper read all frames again. */
 int space_audit(struct space *space, space_done done, void *userdata, struct refusal *refusal);
+/*
+ * done() when all is over that was asked for before, result 0 however that went: of one that is
+ * being taken over, not before it is known what it has. 0 or -ENOMEM.
+ */
+int space_wait(struct space *space, space_done done, void *userdata);
 /* It may begin what it was asked for. */
 void space_resume(struct space *space);
 /* Detaches everything and ends the keeper: hooks->changed says when. Operations that wait are

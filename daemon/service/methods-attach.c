@@ -144,12 +144,10 @@ static struct json_object *containers_json(const struct space_description *space
 	return list;
 }
 
-static void describe(struct call *call)
+static void tell(struct call *call, const struct space_entry *entry)
 {
-	struct space_entry *entry = call_space(call);
 	struct space_description space;
-	if (!entry)
-		return;
+
 	space_describe(entry->space, &space);
 	const struct account *payer = space_payer(entry->space);
 	const struct account *account = space_account(entry->space);
@@ -173,6 +171,25 @@ static void describe(struct call *call)
 	json_put(reply, "owedBytes", json_pages(account ? account_owed(account) : 0));
 	json_put(reply, "kernelBillBytes", json_pages(account ? account_kernel_bill(account) : 0));
 	call_reply(call, reply);
+}
+
+static void on_known(struct space *space, const struct space_answer *answer, void *userdata)
+{
+	(void)space;
+	(void)answer;
+	struct call *call = userdata;
+	tell(call, call->state);
+}
+
+/* After a restart, only its keeper can say what it has. */
+static void describe(struct call *call)
+{
+	struct space_entry *entry = call_space(call);
+
+	if (entry && entry->is_restored)
+		call_asked(call, entry, space_wait(entry->space, on_known, call), NULL);
+	else if (entry)
+		tell(call, entry);
 }
 
 const struct method attach_methods[] = {

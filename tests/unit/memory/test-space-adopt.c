@@ -91,6 +91,63 @@ static void check_orphaned(uint64_t owed)
 	assert_int_equal(bench_owed(), 0);
 }
 
+/* Who asks what a space has waits until that is known. */
+static unsigned n_described;
+static enum space_state described_state;
+static unsigned described_mappings;
+
+static void describe(struct space *space, const struct space_answer *answer, void *userdata)
+{
+	struct space_description description;
+
+	assert_int_equal(answer->result, 0);
+	assert_ptr_equal(userdata, &n_described);
+	space_describe(space, &description);
+	described_mappings = description.n_mappings;
+	described_state = space_state(space);
+	n_described++;
+	ev_break(bench.loop, EVBREAK_ONE);
+}
+
+static void ask_at_once(void)
+{
+	assert_int_equal(space_state(bench.space), SPACE_STARTING);
+	assert_int_equal(space_wait(bench.space, describe, &n_described), 0);
+	assert_int_equal(n_described, 0);
+}
+
+static bool is_described(void)
+{
+	return n_described > 0;
+}
+
+static void test_who_asks_waits(void **state)
+{
+	(void)state;
+	start();
+	n_described = 0;
+	bench_kill_daemon(ask_at_once);
+	bench_wait(is_described);
+	assert_int_equal(described_state, SPACE_LIVE);
+	assert_int_equal(described_mappings, 3);
+	assert_int_equal(n_described, 1);
+}
+
+static void test_who_asks_waits_for_the_book(void **state)
+{
+	(void)state;
+	start();
+	uint64_t owed = bench_owed();
+	n_described = 0;
+	fake_die(&fake_host.keepers[bench.keeper]);
+	bench_kill_daemon(ask_at_once);
+	bench_wait(is_described);
+	assert_int_equal(described_state, SPACE_ORPHANED);
+	assert_int_equal(described_mappings, 3);
+	check_orphaned(owed);
+	assert_int_equal(n_described, 1);
+}
+
 static void test_its_keeper_has_ended(void **state)
 {
 	(void)state;
@@ -166,6 +223,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_is_known),
 		TEST(test_a_device_is_open),
+		TEST(test_who_asks_waits),
+		TEST(test_who_asks_waits_for_the_book),
 		TEST(test_its_keeper_has_ended),
 		TEST(test_it_is_not_its_keeper),
 		TEST(test_its_keeper_is_of_another_version),
