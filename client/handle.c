@@ -94,6 +94,7 @@ int vfiod_open(const char *socket, struct vfiod **vfiod_out)
 	vfiod = calloc(1, sizeof *vfiod);
 	if (!vfiod)
 		return -ENOMEM;
+	vfiod->old = -1;
 	LIST_INIT(&vfiod->leases);
 	LIST_INIT(&vfiod->spaces);
 	vfiod->socket = strdup(socket);
@@ -121,6 +122,8 @@ void vfiod_close(struct vfiod *vfiod)
 	while ((lease = LIST_FIRST(&vfiod->leases)))
 		lease_free(lease);
 	transport_free(vfiod->transport);
+	if (vfiod->old >= 0)
+		close(vfiod->old);
 	free(vfiod->socket);
 	free(vfiod->error_name);
 	free(vfiod->error_parameters);

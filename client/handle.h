@@ -28,8 +28,9 @@ struct vfiod_lease {
 	size_t n_groups;
 	vfiod_event_fn on_event;
 	void *userdata;
-	bool is_ended; /* the daemon said so: there is nothing to release */
-	bool follows;  /* a process, and not the connection */
+	bool is_ended;   /* the daemon said so: there is nothing to release */
+	bool follows;    /* a process, and not the connection */
+	bool is_resumed; /* on the connection that vfiod_resume() has made */
 };
 
 struct vfiod_space {
@@ -45,6 +46,10 @@ struct vfiod {
 	struct vfiod_lease *stream; /* whose stream this connection is; in leases, too */
 	bool is_busy;               /* a call is running: it was called from its callback */
 	bool is_unusable;           /* replies and calls can no longer be matched */
+	bool is_resuming;           /* the connection is vfiod_resume()'s, */
+	struct vfiod_lease *asked;  /* which waits for what is said of this one */
+	int old;                    /* the connection before it, while it resumes */
+	int n_over;                 /* of its leases */
 
 	char *error_name, *error_parameters; /* of the last error reply, or NULL */
 	char sentence[SENTENCE_SIZE];

@@ -98,6 +98,11 @@ int vfiod_release(struct vfiod *vfiod, struct vfiod_lease *lease)
 	bool is_stream = vfiod->stream == lease, is_ended = lease->is_ended;
 	int r = 0;
 
+	/* Nobody waits for this answer any more: vfiod_resume() begins anew. */
+	if (vfiod->asked == lease) {
+		vfiod->asked = NULL;
+		vfiod->is_resuming = false;
+	}
 	lease->token = NULL;
 	lease_free(lease);
 	if (!is_ended) {

@@ -5,13 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define AGAIN_MS 50
-/* It has accepted the connection: then it answers, or something is wrong. */
-#define ANSWER_MS 10000
 
 static bool is_not_there(int error)
 {
@@ -78,22 +77,34 @@ static void lease_over(struct vfiod *vfiod, struct vfiod_lease *lease)
 			lease, VFIOD_ENDED, "it has ended while vfiod was away", lease->userdata);
 }
 
-/* 0, 1: it is over; or -errno. */
-static int lease_resume(struct vfiod *vfiod, struct vfiod_lease *lease, bool is_stream)
+static int lease_ask(struct vfiod *vfiod, struct vfiod_lease *lease, bool is_stream,
+	const struct deadline *deadline)
 {
-	const struct deadline deadline = deadline_in(ANSWER_MS);
 	struct json_object *parameters = json_object_new_object();
-	struct message message = { 0 };
-	struct varlink_reply reply = { 0 };
 
 	if (!object_add(parameters, "token", json_object_new_string(lease->token))) {
 		json_object_put(parameters);
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
 	}
 	int r = vfiod_send(
-		vfiod, "org.vfiod.Broker.Resume", parameters, is_stream, NULL, 0, &deadline);
+		vfiod, "org.vfiod.Broker.Resume", parameters, is_stream, NULL, 0, deadline);
 	if (r == 0)
-		r = vfiod_receive(vfiod, &message, &reply, &deadline);
+		vfiod->asked = lease;
+	return r;
+}
+
+/* 0, 1: it is over; or -errno, -ETIMEDOUT: nothing is said yet. */
+static int lease_hear(struct vfiod *vfiod, bool is_stream, const struct deadline *deadline)
+{
+	struct message message = { 0 };
+	struct varlink_reply reply = { 0 };
+	int r;
+
+	while ((r = vfiod_receive_now(vfiod, &message, &reply)) == -EAGAIN)
+		if ((r = vfiod_wait(vfiod, POLLIN, deadline)) < 0)
+			return vfiod_fail(
+				vfiod, r, "vfiod has not answered yet: %s", strerrordesc_np(-r));
+	vfiod->asked = NULL;
 	if (r < 0)
 		return r;
 	if (reply.error) {
@@ -107,61 +118,99 @@ static int lease_resume(struct vfiod *vfiod, struct vfiod_lease *lease, bool is_
 	return r;
 }
 
+/* 0 or -errno. */
+static int lease_resume(
+	struct vfiod *vfiod, struct vfiod_lease *lease, const struct deadline *deadline)
+{
+	bool is_stream = vfiod->stream == lease;
+	int r = vfiod->asked == lease ? 0 : lease_ask(vfiod, lease, is_stream, deadline);
+
+	if (r == 0)
+		r = lease_hear(vfiod, is_stream, deadline);
+	if (r < 0)
+		return r;
+	lease->is_resumed = true;
+	vfiod->n_over += r;
+	if (r > 0 && is_stream)
+		lease_over(vfiod, lease);
+	else if (r > 0)
+		lease->is_ended = true;
+	return 0;
+}
+
 /* One that only follows a process needs no connection. */
 static bool lives_with_it(const struct vfiod *vfiod, const struct vfiod_lease *lease)
 {
 	return !lease->is_ended && (!lease->follows || vfiod->stream == lease);
 }
 
-/* How many are over, or -errno. The stream is last: after it nothing can be asked any more. */
-static int resume_all(struct vfiod *vfiod)
+/* 0 or -errno. The stream is last: after it nothing can be asked any more. */
+static int resume_all(struct vfiod *vfiod, const struct deadline *deadline)
 {
-	struct vfiod_lease *stream = vfiod->stream, *lease, *next;
-	int n_over = 0, r = 0;
+	struct vfiod_lease *lease;
+	int r = 0;
 
-	for (lease = LIST_FIRST(&vfiod->leases); r >= 0 && lease; lease = next) {
-		next = LIST_NEXT(lease, link);
-		if (lease == stream || !lives_with_it(vfiod, lease))
-			continue;
-		r = lease_resume(vfiod, lease, false);
-		n_over += r > 0;
-		if (r > 0)
-			lease->is_ended = true;
-	}
-	if (r >= 0 && stream) {
-		r = lease_resume(vfiod, stream, true);
-		n_over += r > 0;
-		if (r > 0)
-			lease_over(vfiod, stream);
-	}
-	return r < 0 ? r : n_over;
+	LIST_FOREACH (lease, &vfiod->leases, link)
+		if (r == 0 && lease != vfiod->stream && !lease->is_resumed &&
+			lives_with_it(vfiod, lease))
+			r = lease_resume(vfiod, lease, deadline);
+	if (r == 0 && vfiod->stream)
+		r = lease_resume(vfiod, vfiod->stream, deadline);
+	return r;
+}
+
+static void old_close(struct vfiod *vfiod)
+{
+	if (vfiod->old >= 0)
+		close(vfiod->old);
+	vfiod->old = -1;
+}
+
+/* 0 or -errno: a connection of which nothing has been asked yet. */
+static int resume_begin(struct vfiod *vfiod, const struct deadline *deadline)
+{
+	struct vfiod_lease *lease;
+	int fd, old, r = connect_again(vfiod, deadline, &fd);
+
+	vfiod->is_unusable = true;
+	if (r < 0)
+		return vfiod_fail(vfiod, r, "cannot connect to %s again: %s", vfiod->socket,
+			strerrordesc_np(-r));
+	r = connection_swap(vfiod, fd, &old);
+	close(fd);
+	if (r < 0)
+		return vfiod_fail(vfiod, r, "cannot use a new connection: %s", strerrordesc_np(-r));
+	old_close(vfiod);
+	vfiod->old = old;
+	LIST_FOREACH (lease, &vfiod->leases, link)
+		lease->is_resumed = false;
+	vfiod->asked = NULL;
+	vfiod->n_over = 0;
+	vfiod->is_resuming = true;
+	return 0;
 }
 
 static int resume_once(struct vfiod *vfiod, const struct deadline *deadline)
 {
-	int fd, old, r;
+	int r = 0;
 
 	vfiod_error_clear(vfiod);
-	r = connect_again(vfiod, deadline, &fd);
-	if (r < 0) {
-		vfiod->is_unusable = true;
-		return vfiod_fail(vfiod, r, "cannot connect to %s again: %s", vfiod->socket,
-			strerrordesc_np(-r));
-	}
-	r = connection_swap(vfiod, fd, &old);
-	close(fd);
-	if (r < 0) {
-		vfiod->is_unusable = true;
-		return vfiod_fail(vfiod, r, "cannot use a new connection: %s", strerrordesc_np(-r));
-	}
+	if (!vfiod->is_resuming)
+		r = resume_begin(vfiod, deadline);
+	if (r < 0)
+		return r;
 	vfiod->is_unusable = false;
 	vfiod->is_busy = true;
-	r = resume_all(vfiod);
+	r = resume_all(vfiod, deadline);
 	vfiod->is_busy = false;
-	close(old);
-	if (r < 0)
-		vfiod->is_unusable = true;
-	return r;
+	vfiod->is_unusable = vfiod->is_unusable || r < 0;
+	/* To be gone on with: who closed the connection now would end what it is about to take up.
+	 */
+	if (r == -ETIMEDOUT && vfiod->asked)
+		return r;
+	vfiod->is_resuming = false;
+	old_close(vfiod);
+	return r < 0 ? r : vfiod->n_over;
 }
 
 int vfiod_resume(struct vfiod *vfiod, int timeout_ms)

@@ -190,9 +190,10 @@ int vfiod_dispatch(struct vfiod *vfiod, int timeout_ms);
  * has the handle as its stream has its events again. Descriptors, and what was mapped with them,
  * are not concerned; spaces are taken up by any call that is about them.
  *
- * As long as there is no vfiod, it is tried again for timeout_ms (as in poll(2); 0: once). May be
- * called until it succeeds: how many of its leases are over (only vfiod_release() makes sense of
- * them; a stream's is told VFIOD_ENDED). -ENOENT, -ECONNREFUSED: nobody is there yet. -EBUSY in a
+ * As long as there is no vfiod, or it does not answer, it is tried for timeout_ms (as in poll(2);
+ * 0: once, without waiting). May be called until it succeeds: how many of its leases are over (only
+ * vfiod_release() makes sense of them; a stream's is told VFIOD_ENDED). -ENOENT, -ECONNREFUSED:
+ * nobody is there yet; -ETIMEDOUT: it was asked, and the next call goes on waiting. -EBUSY in a
  * callback.
  */
 int vfiod_resume(struct vfiod *vfiod, int timeout_ms);

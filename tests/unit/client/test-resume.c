@@ -1,6 +1,7 @@
 /* A daemon that was restarted: its clients' leases go on, with another connection. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -170,6 +171,94 @@ static void leases_without_a_stream(void **state)
 	fake_stop(fake);
 }
 
+/* Asks without waiting, until it is said. */
+static int resume_by_polling(struct vfiod *vfiod)
+{
+	struct pollfd pollfd = { .events = POLLIN };
+	int r;
+
+	while ((r = vfiod_resume(vfiod, 0)) == -ETIMEDOUT) {
+		pollfd.fd = vfiod_get_fd(vfiod);
+		assert_int_equal(poll(&pollfd, 1, 5000), 1);
+	}
+	return r;
+}
+
+/* Two that are asked for in turn, and each of them once. */
+static void answer_late(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	static unsigned n_asked;
+
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	if (is_method(method, B "Acquire")) {
+		grant(fake, peer, false);
+		if (++n_asked == 2)
+			fake_hang_up(fake, peer);
+		return;
+	}
+	fake_expect(is_method(method, B "Resume"), "Resume");
+	fake_expect(peer == 1, "one connection");
+	fake_expect(++n_asked <= 4, "each once");
+	/* The first question comes long before this. */
+	usleep(20000);
+	fake_reply(fake, peer, false, RESUMED);
+}
+
+static void it_does_not_wait(void **state)
+{
+	struct fake *fake = fake_start(answer_late);
+	struct vfiod *vfiod = client_open(fake);
+	const struct vfiod_acquire_options options = { .size = sizeof options };
+	struct vfiod_lease *leases[2];
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(vfiod_acquire_with(vfiod, wanted, 1, &options, &leases[i]), 0);
+	assert_int_equal(vfiod_dispatch(vfiod, 5000), -ECONNRESET);
+	assert_int_equal(vfiod_resume(vfiod, 0), -ETIMEDOUT);
+	assert_non_null(strstr(vfiod_strerror(vfiod), "has not answered yet"));
+	assert_int_equal(vfiod_dispatch(vfiod, 0), -ECONNRESET);
+	assert_int_equal(resume_by_polling(vfiod), 0);
+	assert_int_equal(vfiod_dispatch(vfiod, 0), 0);
+	vfiod_close(vfiod);
+	fake_stop(fake);
+}
+
+/* Who releases what is being asked for has it begin anew. */
+static void answer_release(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	(void)parameters;
+	(void)fds;
+	(void)n_fds;
+	if (is_method(method, B "Acquire")) {
+		grant(fake, peer, false);
+		fake_hang_up(fake, peer);
+	} else if (is_method(method, B "Release")) {
+		fake_reply(fake, peer, false, "{\"lingering\":[]}");
+	}
+}
+
+static void released_while_it_waits(void **state)
+{
+	struct fake *fake = fake_start(answer_release);
+	struct vfiod *vfiod = client_open(fake);
+	const struct vfiod_acquire_options options = { .size = sizeof options };
+	struct vfiod_lease *lease;
+
+	(void)state;
+	assert_int_equal(vfiod_acquire_with(vfiod, wanted, 1, &options, &lease), 0);
+	assert_int_equal(vfiod_dispatch(vfiod, 5000), -ECONNRESET);
+	assert_int_equal(vfiod_resume(vfiod, 0), -ETIMEDOUT);
+	assert_int_equal(vfiod_release(vfiod, lease), 0);
+	assert_int_equal(vfiod_resume(vfiod, 0), 0);
+	vfiod_close(vfiod);
+	fake_stop(fake);
+}
+
 /* It asks once, waits no longer than it may, and can be called again. */
 static void nobody_is_there(void **state)
 {
@@ -189,7 +278,7 @@ static void nobody_is_there(void **state)
 	assert_int_equal(vfiod_resume(vfiod, 120), -ENOENT);
 	assert_int_equal(vfiod_dispatch(vfiod, 0), -ECONNRESET);
 	assert_int_equal(rename(elsewhere, path), 0);
-	assert_int_equal(vfiod_resume(vfiod, 0), 0);
+	assert_int_equal(resume_by_polling(vfiod), 0);
 	vfiod_close(vfiod);
 	fake_stop(fake);
 }
@@ -218,7 +307,7 @@ static void lost_again(void **state)
 	(void)state;
 	assert_int_equal(vfiod_acquire(vfiod, wanted, 1, 0, &lease), 0);
 	assert_int_equal(vfiod_dispatch(vfiod, 5000), -ECONNRESET);
-	assert_int_equal(vfiod_resume(vfiod, 0), -ECONNRESET);
+	assert_int_equal(resume_by_polling(vfiod), -ECONNRESET);
 	assert_int_equal(vfiod_dispatch(vfiod, 5000), -ECONNRESET);
 	/* It is tried again in the time that there is. */
 	assert_int_equal(vfiod_resume(vfiod, 5000), 0);
@@ -232,6 +321,8 @@ int main(void)
 		cmocka_unit_test(a_stream_goes_on),
 		cmocka_unit_test(a_lease_that_is_over_says_so),
 		cmocka_unit_test(leases_without_a_stream),
+		cmocka_unit_test(it_does_not_wait),
+		cmocka_unit_test(released_while_it_waits),
 		cmocka_unit_test(nobody_is_there),
 		cmocka_unit_test(lost_again),
 	};
