@@ -158,8 +158,29 @@ assert_contains "$explained" 'Lease L1 was granted'
 assert_contains "$explained" "of user $(id -u alice) has the devices"
 step "the catalog explains what the journal has"
 
-# Whatever ends it, alice keeps her lease and her device.
+# A client that knows nothing of restarts keeps its lease and its connections.
 main_pid() { systemctl show -P MainPID vfiod.service; }
+is_another() { [[ $(main_pid) != 0 && $(main_pid) != "$1" ]]; }
+is_listed() { vfioctl list | grep -q "$(group_of "$EDU") *$1"; }
+in_background plain as_user alice /usr/bin/python3 "$VM/plain.py" /run/vfiod/org.vfiod.Broker "$EDU"
+plain=$PID
+said plain granted
+kills=10
+for ((i = 1; i <= kills; i++)); do
+	killed=$(main_pid)
+	kill -KILL "$killed"
+	wait_until 20 is_another "$killed"
+	wait_until 20 as_user alice vfioctl status
+done
+is_listed leased || fail "the lease is gone: $(vfioctl list)"
+assert_eq "$(driver_of "$EDU")" vfio-pci "driver of the leased device after $kills kills"
+end "$plain"
+said plain "ended ended False"
+note "under $kills kills: $(tail -n 1 plain)"
+wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
+step "killed $kills times, it starts again; a plain client keeps its lease and its connection"
+
+# Whatever ends it, alice keeps her lease and her device.
 has_restarted() { [[ $(main_pid) != 0 && $(main_pid) != "$(<before)" ]]; }
 has_lease() { vfioctl list | grep -q "^$(group_of "$EDU") *leased"; }
 # COMMAND…: another one serves afterwards; what the one before it has said when it ended
@@ -220,6 +241,9 @@ assert_eq "$(driver_of "$NIC_1")" e1000e
 rm /etc/vfiod/vfiod.conf.d/boot.conf
 vfioctl reload
 step "the installed udev rule has a device for vfiod before its driver is loaded"
+
+# shellcheck source=tests/vm/systemd-restart.sh
+. "$VM/systemd-restart.sh"
 
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
 wait_until 10 pgrep -x sleep
