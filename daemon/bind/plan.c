@@ -244,3 +244,25 @@ void plan_forget_joined(struct plan *plan, const struct plan *extended)
 	}
 	plan->n_members = n;
 }
+
+struct plan *plan_part(const struct plan *plan, const struct group *group)
+{
+	struct plan *part = plan_new(group->number, group->n_devices);
+	const struct device *device;
+	size_t n = 0;
+
+	if (!part)
+		return NULL;
+	TAILQ_FOREACH (device, &group->devices, of_group) {
+		const struct plan_member *member = plan_find(plan, device->name, device->bus);
+		if (!member || !plan_member_moves(member))
+			continue;
+		part->members[n] = *member;
+		part->members[n].joins = false;
+		part->members[n].syspath = strdup(device->syspath);
+		if (!part->members[n++].syspath)
+			return plan_free(part);
+	}
+	part->n_members = n;
+	return part;
+}

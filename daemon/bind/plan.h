@@ -75,6 +75,11 @@ int plan_extend(const struct plan *plan, struct device *const *devices, size_t n
 	plan_wish_fn wish, void *userdata, struct plan **extended, struct refusal *refusal);
 /* Without the members that have left, and come back as those of `extended` that join. */
 void plan_forget_joined(struct plan *plan, const struct plan *extended);
+/*
+ * A plan for another group, which some of the members that move are in now. NULL: no memory. What
+ * the host had is as in `plan`.
+ */
+struct plan *plan_part(const struct plan *plan, const struct group *group);
 /* NULL: none of this name. */
 struct plan_member *plan_find(const struct plan *plan, const char *name, const char *bus);
 struct plan *plan_free(struct plan *plan);

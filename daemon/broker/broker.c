@@ -122,6 +122,11 @@ static int recover(struct broker *broker)
 	if (r == 0)
 		r = journal_list(broker->state_directory, &groups, &n_groups);
 	for (size_t i = 0; r == 0 && i < n_groups; i++)
+		r = following_rewrite(broker, groups[i]);
+	free(steal_pointer(&groups));
+	if (r == 0)
+		r = journal_list(broker->state_directory, &groups, &n_groups);
+	for (size_t i = 0; r == 0 && i < n_groups; i++)
 		if (!is_adopted(broker, groups[i]))
 			r = holding_recover(broker, groups[i]);
 	/* What has come to them while no daemon ran. */

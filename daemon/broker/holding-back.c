@@ -230,6 +230,7 @@ static void start_return(struct holding *holding)
 		return;
 	}
 	holding->state = HOLDING_RETURNING;
+	holding->has_written = true;
 	group_set_owner(broker->inventory, holding->group, OWNER_NONE);
 	group_set_binding(broker->inventory, holding->group, BINDING_RETURNING, NULL);
 	job_go(holding->job);

@@ -81,6 +81,7 @@ static void taken(struct holding *holding, int *group_fd)
 		return;
 	}
 	holding->state = HOLDING_READY;
+	holding->has_written = false;
 	holding_journal_follow(holding, JOURNAL_TAKEN);
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_TAKEN, NULL);
 	if (tenancy)
@@ -234,6 +235,7 @@ int holding_go(struct holding *holding, struct refusal *refusal)
 		return REFUSED;
 	}
 	holding->state = HOLDING_TAKING;
+	holding->has_written = true;
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_TAKING, NULL);
 	job_go(holding->job);
 	return 0;

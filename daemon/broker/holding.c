@@ -5,13 +5,18 @@
 #include <errno.h>
 #include <string.h>
 
-struct holding *holding_find(struct broker *broker, const struct group *group)
+struct holding *holding_find_number(struct broker *broker, int number)
 {
 	struct holding *holding;
 	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
-		if (holding->group->number == group->number)
+		if (holding->group->number == number)
 			return holding;
 	return NULL;
+}
+
+struct holding *holding_find(struct broker *broker, const struct group *group)
+{
+	return holding_find_number(broker, group->number);
 }
 
 struct holding *holding_get(struct broker *broker, struct group *group)
@@ -55,6 +60,8 @@ struct holding *holding_free(struct holding *holding)
 bool group_is_free(struct broker *broker, const struct group *group)
 {
 	const struct holding *holding = holding_find(broker, group);
+	if (following_is_due(broker, group))
+		return false;
 	return !holding ||
 	       (holding->group == group && holding->state == HOLDING_IDLE && !holding->joins);
 }
@@ -165,8 +172,9 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 	char text[REFUSAL_TEXT_SIZE];
 
 	refusal_describe(refusal, text, sizeof(text));
+	inventory_refresh(holding->broker->inventory, holding->group);
 	if (holding->group->binding == BINDING_GONE) {
-		/* Its devices may have come back meanwhile: nobody else would ever say this. */
+		/* What of it has come back meanwhile is tried again, as another group. */
 		log_warning("group %d has left the host, and not all of it went back before: %s",
 			holding->group->number, text);
 		holding_end(holding);
@@ -174,12 +182,13 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 	}
 	holding->state = HOLDING_FAILED;
 	holding->reservation = reservation_release(holding->reservation);
-	inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_FAILED, text);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	/* With the text that the group shows now: the next daemon has to show it, too. */
 	holding_journal_follow(holding, JOURNAL_FAILED);
 	recovery_settled(holding, "failed");
+	if (holding->has_written)
+		following_begin(holding->broker, holding->plan, holding->group);
 }
 
 /* Nothing of vfiod's is left on the group: the kernel's word counts again. */
@@ -187,10 +196,9 @@ void holding_end(struct holding *holding)
 {
 	struct broker *broker = holding->broker;
 	struct group *group = holding->group;
+	struct plan *plan = NULL;
+	int number = group->number;
 
-	int r = journal_remove(broker->state_directory, group->number);
-	if (r < 0)
-		log_error("journal of group %d not removed: %s", group->number, strerror(-r));
 	/* Does nothing to a group that is gone, and may find that it is. */
 	inventory_refresh(broker->inventory, group);
 	if (group->binding != BINDING_GONE) {
@@ -198,6 +206,17 @@ void holding_end(struct holding *holding)
 		group_set_binding(broker->inventory, group, group_observed_binding(group), NULL);
 	}
 	recovery_settled(holding, group->binding == BINDING_GONE ? "gone" : "returned");
+	const struct group *settled = group->binding == BINDING_GONE ? NULL : group;
+	if (holding->has_written)
+		plan = steal_pointer(&holding->plan);
 	holding_free(holding);
+	/* They may be in one of the same number, whose entry it is then. */
+	following_begin(broker, plan, settled);
+	plan_free(plan);
+	int r = holding_find_number(broker, number)
+			? 0
+			: journal_remove(broker->state_directory, number);
+	if (r < 0)
+		log_error("journal of group %d not removed: %s", number, strerror(-r));
 	broker_pump_later(broker);
 }

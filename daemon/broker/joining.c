@@ -169,6 +169,7 @@ static void on_ready(struct job *job, void *userdata)
 	if (r == 0) {
 		holding->extension = NULL;
 		plan_free(before);
+		holding->has_written = true;
 		job_go(job);
 		return;
 	}
@@ -194,10 +195,13 @@ static void on_done(
 	if (result == 0) {
 		tell_success(holding, plan);
 		observe(holding, NULL);
+		holding->has_written = holding->group->binding == BINDING_GONE;
 	} else {
 		fail(holding, plan, refusal);
 		if (result < 0)
 			note_again(holding, plan);
+		if (holding->has_written && holding->group->binding != BINDING_GONE)
+			following_begin(holding->broker, holding->plan, holding->group);
 	}
 	end(holding);
 }

@@ -114,6 +114,7 @@ struct holding {
 	struct recovery *recovery; /* an earlier daemon left it, and it has not settled; NULL */
 	struct opener_kin kin;     /* where its process belonged when it was handed over */
 	double kin_read_at;        /* loop time */
+	bool has_written;          /* a child has, by names, since all was last seen right */
 	bool journal_rests;        /* its entry stands as stay_taken() writes it */
 	ev_timer retry;
 	double retry_seconds;
@@ -144,6 +145,7 @@ void holding_end(struct holding *holding);
  * one's. NULL: none.
  */
 struct holding *holding_find(struct broker *broker, const struct group *group);
+struct holding *holding_find_number(struct broker *broker, int number);
 /* Finds or makes. NULL: no memory. Only for a group that group_is_free(). */
 struct holding *holding_get(struct broker *broker, struct group *group);
 /* Can a tenancy have it now, as far as holdings are concerned? */
@@ -214,6 +216,19 @@ void recovery_forget(struct holding *holding);
 /* HOLDING_WAITING: the child that is waited for. Else 0. */
 pid_t recovery_child(const struct holding *holding);
 void recovery_free_all(struct broker *broker);
+
+/* --- following: devices that left their group while a child wrote to them ---------------- */
+
+/*
+ * The child has ended, and what it left in `settled` (NULL: that has left the host) is known: those
+ * of the plan's devices that are in groups which nobody has are given back there. `plan` may be
+ * NULL.
+ */
+void following_begin(struct broker *broker, const struct plan *plan, const struct group *settled);
+/* Is a child at work that may write to a device of the group, as one of another group? */
+bool following_is_due(const struct broker *broker, const struct group *group);
+/* The same for the journal, before it is recovered: entries for the groups of now. 0 or -errno. */
+int following_rewrite(struct broker *broker, int number);
 
 /* --- inquiry: who has a group in trouble --------------------------------------------- */
 

@@ -228,6 +228,7 @@ static int recover_entry(struct holding *holding, struct journal_entry *entry)
 				  "tries again");
 	holding->plan = steal_pointer(&entry->plan);
 	holding->taken = true;
+	holding->has_written = entry->child > 0;
 	holding->stay = entry->stay;
 	remember_former(holding, &entry->holder);
 	snprintf(number, sizeof(number), "%d", recovery->group);

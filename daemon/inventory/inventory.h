@@ -75,6 +75,12 @@ void group_set_owner(struct inventory *, struct group *, enum owner);
  */
 enum binding group_observed_binding(const struct group *group);
 
+/*
+ * Looks now at what an event may only be about to tell: the device with this syspath, with its
+ * group; NULL: there is none. Tells the listener of differences, in the groups of before and now.
+ */
+struct device *inventory_look(struct inventory *inventory, const char *syspath);
+
 /* Reads all members of one group again from sysfs now, telling the listener of differences. */
 void inventory_refresh(struct inventory *inventory, struct group *group);
 

@@ -58,6 +58,13 @@ static void path_changed(struct inventory *inventory, const char *syspath)
 		inventory_rescan_later(inventory, RETRY_SECONDS);
 }
 
+struct device *inventory_look(struct inventory *inventory, const char *syspath)
+{
+	if (!inventory->syncing)
+		path_changed(inventory, syspath);
+	return inventory_device(inventory, syspath);
+}
+
 /*
  * Events were lost (ENOBUFS), or one could not be read. What is queued is thrown away first: it
  * is older than the rescan, and leaves room for what happens meanwhile.

@@ -24,6 +24,8 @@ struct mock_kernel {
 	char sys[PATH_MAX];   /* where /sys really is */
 	char nodes[PATH_MAX]; /* where /dev/vfio would be: a file a group */
 	char broken[PATH_MAX];
+	char gate[PATH_MAX];
+	atomic_bool is_closed, has_arrived;
 	atomic_uint n_writes;
 };
 
@@ -102,6 +104,10 @@ static int mock_write(void *userdata, const char *path, const char *value)
 {
 	struct mock_kernel *kernel = userdata;
 
+	while (kernel->is_closed && strcmp(path, kernel->gate) == 0) {
+		kernel->has_arrived = true;
+		usleep(1000);
+	}
 	if (*kernel->broken && strncmp(path, kernel->broken, strlen(kernel->broken)) == 0)
 		return -EIO;
 	kernel->n_writes++;
@@ -279,6 +285,18 @@ const struct sysfs_ops *mock_kernel_ops(struct mock_kernel *kernel)
 void mock_kernel_break(struct mock_kernel *kernel, const char *path)
 {
 	path_format(kernel->broken, "%s", path);
+}
+
+void mock_kernel_gate(struct mock_kernel *kernel, const char *path)
+{
+	path_format(kernel->gate, "%s", path);
+	kernel->has_arrived = false;
+	kernel->is_closed = *path != '\0';
+}
+
+bool mock_kernel_has_arrived(const struct mock_kernel *kernel)
+{
+	return kernel->has_arrived;
 }
 
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel)

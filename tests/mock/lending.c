@@ -85,7 +85,7 @@ int lending_tear_down(void **state)
 	return 0;
 }
 
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct lending *lending = userdata;
 
@@ -112,13 +112,24 @@ static void on_ended(struct lease *lease, const char *reason, void *userdata)
 	((struct lending *)userdata)->lease = NULL;
 }
 
+static void on_refused(struct lease *lease, const struct refusal *refusal, void *userdata)
+{
+	struct lending *lending = userdata;
+
+	(void)lease;
+	lending->is_refused = true;
+	refusal_describe(refusal, lending->text, sizeof(lending->text));
+	lending->lease = NULL;
+}
+
 static const struct lease_listener listener = {
 	.granted = on_granted,
+	.refused = on_refused,
 	.event = on_event,
 	.ended = on_ended,
 };
 
-struct group *lend(struct lending *lending, pid_t pid, bool brokered)
+struct group *lend_begin(struct lending *lending, pid_t pid, bool brokered)
 {
 	struct subject alice = { .uid = 1000, .process_uid = 1000, .pid = pid };
 	struct group *group = inventory_group(lending->inventory, 1);
@@ -134,8 +145,15 @@ struct group *lend(struct lending *lending, pid_t pid, bool brokered)
 	struct refusal refusal;
 
 	assert_int_equal(process_start_time(pid, &alice.start_ticks), 0);
-	lending->is_granted = false;
+	lending->is_granted = lending->is_refused = false;
 	assert_int_equal(broker_acquire(lending->broker, &request, &lending->lease, &refusal), 0);
+	return group;
+}
+
+struct group *lend(struct lending *lending, pid_t pid, bool brokered)
+{
+	struct group *group = lend_begin(lending, pid, brokered);
+
 	wait_for(lending, lending->is_granted);
 	return group;
 }

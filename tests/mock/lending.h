@@ -22,7 +22,7 @@ struct lending {
 	char *syspath;
 	struct lease *lease; /* NULL: over */
 	int group_fd;        /* a copy of what was granted, if it is kept; -1 */
-	bool is_granted, keeps;
+	bool is_granted, is_refused, keeps;
 	unsigned n_asked, n_gone, n_leaving;
 	char text[256];    /* of the last event */
 	char stages[1024]; /* texts of "revokeStage", a line each */
@@ -33,6 +33,9 @@ int lending_set_up(void **state, const char *rules);
 int lending_tear_down(void **state);
 /* To this process of user 1000. */
 struct group *lend(struct lending *lending, pid_t pid, bool brokered);
+
+/* The same, only asked for: whether it is granted is to be seen. */
+struct group *lend_begin(struct lending *lending, pid_t pid, bool brokered);
 
 /* Runs the loop until it holds; 40 seconds, then the test has failed. */
 #define wait_for(lending, condition)                                                               \

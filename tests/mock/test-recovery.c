@@ -480,6 +480,68 @@ static void test_returned_at_once(void **state)
 	assert_true(TAILQ_EMPTY(&bench->broker->settlings));
 }
 
+static void note_end(int group, const char *found, const char *outcome, void *userdata)
+{
+	(void)group;
+	(void)found;
+	*(unsigned *)userdata += strcmp(outcome, "returned") == 0;
+}
+
+/*
+ * While the daemon was killed, and its child was at work on it, a device left and came back in
+ * another group: without the driver that the child has taken away from it by its name.
+ */
+static void test_left_and_came_back(void **state)
+{
+	struct bench *bench = *state;
+	struct journal_entry entry = { .phase = JOURNAL_TAKING };
+	unsigned n_returned = 0;
+
+	make_plan(bench);
+	move_nics(bench, 1, false);
+	move(bench, NIC_B, "", "(null)\n");
+	testbed_set_group(bench->bed, "/sys/devices/" NIC_B, 3);
+	start(bench, &entry);
+	wait_for(bench, TAILQ_EMPTY(&bench->broker->holdings));
+	assert_true(is_on(NIC_A, "e1000", "(null)"));
+	assert_true(is_on(NIC_B, "e1000", "(null)"));
+	assert_false(has_journal(bench));
+	broker_recovered(bench->broker, note_end, &n_returned);
+	assert_int_equal(n_returned, 2);
+	int *groups;
+	size_t n_groups;
+	assert_int_equal(journal_list(bench->state, &groups, &n_groups), 0);
+	assert_int_equal(n_groups, 0);
+	free(groups);
+}
+
+/* All of them: the group that the journal names is not there any more. */
+static void test_group_has_gone(void **state)
+{
+	struct bench *bench = *state;
+	struct journal_entry entry = { .phase = JOURNAL_RETURNING };
+
+	make_plan(bench);
+	move(bench, NIC_A, "", "(null)\n");
+	move(bench, NIC_B, "", "(null)\n");
+	testbed_set_group(bench->bed, "/sys/devices/" BRIDGE, 4);
+	testbed_set_group(bench->bed, "/sys/devices/" NIC_A, 4);
+	testbed_set_group(bench->bed, "/sys/devices/" NIC_B, 5);
+	mock_kernel_break(bench->kernel, "/sys/bus/pci/drivers/e1000/bind");
+	start(bench, &entry);
+	assert_null(inventory_group(bench->inventory, GROUP));
+	for (int number = 4; number <= 5; number++) {
+		wait_for(bench,
+			inventory_group(bench->inventory, number)->binding == BINDING_FAILED);
+		int r = journal_read(
+			bench->state, number, &entry, (char[REFUSAL_TEXT_SIZE]){ 0 }, 1);
+		assert_int_equal(r, 0);
+		assert_int_equal(entry.phase, JOURNAL_FAILED);
+		journal_entry_clear(&entry);
+	}
+	assert_false(has_journal(bench));
+}
+
 /* A daemon that ends meanwhile does not wait for the child; the next one finds the entry. */
 static void stopped(void *userdata)
 {
@@ -521,6 +583,8 @@ int main(void)
 		TEST(test_rollback_fails),
 		TEST(test_still_open),
 		TEST(test_returned_at_once),
+		TEST(test_left_and_came_back),
+		TEST(test_group_has_gone),
 		TEST(test_stop_beside_a_child),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

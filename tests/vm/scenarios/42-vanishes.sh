@@ -83,6 +83,32 @@ echo 1 >/sys/bus/pci/rescan
 wait_until 20 is_unchanged
 wait_until 10 list_agrees
 
+# It comes back before the child goes on, which takes from the one that came the driver that the kernel has
+# just given it; and that driver refuses it. The group that it is in now says so, and what to do.
+block /sys/bus/pci/drivers/e1000e/unbind
+in_background client as_user alice "$PROGRAMS/lib/lease" "$NIC_1"
+client=$PID
+wait_blocked
+echo 1 >"/sys/bus/pci/devices/$NIC_1/remove"
+echo 1 >/sys/bus/pci/rescan
+wait_until 20 is_unchanged
+mount --bind /dev/full /sys/bus/pci/drivers/e1000e/bind
+unblock /sys/bus/pci/drivers/e1000e/unbind
+assert_refused
+has_failed() { [ "$(vfioctl status "$NIC_1" --json | json group binding)" = failed ]; }
+wait_until 20 has_failed
+assert_eq "$(driver_of "$NIC_1")" "" "the driver of $NIC_1"
+assert_contains "$(vfioctl status "$NIC_1")" "vfioctl return"
+assert_eq "$(find "$STATE_DIR/journal" -type f)" "$STATE_DIR/journal/$(group_of "$NIC_1").json" "the journal"
+# The next daemon knows it, too.
+kill_daemon
+start_daemon <<<"$(<vfiod.conf)"
+has_failed || fail "$(vfioctl status "$NIC_1")"
+umount /sys/bus/pci/drivers/e1000e/bind
+vfioctl return "$NIC_1"
+assert_unchanged
+assert_eq "$(find "$STATE_DIR/journal" -type f)" "" "the journal"
+
 # And then as if nothing had been.
 renew_group
 as_user alice vfioctl run --device "$NIC_A" --device "$NIC_1" -- true
