@@ -162,7 +162,7 @@ static void on_granting(struct lease *lease, void *userdata)
 	((struct client *)userdata)->is_granting = true;
 }
 
-static void on_granted(struct lease *lease, const int *group_fds, void *userdata)
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	(void)lease;
 	(void)group_fds;
