@@ -71,10 +71,11 @@ double lease_revoke_left(const struct broker *broker, const struct lease *lease)
 
 /* --- its stages --------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3))) static void tell(
-	struct revocation *revocation, const char *format, ...)
+/* `group`: the one that is still open, if it is about that. */
+__attribute__((format(printf, 4, 5))) static void tell(struct revocation *revocation,
+	const char *message_id, const struct group *group, const char *format, ...)
 {
-	char text[512];
+	char text[512], pid[16], number[16] = "";
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -86,9 +87,12 @@ __attribute__((format(printf, 2, 3))) static void tell(
 		.lease = revocation->name,
 		.text = text,
 	};
+	snprintf(pid, sizeof(pid), "%d", (int)revocation->pid);
+	if (group)
+		snprintf(number, sizeof(number), "%d", group->number);
 	log_fields(LOG_NOTICE,
-		(const char *[]){
-			"MESSAGE_ID", MESSAGE_REVOKE_STAGE, "VFIOD_LEASE", revocation->name, NULL },
+		(const char *[]){ "MESSAGE_ID", message_id, "VFIOD_LEASE", revocation->name,
+			"VFIOD_PID", pid, group ? "VFIOD_GROUP" : NULL, number, NULL },
 		"revoking lease %s: %s", revocation->name, text);
 	broker_tell(revocation->broker, &news);
 }
@@ -160,8 +164,8 @@ static bool send_signal(struct revocation *revocation, int signal)
 /* A group is still open, and nobody is left to be ended. */
 static void give_up(struct revocation *revocation, const struct group *group, const char *why)
 {
-	tell(revocation, "group %d is still open, %s; vfioctl status names who has it",
-		group->number, why);
+	tell(revocation, MESSAGE_REVOKE_GIVEN_UP, group,
+		"group %d is still open, %s; vfioctl status names who has it", group->number, why);
 	revocation_free(revocation);
 }
 
@@ -180,7 +184,8 @@ static void end_process(struct revocation *revocation, const struct group *group
 		return;
 	}
 	revocation->stage++;
-	tell(revocation, "group %d is still open: SIG%s was sent to pid %d (%s)", group->number,
+	tell(revocation, signal == SIGTERM ? MESSAGE_REVOKE_TERMINATED : MESSAGE_REVOKE_KILLED,
+		group, "group %d is still open: SIG%s was sent to pid %d (%s)", group->number,
 		sigabbrev_np(signal), (int)revocation->pid, revocation->command);
 	wait_for(revocation, signal == SIGTERM ? TERM_SECONDS : SETTLE_SECONDS);
 }
@@ -193,7 +198,7 @@ static void end_lease(struct revocation *revocation)
 	/* First: its end asks. */
 	revocation->lease = NULL;
 	revocation->stage = REVOKE_ENDED;
-	tell(revocation, "it was not given back in time, and is ended");
+	tell(revocation, MESSAGE_REVOKE_ENDED, NULL, "it was not given back in time, and is ended");
 	snprintf(reason, sizeof(reason), "it was not given back in time: %s", revocation->reason);
 	wait_for(revocation, HEED_SECONDS);
 	broker_end(revocation->broker, lease, reason);
@@ -214,7 +219,7 @@ static void on_next(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (back == IS_UNKNOWN) {
 		wait_for(revocation, HEED_SECONDS);
 	} else if (!group) {
-		tell(revocation, "all of its groups are back");
+		tell(revocation, MESSAGE_REVOKE_DONE, NULL, "all of its groups are back");
 		revocation_free(revocation);
 	} else if (revocation->brokered) {
 		give_up(revocation, group, "as its client has a device of it open");
@@ -277,8 +282,9 @@ int broker_revoke(struct broker *broker, struct lease *lease, const char *reason
 {
 	int seconds = lease->state == LEASE_GRANTED ? lease_revoke_seconds(broker, lease) : -1;
 	struct revocation *revocation = revocation_of(broker, lease);
+	bool begins = seconds >= 0 && !revocation;
 
-	if (seconds >= 0 && !revocation) {
+	if (begins) {
 		revocation = revocation_new(broker, lease, reason);
 		if (!revocation)
 			return -ENOMEM;
@@ -286,6 +292,9 @@ int broker_revoke(struct broker *broker, struct lease *lease, const char *reason
 	}
 	if (!now) {
 		broker_request_release(broker, lease, reason);
+		if (begins && revocation->lease)
+			tell(revocation, MESSAGE_REVOKE_BEGUN, NULL,
+				"it ends in %d s if it is not given back before", seconds);
 		return 0;
 	}
 	if (revocation) {

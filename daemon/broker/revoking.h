@@ -2,14 +2,14 @@
  * A lease that an administrator wants back. VFIO has no revoke: its holder is asked. Where the
  * rules of its groups say revoke = end, more follows if he does not give it back in time:
  *
- *   asked       he is told (LEASE_RELEASE_REQUESTED)
+ *   asked       he is told (LEASE_RELEASE_REQUESTED); the log says until when
  *   ended       the lease is over, and its groups leave their spaces
  *   terminated  SIGTERM to the process that has had it, if a group is still open
  *   killed      SIGKILL to it
  *
  * The client of a brokered lease is sent no signal: it has been given devices, no groups, and what
- * it has open lingers until it closes that. Each stage is logged, and told to monitors
- * ("revokeStage").
+ * it has open lingers until it closes that. Each stage is logged, with a message ID of its own, and
+ * told to monitors ("revokeStage").
  */
 #pragma once
 

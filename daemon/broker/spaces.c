@@ -2,6 +2,7 @@
 #include "daemon/broker/spaces.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/slots.h"
 #include "daemon/base/store.h"
 #include "daemon/base/util.h"
@@ -183,8 +184,13 @@ static void on_grace_over(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	(void)loop;
 	(void)revents;
-	space_entry_dismiss(
-		timer->data, "its connection was lost in a restart, and nobody took it up");
+	struct space_entry *entry = timer->data;
+
+	log_fields(LOG_NOTICE,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_RESUME_TIMED_OUT, "VFIOD_SPACE", entry->name, NULL },
+		"nobody has spoken of space %s in time: it ends", entry->name);
+	space_entry_dismiss(entry, "its connection was lost in a restart, and nobody took it up");
 }
 
 void spaces_sweep(struct broker *broker)

@@ -1,6 +1,8 @@
 /* How a lease comes in, and waits for its turn: fair, with an end. */
 #include "daemon/broker/tenancy.h"
 
+#include "daemon/base/log.h"
+#include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -139,6 +141,12 @@ static void on_grace_over(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	struct tenancy *tenancy = timer->data;
+	const char *name = tenancy->lease->name;
+
+	log_fields(LOG_NOTICE,
+		(const char *[]){
+			"MESSAGE_ID", MESSAGE_RESUME_TIMED_OUT, "VFIOD_LEASE", name, NULL },
+		"nobody has resumed lease %s in time: it ends", name);
 	tenancy_end(tenancy->lease, "its connection was lost, and nobody has resumed it", NULL);
 }
 

@@ -84,11 +84,13 @@ static void test_given_back(void **state)
 	assert_int_equal(broker_revoke(lending->broker, lending->lease, "at six", false), 0);
 	assert_int_equal(lending->n_asked, 1);
 	assert_string_equal(lending->text, "at six");
+	assert_string_equal(lending->stages, "it ends in 600 s if it is not given back before\n");
 	double left = lease_revoke_left(lending->broker, lending->lease);
 	assert_true(left > 500 && left <= 600);
 	/* Asked for once more, he has no more time. */
 	assert_int_equal(broker_revoke(lending->broker, lending->lease, "now", false), 0);
 	assert_int_equal(lending->n_asked, 2);
+	assert_null(strstr(strchr(lending->stages, '\n'), "it ends in"));
 	assert_true(lease_revoke_left(lending->broker, lending->lease) <= left);
 	broker_end(lending->broker, lending->lease, "it was released");
 	wait_for(lending, has_stage(lending, "all of its groups are back"));
