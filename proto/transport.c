@@ -43,7 +43,7 @@ int transport_new(int fd, const struct transport_limits *limits, struct transpor
 	r = -EINVAL;
 	if (limits->max_message_bytes >= INT_MAX || limits->max_depth >= INT_MAX)
 		goto fail;
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) ||
 		fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
 		r = -errno;
 		goto fail;

@@ -97,6 +97,8 @@ static void call_dispatch(struct call *call)
 		call_service_error(call, "org.varlink.service.ExpectedMore", NULL, NULL);
 		return;
 	}
+	if (strcmp(interface->name, "org.varlink.service") != 0)
+		session_describe(call->session);
 	if (!call->method->takes_fds)
 		message_close_fds(&call->message);
 	call->session->is_receiving = false;

@@ -160,7 +160,9 @@ struct session {
 	struct user *user; /* held */
 	struct transport *transport;
 	struct subject subject;
-	bool is_counted;      /* not an administrator's */
+	bool is_undescribed; /* of the vfiod before: what its process is has not been looked up, */
+	unsigned long long start_ticks; /* and that one knew this of it */
+	bool is_counted;                /* not an administrator's */
 	unsigned connection;  /* its number, that outlives us: its slot, plus one; 0: it has none */
 	ev_timer reaper;      /* frees it when nobody is inside of it any more */
 	ev_timer unfinished;  /* a message has begun to arrive */
@@ -241,6 +243,11 @@ int monitor_restore(struct session *session); /* 0 or -ENOMEM */
 
 /* Who is at the other end: SO_PEERCRED, SO_PEERGROUPS, /proc. 0 or -errno. */
 int peer_identify(int fd, struct subject *subject);
+/* In two steps: what the socket says, and the command, start time and unit of its process. */
+int peer_credentials(int fd, struct subject *subject); /* 0 or -errno */
+void peer_describe(int fd, struct subject *subject);
+/* The second of them, where it is due: before anything that depends on it (restore.c). */
+void session_describe(struct session *session);
 /* A process's command as it is now, printable. 0 or -errno. */
 int process_command(pid_t pid, char *command, size_t size);
 /*

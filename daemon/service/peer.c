@@ -67,7 +67,7 @@ int process_command(pid_t pid, char *command, size_t size)
  * Command, start time and unit are read by number. The number belonged to the peer all the while if
  * the peer's pidfd says, after reading, that it still runs; otherwise they stay empty.
  */
-static void peer_describe(int fd, struct subject *subject)
+void peer_describe(int fd, struct subject *subject)
 {
 	_cleanup_close_ int pidfd = peer_pidfd(fd, subject->pid);
 	char path[64], command[sizeof(subject->command)];
@@ -95,7 +95,7 @@ static void peer_describe(int fd, struct subject *subject)
 		string_copy(subject->unit, sizeof(subject->unit), unit);
 }
 
-int peer_identify(int fd, struct subject *subject)
+int peer_credentials(int fd, struct subject *subject)
 {
 	struct ucred credentials;
 	socklen_t size = sizeof(credentials);
@@ -108,12 +108,17 @@ int peer_identify(int fd, struct subject *subject)
 	subject->pid = credentials.pid;
 	subject->process_uid = credentials.uid;
 	int r = peer_groups(fd, subject);
-	if (r < 0) {
+	if (r < 0)
 		subject_clear(subject);
-		return r;
-	}
-	peer_describe(fd, subject);
-	return 0;
+	return r;
+}
+
+int peer_identify(int fd, struct subject *subject)
+{
+	int r = peer_credentials(fd, subject);
+	if (r == 0)
+		peer_describe(fd, subject);
+	return r;
 }
 
 int pidfd_identify(int fd, pid_t *pid, uid_t *uid)

@@ -33,18 +33,21 @@ static void note(const char *name, unsigned number, void *userdata)
 }
 
 /*
- * Who it is says the socket. But its process may have ended meanwhile, and the number be another's
- * now: then what was looked up by it says nothing of the client, and rights that come from there
- * (match on a unit) are gone.
+ * Its process may have ended meanwhile, and the number be another's now: then what is looked up by
+ * it says nothing of the client, and rights that come from there (match on a unit) are gone.
  */
-static int identify(int fd, const struct inflight *inflight, struct subject *subject)
+void session_describe(struct session *session)
 {
-	int r = peer_identify(fd, subject);
-	if (r == 0 && subject->start_ticks != inflight->start_ticks) {
-		*subject->command = *subject->unit = '\0';
-		subject->start_ticks = 0;
-	}
-	return r;
+	struct subject *subject = &session->subject;
+
+	if (!session->is_undescribed)
+		return;
+	session->is_undescribed = false;
+	peer_describe(transport_fd(session->transport), subject);
+	if (subject->start_ticks == session->start_ticks)
+		return;
+	*subject->command = *subject->unit = '\0';
+	subject->start_ticks = 0;
 }
 
 static void interrupt(struct session *session)
@@ -83,25 +86,21 @@ static void go_on(struct session *session, const struct inflight *inflight)
 }
 
 /* 0, or -errno: it is to be closed. */
-static int restore(struct user *user, unsigned number, int fd)
+static int restore(struct user *user, unsigned number, int fd, struct subject *subject)
 {
 	struct session *session;
 	struct inflight inflight;
-	struct subject subject;
 
 	if (!inflight_read(user->service, number, fd, &inflight))
 		return -ESTALE;
 	if (inflight.progress == PROGRESS_RECEIVING || inflight.progress == PROGRESS_SENDING)
 		return -EINTR;
-	int r = identify(fd, &inflight, &subject);
+	int r = session_new(user, fd, subject, &session);
 	if (r < 0)
 		return r;
-	r = session_new(user, fd, &subject, &session);
-	if (r < 0) {
-		subject_clear(&subject);
-		return r;
-	}
 	session->connection = number + 1;
+	session->is_undescribed = true;
+	session->start_ticks = inflight.start_ticks;
 	waiting_restart(session);
 	go_on(session, &inflight);
 	return 0;
@@ -111,22 +110,25 @@ static int restore(struct user *user, unsigned number, int fd)
 static bool take(struct service *service, unsigned number)
 {
 	char name[STORE_NAME_SIZE];
-	struct ucred credentials;
-	socklen_t size = sizeof(credentials);
+	struct subject subject;
 	struct user *user = NULL;
 
 	snprintf(name, sizeof(name), "c%u", number);
 	int fd = store_take(service->hooks.store, name);
 	if (fd < 0)
 		return false;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
-		user = user_get(service, credentials.uid);
-	int r = user ? restore(user, number, fd) : -ENOMEM;
+	/* Who it is says the socket; the rest is looked up when it asks something. */
+	int r = peer_credentials(fd, &subject);
+	if (r == 0)
+		r = (user = user_get(service, subject.uid)) ? 0 : -ENOMEM;
+	if (r == 0)
+		r = restore(user, number, fd, &subject);
 	if (r < 0) {
-		log_info("a connection of pid %d, uid %u does not go on: %s", (int)credentials.pid,
-			(unsigned)credentials.uid,
+		log_info("a connection of pid %d, uid %u does not go on: %s", (int)subject.pid,
+			(unsigned)subject.uid,
 			r == -EINTR ? "it was in the middle of a message" : strerror(-r));
 		store_remove(service->hooks.store, name);
+		subject_clear(&subject);
 		if (user)
 			dismiss(user, fd);
 		else

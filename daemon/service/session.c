@@ -45,9 +45,11 @@ void session_kill(struct session *session, const char *why)
 		return;
 	session->is_dead = true;
 	session_uncount(session);
-	if (why && user_may_log(session->user))
+	if (why && user_may_log(session->user)) {
+		session_describe(session);
 		log_info("connection of pid %d (%s), uid %u closed: %s", (int)session->subject.pid,
 			session->subject.command, (unsigned)session->subject.uid, why);
+	}
 	session_stop_watching(session);
 	ev_timer_start(session->service->loop, &session->reaper);
 }
