@@ -7,6 +7,7 @@
 #include "daemon/broker/claim.h"
 #include "daemon/broker/restoring.h"
 #include "daemon/broker/spaces.h"
+#include "daemon/service/misconfigured.h"
 #include "daemon/service/restart-question.h"
 #include "daemon/service/service.h"
 #include "daemon/service/supervisor.h"
@@ -20,8 +21,6 @@
 #include <systemd/sd-daemon.h>
 
 #define DEFAULT_CONFIG VFIOD_SYSCONFDIR "/vfiod/vfiod.conf"
-/* sysexits.h: EX_CONFIG. The unit does not try again (RestartPreventExitStatus=). */
-#define EXIT_CONFIGURATION 78
 #define DEFAULT_SOCKET "/run/vfiod/org.vfiod.Broker"
 #define DEFAULT_STATE "/run/vfiod"
 #define DEFAULT_KEEPER VFIOD_LIBEXECDIR "/vfiod-keeper"
@@ -438,15 +437,19 @@ int main(int argc, char **argv)
 	if (daemon.options.claim)
 		return claim(&daemon.options);
 	hold_signals(SIG_BLOCK);
-	int r = read_config(&daemon.options, &config);
-	if (r != 0)
-		return r == REFUSED ? EXIT_CONFIGURATION : 1;
-
 	/* The default loop: it is the one that reaps children. */
 	daemon.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!daemon.loop) {
 		log_error("no event loop");
-		config_free(config);
+		return 1;
+	}
+	int r = read_config(&daemon.options, &config);
+	if (r == REFUSED) {
+		hold_signals(SIG_UNBLOCK);
+		misconfigured_end(daemon.loop, daemon.options.fd_store);
+	}
+	if (r < 0) {
+		ev_loop_destroy(daemon.loop);
 		return 1;
 	}
 	watch_signals(&daemon);

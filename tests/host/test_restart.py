@@ -115,6 +115,38 @@ class Connections(Restart):
         self.assert_serves(self.connect())
         self.assertEqual(self.stored(), ["c0", "c1", "c2"])
 
+    def start_in_vain(self):
+        """With an error in its configuration: the status."""
+        right = self.daemon.config.read_text()
+        self.daemon.config.write_text("[rule wrong]\nmacth = anything\n")
+        self.assertRaises(AssertionError, self.daemon.start)
+        self.daemon.config.write_text(right)
+        return self.daemon.process.returncode
+
+    def test_the_configuration_has_an_error(self):
+        client = self.connect()
+        self.assert_serves(client)
+        self.kill()
+        late = self.connect()
+        # It would be the end of what is kept.
+        self.assertEqual(self.start_in_vain(), 1)
+        self.assertIn("c0", self.stored())
+        self.daemon.start()
+        self.assert_serves(client)
+        self.assert_serves(late)
+        for connection in (client, late):
+            connection.socket.close()
+        wait_until("nothing of them is kept", lambda: not self.stored())
+        # Left in the queue of the socket they would have it started again and again.
+        self.daemon.kill()
+        waiting = [self.connect() for _ in range(3)]
+        waiting[0].send(INFO)
+        self.assertEqual(self.start_in_vain(), 78)
+        for connection in waiting:
+            self.assertIsNone(connection.receive())
+        self.daemon.start()
+        self.assert_serves(self.connect())
+
     def test_part_of_a_long_message_was_received(self):
         client, other = self.connect(), self.connect()
         client.send(json.dumps(INFO).encode()[:-1] + b" " * 40000)
