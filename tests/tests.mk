@@ -51,6 +51,7 @@ help:
 	@echo '  fuzz            each target of tests/fuzz for a minute (FUZZ_SECONDS=60)'
 	@echo '  check-systemd   vfiod as installed, under systemd, in the VM'
 	@echo '  check-vm        scenarios on a real kernel (SCENARIOS="name …" chooses)'
+	@echo '  check-service   all scenarios again, with vfiod as installed, under systemd (UNIT=1)'
 	@echo '  check-killpoints  killed at every system call with an effect'
 	@echo 'make chaos        clients, kills, unplugging at random, for ten minutes (SEED=, SECONDS=)'
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
@@ -129,12 +130,17 @@ chaos: setup-vm all vm-programs
 shell: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
 
-# vfiod as `make install` puts it, under systemd as the first process of the machine.
-.PHONY: check-systemd vm-installed
+# vfiod as `make install` puts it, under systemd as the first process of the machine; then scenarios about
+# what its unit could take too much of: other namespaces and processes, clients' page maps, netlink, modules.
+# check-service: all scenarios so.
+.PHONY: check-systemd check-service vm-installed
+UNIT_SCENARIOS := 15-in-use 57-direct-observed 72-guard-interfaces 82-variant
 vm-installed: setup-check all
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/$(BUILD)/installed systemdlibdir=/usr/lib >/dev/null
 check-systemd: setup-vm vm-installed vm-programs
-	@VARIANT=$(VARIANT) tests/vm/run.sh --systemd tests/vm/systemd.sh
+	@VARIANT=$(VARIANT) tests/vm/run.sh --systemd tests/vm/systemd.sh $(UNIT_SCENARIOS)
+check-service:
+	@$(MAKE) --no-print-directory check-vm UNIT=1
 
 .PHONY: demo
 demo: setup-vm all vm-programs

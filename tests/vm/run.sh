@@ -5,12 +5,13 @@
 #
 #   run.sh [SCENARIO…]
 #   run.sh --plain FILE   runs a bash script as root, its output as it comes; its exit status
-#   run.sh --systemd FILE the same with systemd as the first process, and vfiod installed
+#   run.sh --systemd FILE [SCENARIO…]   the same with systemd as the first process, and vfiod installed;
+#                         then these scenarios, as with UNIT=1
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
-# VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (240)
+# VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (600)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 45)
 set -euo pipefail
@@ -64,6 +65,14 @@ in_guest() {
 	printf '%s\n' "$1"
 }
 
+add_scenarios() {
+	local file
+	for file in "$@"; do
+		file=$(scenario_file "$file")
+		scenarios+=("$file")
+	done
+}
+
 read_arguments() {
 	local file
 	case ${1:-} in
@@ -73,13 +82,11 @@ read_arguments() {
 		[ -f "${2:-}" ] || die "$1 needs a file"
 		file=$(in_guest "$(realpath "$2")")
 		scenarios=("$file")
+		[ "$mode" = plain ] || add_scenarios "${@:3}"
 		;;
 	-*) die "unknown option $1" ;;
 	*)
-		for file in "$@"; do
-			file=$(scenario_file "$file")
-			scenarios+=("$file")
-		done
+		add_scenarios "$@"
 		[ $# != 0 ] || scenarios=("$directory"/*.sh)
 		;;
 	esac
@@ -102,7 +109,7 @@ prepare() {
 	{
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
 			MODE "$guest_mode" \
-			SCENARIO_SECONDS "${SCENARIO_SECONDS:-240}" \
+			SCENARIO_SECONDS "${SCENARIO_SECONDS:-600}" \
 			KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
@@ -167,6 +174,7 @@ read_results() {
 
 passed=0
 failed=0
+skipped=0
 planned=0
 has_spoken=
 take_line() {
@@ -174,31 +182,33 @@ take_line() {
 	case $mode:$1 in
 	*:"vfiod-vm: exit "*) ending=${1#vfiod-vm: } && return ;;
 	*:"Bail out! "*) ending=$1 ;;
-	suite:1..*) planned=${1#1..} && return ;;
+	suite:1..* | systemd:1..*) planned=${1#1..} && return ;;
 	suite:"ok "*) passed=$((passed + 1)) ;;
-	suite:"not ok "*) failed=$((failed + 1)) ;;
+	*:"not ok "*) failed=$((failed + 1)) ;;
+	suite:"skipped "*) skipped=$((skipped + 1)) ;;
 	esac
 	printf '%s\n' "$1"
 }
 
 report() {
+	local done=$((passed + failed + skipped))
 	case $ending in
 	"exit "*) ;;
 	*)
 		echo "FAILED: $ending"
-		[[ $mode != suite || $ending == "Bail out! "* ]] || ((passed + failed >= ${#scenarios[@]})) ||
-			echo "in the scenario ${scenarios[passed + failed]}"
+		[[ $mode != suite || $ending == "Bail out! "* ]] || ((done >= ${#scenarios[@]})) ||
+			echo "in the scenario ${scenarios[done]}"
 		cat "$run/qemu.log"
 		console_tail
 		;;
 	esac
 	if [ "$mode" != suite ]; then
-		[[ $ending == "exit "* ]] && exit "${ending#exit }"
+		[[ $ending == "exit "* && $failed = 0 ]] && exit "${ending#exit }"
 		exit 1
 	fi
 	[ "$planned" != 0 ] || planned=${#scenarios[@]}
-	echo "vm ($variant, $kernel_kind kernel): $passed passed, $failed failed, $((planned - passed - failed)) not run, in $SECONDS s"
-	[ "$ending" = "exit 0" ] && [ "$passed" = "$planned" ] && [ "$failed" = 0 ]
+	echo "vm ($variant, $kernel_kind kernel${UNIT:+, under the unit}): $passed passed, $failed failed, $skipped skipped, $((planned - done)) not run, in $SECONDS s"
+	[ "$ending" = "exit 0" ] && [ $((passed + skipped)) = "$planned" ]
 }
 
 read_arguments "$@"

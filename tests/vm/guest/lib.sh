@@ -97,27 +97,37 @@ start_daemon() {
 }
 
 # With UNIT=1 it is the installed service, with all that its unit takes away; but for a configuration and a
-# log of its own, and that it stays away when it has ended.
+# log of its own, and that it stays away when it has ended. What a scenario has besides for [Service] is in
+# $WORK/unit.conf. What differs each time is in a file that needs no daemon-reload, which takes seconds here.
 start_unit() {
-	local command
+	local settings command file=/run/systemd/system/vfiod.service.d/test.conf
 	command=$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/vfiod.service)
-	mkdir -p /run/systemd/system/vfiod.service.d
-	cat >/run/systemd/system/vfiod.service.d/test.conf <<-END
-		[Service]
-		ExecStart=
-		ExecStart=$command --config $WORK/vfiod.conf $*
-		StandardOutput=append:$WORK/daemon.log
-		StandardError=append:$WORK/daemon.log
-		Restart=no
-		$(env | sed -n 's/^\([A-Z]*SAN_OPTIONS=.*\)/Environment=\1/p')
-	END
-	systemctl daemon-reload
+	settings=$(
+		cat <<-END
+			[Service]
+			ExecStart=
+			ExecStart=$command \$OPTIONS
+			EnvironmentFile=/run/vfiod-test.options
+			StandardOutput=append:/run/vfiod-test.log
+			StandardError=append:/run/vfiod-test.log
+			Restart=no
+		END
+		env | sed -n 's/^\([A-Z]*SAN_OPTIONS=.*\)/Environment=\1/p'
+		cat "$WORK/unit.conf" 2>/dev/null || true
+	)
+	[ "$settings" = "$(cat "$file" 2>/dev/null)" ] || {
+		mkdir -p "${file%/*}"
+		echo "$settings" >"$file"
+		systemctl daemon-reload
+	}
+	echo "OPTIONS=--config $WORK/vfiod.conf $*" >/run/vfiod-test.options
+	ln -sfn "$WORK/daemon.log" /run/vfiod-test.log
 	# Who is forked by the first process is the daemon, or one that writes nothing.
 	[ ! -d "$TRACE" ] || {
 		echo 1 >"$TRACE/set_event_pid"
 		echo 1 >"$TRACE/events/vfiod/enable"
 	}
-	systemctl start vfiod.socket
+	# Its socket comes with it.
 	systemctl start vfiod.service || {
 		systemctl status --no-pager vfiod.service || true
 		fail "the service does not start"
@@ -143,9 +153,12 @@ stop_daemon() {
 	[ "$status" = 0 ] || fail "the daemon ended with status $status"
 }
 
+# Nor does systemd start it again for who connects.
 kill_daemon() {
+	[ -z "${UNIT:-}" ] || rm "$SOCKET"
 	kill -KILL "$DAEMON"
 	status_of_daemon "$DAEMON" || true
+	[ -z "${UNIT:-}" ] || systemctl stop vfiod.socket
 	DAEMON=
 }
 

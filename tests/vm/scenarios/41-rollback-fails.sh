@@ -67,8 +67,10 @@ is_on() { [ "$(driver_of "$1")" = "$2" ]; }
 wait_until 20 is_on "$NIC_A" vfio-pci
 wait_blocked
 echo vfio-pci >frozen
+# Read-only before it is seen anywhere: what becomes so later does not in a service's namespace.
+mount --bind frozen frozen
+mount -o remount,bind,ro frozen
 mount --bind frozen "$override_a"
-mount -o remount,bind,ro "$override_a"
 unblock "$override_b" /dev/full
 status=0
 wait "$client" || status=$?
@@ -81,7 +83,7 @@ assert_contains "$(json reason <<<"$error")" "$left"
 assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "vfio-pci e1000"
 assert_contains "$(vfioctl status "$NIC_A" --json | json group failure)" "$left"
 
-umount "$override_a" "$override_b"
+umount "$override_a" "$override_b" frozen
 vfioctl return "$NIC_B"
 assert_unchanged
 list_agrees

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Clients of several users do what they like, devices come and go, drivers refuse, and anything may be killed at any
 # time, the daemon included. After each round the kernel is as it was (tests/vm/chaos).
+# Not under the unit: it has a supervisor of its own, which starts the daemon after each kill
 
 seed=${CHAOS_SEED:-$RANDOM$RANDOM}
 note "seed $seed: make chaos SEED=$seed"

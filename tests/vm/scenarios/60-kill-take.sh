@@ -2,6 +2,7 @@
 # kill -9 of the daemon, and of its bind child, at each system call of a take that has an effect: then
 # the group is wholly the host's, or wholly taken and goes back; $PROGRAMS/kill-points says how it
 # looks at that. Here some of the points, others each time; all of them are `make check-killpoints`.
+# Not under the unit: the daemon is started by who traces it, again for each point
 
 what=${what:-take}
 cat >vfiod.conf <<END

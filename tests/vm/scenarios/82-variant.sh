@@ -12,12 +12,21 @@ cp /lib/modules/"$release"/modules.{order,builtin,builtin.modinfo} "$modules"
 find "/lib/modules/$release/kernel" \( -name 'vfio*.ko' -o -name irqbypass.ko \) -exec cp {} "$modules" \;
 "$VM/guest/variant-module" "$modules/vfio-pci.ko" "v00001234d000011E8*" "$variant"
 depmod -b "$WORK/root" "$release"
-cat >bin/vfiod <<END
-#!/bin/sh
-exec unshare --mount sh -c 'mount --bind "$WORK/root/lib/modules" /lib/modules && exec "$BUILD/vfiod" "\$@"' sh "\$@"
-END
-chmod +x bin/vfiod
-PATH=$WORK/bin:$PATH
+# With UNIT=1 that is a setting of the unit, and of the one by which systemd loads them for it; others may be
+# loaded by that long after this directory is gone.
+if [ -n "${UNIT:-}" ]; then
+	other=/run/systemd/system/modprobe@.service.d
+	mkdir -p "$other"
+	echo "BindReadOnlyPaths=-$WORK/root/lib/modules:/lib/modules" >unit.conf
+	{ echo "[Service]" && cat unit.conf; } >"$other/test.conf"
+else
+	cat >bin/vfiod <<-END
+	#!/bin/sh
+	exec unshare --mount sh -c 'mount --bind "$WORK/root/lib/modules" /lib/modules && exec "$BUILD/vfiod" "\$@"' sh "\$@"
+	END
+	chmod +x bin/vfiod
+	PATH=$WORK/bin:$PATH
+fi
 is_loaded() { [ -e "/sys/module/$1" ]; }
 
 rmmod vfio_pci
@@ -77,3 +86,4 @@ assert_contains "$answer" "step module of $EDU failed (No such file or directory
 assert_contains "$answer" "module edu_vfio_pci, which is made for this device; driver = vfio-pci in its rule chooses"
 assert_contains "$answer" "all is as before"
 assert_no_writes
+rm -rf "${other:-}"
