@@ -7,6 +7,7 @@
 #include "daemon/broker/claim.h"
 #include "daemon/broker/restoring.h"
 #include "daemon/broker/spaces.h"
+#include "daemon/lease/config-last.h"
 #include "daemon/service/misconfigured.h"
 #include "daemon/service/restart-question.h"
 #include "daemon/service/service.h"
@@ -48,7 +49,8 @@ struct daemon {
 	ev_signal on_term, on_int, on_hup;
 	ev_timer stop_timer;
 	bool is_stopping;
-	bool owns_socket; /* made by us: removed at the end */
+	bool owns_socket;     /* made by us: removed at the end */
+	bool has_last_config; /* as there is an error in what should be in force */
 };
 
 static int help(FILE *to)
@@ -185,6 +187,25 @@ static int read_config(const struct options *options, struct config **config)
 	else if (r < 0)
 		log_fields(LOG_ERR, fields, "%s: %s", options->config, strerror(-r));
 	return r;
+}
+
+/*
+ * As read_config(). But an error in the files is no reason to let devices go that are in use: then
+ * it is what was in force before, until the files are read again.
+ */
+static int find_config(const struct options *options, struct config **config, bool *is_last)
+{
+	struct refusal refusal;
+	int r = read_config(options, config);
+
+	*is_last = r == REFUSED && broker_is_owed(options->state) &&
+		   config_read_last(options->state, config, &refusal) == 0;
+	if (!*is_last)
+		return r;
+	log_error("devices are lent out: going on with the configuration that was in force before "
+		  "(%s/configuration)",
+		options->state);
+	return 0;
 }
 
 static int check_config(const struct options *options)
@@ -443,7 +464,7 @@ int main(int argc, char **argv)
 		log_error("no event loop");
 		return 1;
 	}
-	int r = read_config(&daemon.options, &config);
+	int r = find_config(&daemon.options, &config, &daemon.has_last_config);
 	if (r == REFUSED) {
 		hold_signals(SIG_UNBLOCK);
 		misconfigured_end(daemon.loop, daemon.options.fd_store);
@@ -460,9 +481,15 @@ int main(int argc, char **argv)
 			inventory_n_groups(daemon.inventory),
 			inventory_n_devices(daemon.inventory));
 		supervisor_ready(daemon.supervisor);
+		/* That says in each place that it is not what the files say. */
+		if (daemon.has_last_config)
+			broker_reload(daemon.broker, daemon.options.config, on_reloaded, &daemon);
 		ev_run(daemon.loop, 0);
 		log_info("stopped");
 	}
+	/* As if killed: whoever starts next finds all there is to be taken over. */
+	if (r < 0 && daemon.store && store_is_there(daemon.store))
+		_exit(1);
 	daemon_finish(&daemon);
 	return r == 0 ? 0 : 1;
 }

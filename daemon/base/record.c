@@ -223,3 +223,18 @@ int record_each(const char *state_directory, const char *kind, int max_version, 
 	free(entries);
 	return r;
 }
+
+bool record_any(const char *state_directory, const char *kind)
+{
+	struct dirent **entries;
+	char path[PATH_MAX];
+
+	if (directory_path(path, state_directory, kind) < 0)
+		return false;
+	int n = scandir(path, &entries, is_record, NULL);
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
+	if (n >= 0)
+		free(entries);
+	return n > 0;
+}

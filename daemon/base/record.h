@@ -6,6 +6,7 @@
 #pragma once
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -30,6 +31,9 @@ typedef void (*record_visit)(const char *name, int version, struct json_object *
 	const char *problem, void *userdata);
 int record_each(const char *state_directory, const char *kind, int max_version, record_visit visit,
 	void *userdata);
+
+/* True: there is one, whole or not. */
+bool record_any(const char *state_directory, const char *kind);
 
 /* All of `text` has to be one JSON object: 0 with *object the caller's, -EBADMSG, or -ENOMEM. */
 int record_parse(const char *text, size_t length, struct json_object **object);

@@ -3,6 +3,7 @@
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
+#include "daemon/lease/config-last.h"
 
 #include <errno.h>
 #include <string.h>
@@ -135,6 +136,15 @@ static int recover(struct broker *broker)
 	return r;
 }
 
+static void keep_configuration(const struct broker *broker)
+{
+	int r = config_keep(broker->config, broker->state_directory);
+	if (r < 0)
+		log_warning("%s/configuration not written: %s. A start with an error in the "
+			    "configuration would lose what is lent",
+			broker->state_directory, strerror(-r));
+}
+
 int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config *config,
 	const char *state_directory, const struct sysfs_ops *ops, struct store *store,
 	struct broker **brokerp)
@@ -173,6 +183,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 		broker_free(broker);
 		return r;
 	}
+	keep_configuration(broker);
 	appearing_look_at_all(broker);
 	*brokerp = broker;
 	return 0;
@@ -314,6 +325,7 @@ void broker_reconfigure(struct broker *broker, struct config *config)
 	struct broker_news news = { .event = "configurationReloaded", .group = -1 };
 	config_free(broker->config);
 	broker->config = config;
+	keep_configuration(broker);
 	appearing_look_at_all(broker);
 	spaces_reconfigure(broker);
 	broker_tell(broker, &news);

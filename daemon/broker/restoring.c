@@ -4,6 +4,7 @@
 #include "daemon/base/record.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/restoring-parts.h"
+#include "daemon/broker/space-record.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -251,6 +252,12 @@ int leases_restore_reservations(struct broker *broker)
 		restored->reserved_pages = 0;
 	}
 	return reserved_restore(broker);
+}
+
+bool broker_is_owed(const char *state_directory)
+{
+	return record_any(state_directory, LEASE_RECORDS) ||
+	       record_any(state_directory, SPACE_RECORDS);
 }
 
 void restored_free_all(struct broker *broker)

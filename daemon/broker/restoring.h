@@ -22,6 +22,9 @@
 
 #include "daemon/broker/spaces.h"
 
+/* An earlier daemon has lent something to somebody, and it is not over. */
+bool broker_is_owed(const char *state_directory);
+
 /*
  * Calls visit() for each lease that lives with this connection, or whose stream it was. The
  * listener is the connection's from then on, as after broker_acquire(). `is_stream`: the call that

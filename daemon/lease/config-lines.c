@@ -134,6 +134,7 @@ static char *lines_next(char *to, int size, void *userdata)
 	lines->result = check_line(lines->parser, lines->buffer, (size_t)length, max);
 	if (lines->result != 0)
 		return NULL;
+	fprintf(lines->parser->copy, "%s\n", lines->buffer);
 	memcpy(to, lines->buffer, (size_t)length + 1);
 	return to;
 }

@@ -36,6 +36,7 @@ struct parser {
 	unsigned take_line;   /* where it says when to take */
 	unsigned revoke_line; /* where it says how long a holder has; 0: nowhere */
 
+	FILE *copy;        /* takes the lines as they are read */
 	char *daemon_file; /* where [daemon] stands; NULL: nowhere yet; owned */
 	unsigned daemon_line;
 };

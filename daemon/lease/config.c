@@ -64,6 +64,7 @@ struct config *config_free(struct config *config)
 	}
 	free(config->accounts);
 	allows_free(config->admins, config->n_admins);
+	free(config->text);
 	free(config);
 	return NULL;
 }
@@ -178,7 +179,7 @@ static int read_directory(struct parser *parser, const char *path)
 	return r;
 }
 
-static int read_all(struct parser *parser, const char *path)
+static int read_files(struct parser *parser, const char *path)
 {
 	_cleanup_free_ char *directory = NULL;
 	if (asprintf(&directory, "%s.d", path) < 0) {
@@ -189,6 +190,18 @@ static int read_all(struct parser *parser, const char *path)
 	if (r == 0)
 		r = read_directory(parser, directory);
 	return r;
+}
+
+static int read_all(struct parser *parser, const char *path)
+{
+	size_t length;
+
+	parser->copy = open_memstream(&parser->config->text, &length);
+	if (!parser->copy)
+		return -ENOMEM;
+	int r = read_files(parser, path);
+	bool is_whole = !ferror(parser->copy);
+	return fclose(parser->copy) == 0 && is_whole ? r : -ENOMEM;
 }
 
 int config_read_names(const char *path, const struct config_names *names, struct config **config,

@@ -111,6 +111,7 @@ struct config {
 	/* What all accounts together may have pinned; config_host_limit() reckons with both. */
 	unsigned host_limit_percent; /* of the host's memory; 0: in bytes */
 	uint64_t host_limit_bytes;   /* may be BYTES_UNLIMITED */
+	char *text;                  /* all lines that were read; NULL: the defaults alone */
 };
 
 /*

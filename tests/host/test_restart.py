@@ -223,6 +223,40 @@ class Connections(Restart):
         self.daemon.start()
 
 
+class Configuration(Restart):
+    BAD = ADMIN + RULE + "colour = blue\n"
+
+    def test_an_error_in_it_ends_nothing(self):
+        client = self.connect()
+        space = client.call("org.vfiod.Space.Create")["parameters"]["space"]
+        more = ADMIN + RULE + RULE.replace("nics", "more")
+        self.daemon.config.write_text(more)
+        with self.daemon.connect(as_admin=True) as admin:
+            self.assertEqual(admin.call("org.vfiod.Admin.Reload"), {"parameters": {"rules": 2}})
+        self.daemon.config.write_text(self.BAD)
+        for _ in range(2):
+            self.restart()
+            reply = client.call("org.vfiod.Space.Describe", {"space": space})
+            self.assertEqual(reply["parameters"]["mappings"], 0)
+            status = client.call("org.vfiod.Admin.Status")["parameters"]
+            self.assertEqual(status["rules"], 2)
+        wait_until("it is told", lambda: "colour" in " ".join(
+            problem["text"] for problem in
+            client.call("org.vfiod.Admin.Status")["parameters"]["problems"]))
+
+        client.call("org.vfiod.Space.Destroy", {"space": space})
+        wait_until("nothing is lent", lambda: not any(
+            (self.daemon.directory / "state" / "spaces").iterdir()))
+        self.kill()
+        with self.assertRaisesRegex(AssertionError, "colour"):
+            self.daemon.start()
+        # It would be tried again, for the connection's sake.
+        self.assertEqual(self.daemon.process.wait(), 1)
+        self.daemon.config.write_text(ADMIN + RULE)
+        self.daemon.start()
+        self.assert_serves(client)
+
+
 class Full(Restart):
     maximum = 12
 
