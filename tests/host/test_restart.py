@@ -193,26 +193,32 @@ class Connections(Restart):
 
     def test_calls_at_work(self):
         """The first is answered, what waits behind it is done, and oneway stays oneway."""
-        blocked = [self.connect(as_admin=True) for _ in range(2)]
-        config = self.daemon.config
-        text = config.read_text()
-        # Reading it waits for who writes it: a child does.
-        config.unlink()
-        os.mkfifo(config)
-        reload = {"method": "org.vfiod.Admin.Reload"}
-        blocked[0].send(reload, INFO)
-        blocked[1].send({**reload, "oneway": True}, INFO)
+        blocked = [self.connect() for _ in range(2)]
+        keeper = self.daemon.keeper
+        program = keeper.read_text()
+        # Waits for what nobody writes: nothing is done with its space.
+        fifo = self.daemon.directory / "fifo"
+        os.mkfifo(fifo)
+        keeper.write_text(f"#!/bin/sh\nread -r nothing <'{fifo}'\n")
+        calls = []
+        for client in blocked:
+            space = client.call("org.vfiod.Space.Create")["parameters"]["space"]
+            calls.append({"method": "org.vfiod.Space.Unmap", "parameters": {
+                "space": space, "iova": "0x0", "length": PAGE}})
+        blocked[0].send(calls[0], INFO)
+        blocked[1].send({**calls[1], "oneway": True}, INFO)
         other = self.connect()
         self.assert_serves(other)
         self.kill()
-        config.unlink()
-        config.write_text(text)
+        keeper.write_text(program)
         self.daemon.start()
         self.assertEqual(blocked[0].receive(), INTERRUPTED)
         for client in blocked:
             self.assertEqual(client.receive()["parameters"]["product"], "vfiod")
             self.assertFalse(client.has_input())
         self.assert_serves(other)
+        with contextlib.suppress(OSError):
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
 
     def test_stopped_it_keeps_nothing(self):
         client = self.connect()
