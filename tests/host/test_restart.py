@@ -381,7 +381,8 @@ class Mapper(Client):
 
     def check(self, call, is_right):
         def has_ended(reply):
-            return not MAY_LIMIT and reply.get("error") == "org.vfiod.Space.SpaceEnded"
+            return not MAY_LIMIT and (reply.get("error") == "org.vfiod.Space.SpaceEnded" or
+                                      reply.get("parameters", {}).get("state") == "ended")
 
         reply = super().check(call, lambda reply: has_ended(reply) or is_right(reply))
         if has_ended(reply):
