@@ -148,27 +148,13 @@ static int decode_groups(struct fields *fields, struct lease_record *record)
 	return r;
 }
 
-/* "L3", which is also the name of the file; tokens are 32 hexadecimal digits. */
-static void check_names(struct fields *fields, const struct lease_record *record, const char *name)
-{
-	const char *digits = record->name + 1;
-
-	if (strcmp(record->name, name) != 0 || *record->name != 'L' || *digits < '1' ||
-		*digits > '9' || strspn(digits, "0123456789") != strlen(digits))
-		fields->problem = fields->problem ? fields->problem : "lease";
-	if (strspn(record->token, "0123456789abcdef") != sizeof(record->token) - 1)
-		fields->problem = fields->problem ? fields->problem : "token";
-}
-
 int lease_decode(struct json_object *json, const char *name, struct lease_record *record,
 	const char **problem)
 {
 	struct fields fields = { .object = json };
 
 	*record = (struct lease_record){ 0 };
-	fields_get_string(&fields, "lease", record->name, sizeof(record->name));
-	fields_get_string(&fields, "token", record->token, sizeof(record->token));
-	check_names(&fields, record, name);
+	fields_get_names(&fields, "lease", 'L', name, record->name, record->token);
 	fields_get_string(&fields, "account", record->account, sizeof(record->account));
 	record->stay = fields_get_bool(&fields, "stay");
 	record->brokered = fields_get_bool(&fields, "brokered");

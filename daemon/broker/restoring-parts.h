@@ -25,8 +25,8 @@ struct group_mark {
 };
 
 struct lease_record {
-	char name[sizeof(((struct lease *)NULL)->name)];
-	char token[sizeof(((struct lease *)NULL)->token)];
+	char name[LEASE_NAME_SIZE];
+	char token[TOKEN_SIZE];
 	char account[sizeof(((struct lease *)NULL)->account)];
 	struct subject subject; /* owned */
 	bool stay, brokered, is_trusted, follows_process, is_stream, is_release_requested;

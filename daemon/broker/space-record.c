@@ -174,27 +174,13 @@ static int decode_groups(struct fields *outer, struct space_record *record)
 	return 0;
 }
 
-/* "S3", which is also the name of the file; tokens are 32 hexadecimal digits. */
-static void check_names(struct fields *fields, const struct space_record *record, const char *name)
-{
-	const char *digits = record->name + 1;
-
-	if (strcmp(record->name, name) != 0 || *record->name != 'S' || *digits < '1' ||
-		*digits > '9' || strspn(digits, "0123456789") != strlen(digits))
-		fields->problem = fields->problem ? fields->problem : "space";
-	if (strspn(record->token, "0123456789abcdef") != sizeof(record->token) - 1)
-		fields->problem = fields->problem ? fields->problem : "token";
-}
-
 int space_decode(struct json_object *json, const char *name, struct space_record *record,
 	const char **problem)
 {
 	struct fields fields = { .object = json };
 
 	*record = (struct space_record){ 0 };
-	fields_get_string(&fields, "space", record->name, sizeof(record->name));
-	fields_get_string(&fields, "token", record->token, sizeof(record->token));
-	check_names(&fields, record, name);
+	fields_get_names(&fields, "space", 'S', name, record->name, record->token);
 	record->connection = (unsigned)fields_get_number(&fields, "connection", UINT_MAX);
 	record->max_groups_per_container =
 		(unsigned)fields_get_number(&fields, "maxGroupsPerContainer", UINT_MAX);

@@ -18,8 +18,8 @@ struct space_mark {
 };
 
 struct space_record {
-	char name[sizeof(((struct space_entry *)NULL)->name)];
-	char token[sizeof(((struct space_entry *)NULL)->token)];
+	char name[LEASE_NAME_SIZE];
+	char token[TOKEN_SIZE];
 	struct subject subject; /* owned */
 	unsigned connection, max_groups_per_container;
 	bool follows_process, is_dismissed;

@@ -19,9 +19,9 @@ struct destroyer;
 struct space_entry {
 	TAILQ_ENTRY(space_entry) of_broker;
 	struct broker *broker;
-	struct space *space; /* its userdata is this */
-	char name[16];       /* "S1", unique for the life of the daemon; for people */
-	char token[33];      /* as a lease's */
+	struct space *space;        /* its userdata is this */
+	char name[LEASE_NAME_SIZE]; /* "S1", unique for the life of the daemon; for people */
+	char token[TOKEN_SIZE];     /* as a lease's */
 	const void *owner;   /* the connection; NULL: it follows a process, or the connection is no
 				more */
 	unsigned connection; /* of the owner (restoring.h); 0: none */

@@ -1,8 +1,15 @@
-/* Who somebody is, in the records that the next vfiod reads. */
+/* What the records of leases and of spaces have in common: names, and who somebody is. */
 #pragma once
 
 #include "daemon/base/fields.h"
-#include "daemon/lease/subject.h"
+#include "daemon/lease/lease.h"
+
+/*
+ * From the field `key` what people call it, "L3" with the letter 'L', which has to be `file_name`,
+ * too; and from "token" its token. What is wrong is noted.
+ */
+void fields_get_names(struct fields *fields, const char *key, char letter, const char *file_name,
+	char name[LEASE_NAME_SIZE], char token[TOKEN_SIZE]);
 
 /* NULL: no memory. */
 struct json_object *subject_encode(const struct subject *subject);

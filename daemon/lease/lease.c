@@ -13,7 +13,7 @@ void lease_book_init(struct lease_book *book)
 	book->n_named = 0;
 }
 
-int token_make(char token[33])
+int token_make(char token[TOKEN_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char random[16];
@@ -49,7 +49,7 @@ static struct lease *lease_make(
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
 	size_t n_groups, struct lease **leasep)
 {
-	char token[33];
+	char token[TOKEN_SIZE];
 
 	int r = token_make(token);
 	if (r < 0)

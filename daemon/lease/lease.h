@@ -46,11 +46,14 @@ struct lease_listener {
 	void (*ended)(struct lease *lease, const char *reason, void *userdata);
 };
 
+/* "L12", and 32 hexadecimal digits, with their NULs. */
+enum { LEASE_NAME_SIZE = 16, TOKEN_SIZE = 33 };
+
 struct lease {
 	TAILQ_ENTRY(lease) of_book;
 	enum lease_state state;
-	char name[16];  /* "L1", unique for the life of the daemon; for people */
-	char token[33]; /* 128 random bits in hexadecimal; for the client alone */
+	char name[LEASE_NAME_SIZE]; /* "L1", unique for the life of the daemon; for people */
+	char token[TOKEN_SIZE];     /* 128 random bits in hexadecimal; for the client alone */
 	struct subject subject;
 	char account[256];
 	bool stay;       /* at its end its groups stay taken */
@@ -80,7 +83,7 @@ struct lease_book {
 };
 
 /* 128 random bits in hexadecimal: 0, or what getrandom(2) says. */
-int token_make(char token[33]);
+int token_make(char token[TOKEN_SIZE]);
 /* In constant time, where the lengths are the same. */
 bool token_equal(const char *a, const char *b);
 
