@@ -12,12 +12,12 @@
 # is the same everywhere. romfile= : no iPXE, which costs seconds. no_timer_check: on a busy host
 # the timer is later than the kernel has patience for, and it panics.
 
-# machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS
+# machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS; $memory is its size
 machine_command() {
 	local run=$1
 	# shellcheck disable=SC2034
 	MACHINE=(
-		qemu-system-x86_64 -machine q35 -cpu max -accel "tcg,thread=multi" -smp 2 -m 1G
+		qemu-system-x86_64 -machine q35 -cpu max -accel "tcg,thread=multi" -smp 2 -m "${memory:-1G}"
 		-nodefaults -display none -no-reboot
 		-device "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"
 		-kernel "$2" -initrd "$3"

@@ -14,6 +14,7 @@
 # VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (600)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 45)
+# KILLS            of --systemd: how many under load (6)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,6 +27,7 @@ directory=$here/scenarios
 [ "$kernel_kind" = stock ] || directory=$here/scenarios-kernel2
 deadline=${VFIOD_VM_SECONDS:-2700}
 mode=suite
+memory=1G
 scenarios=()
 run=
 qemu=
@@ -79,6 +81,8 @@ read_arguments() {
 	--shell) mode=shell ;;
 	--plain | --systemd)
 		mode=${1#--}
+		# A client maps 1 GiB there.
+		[ "$mode" != systemd ] || memory=3G
 		[ -f "${2:-}" ] || die "$1 needs a file"
 		file=$(in_guest "$(realpath "$2")")
 		scenarios=("$file")
@@ -110,7 +114,7 @@ prepare() {
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
 			MODE "$guest_mode" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-600}" \
-			KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
+			KILLS "${KILLS:-}" KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
 	} >"$run/extra/vm.env"

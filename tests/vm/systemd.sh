@@ -158,29 +158,8 @@ assert_contains "$explained" 'Lease L1 was granted'
 assert_contains "$explained" "of user $(id -u alice) has the devices"
 step "the catalog explains what the journal has"
 
-# A client that knows nothing of restarts keeps its lease and its connections.
-main_pid() { systemctl show -P MainPID vfiod.service; }
-is_another() { [[ $(main_pid) != 0 && $(main_pid) != "$1" ]]; }
-is_listed() { vfioctl list | grep -q "$(group_of "$EDU") *$1"; }
-in_background plain as_user alice /usr/bin/python3 "$VM/plain.py" /run/vfiod/org.vfiod.Broker "$EDU"
-plain=$PID
-said plain granted
-kills=10
-for ((i = 1; i <= kills; i++)); do
-	killed=$(main_pid)
-	kill -KILL "$killed"
-	wait_until 20 is_another "$killed"
-	wait_until 20 as_user alice vfioctl status
-done
-is_listed leased || fail "the lease is gone: $(vfioctl list)"
-assert_eq "$(driver_of "$EDU")" vfio-pci "driver of the leased device after $kills kills"
-end "$plain"
-said plain "ended ended False"
-note "under $kills kills: $(tail -n 1 plain)"
-wait_until 10 test ! -e "/sys/bus/pci/devices/$EDU/driver"
-step "killed $kills times, it starts again; a plain client keeps its lease and its connection"
-
 # Whatever ends it, alice keeps her lease and her device.
+main_pid() { systemctl show -P MainPID vfiod.service; }
 has_restarted() { [[ $(main_pid) != 0 && $(main_pid) != "$(<before)" ]]; }
 has_lease() { vfioctl list | grep -q "^$(group_of "$EDU") *leased"; }
 # COMMAND…: another one serves afterwards; what the one before it has said when it ended
@@ -206,22 +185,9 @@ step "killed, it starts again, and the lease is there"
 # systemd sends the same signal for each; which it is, it is asked.
 assert_contains "$(restarts systemctl restart vfiod.service)" "are left to the next vfiod"
 assert_contains "$(restarts systemctl kill --kill-who=main vfiod.service)" "are left to the next vfiod"
-step "a restart leaves everything to the next one"
-
-# A loop that does not turn.
-mkdir /run/systemd/system/vfiod.service.d
-printf '[Service]\nWatchdogSec=4\n' >/run/systemd/system/vfiod.service.d/watchdog.conf
-systemctl daemon-reload
-restarts systemctl restart vfiod.service
-stop_the_loop() { kill -STOP "$(main_pid)"; }
-restarts stop_the_loop
-journalctl -b -u vfiod.service -o cat --no-pager | grep -q 'Watchdog timeout'
-rm -r /run/systemd/system/vfiod.service.d
-systemctl daemon-reload
-restarts systemctl restart vfiod.service
 pkill -x sleep
 wait_until 20 test ! -e "/sys/bus/pci/devices/$EDU/driver"
-step "the watchdog ends a daemon that hangs, and the next one serves"
+step "a restart leaves everything to the next one"
 
 cat >/etc/vfiod/vfiod.conf.d/boot.conf <<END
 [rule boot]
@@ -244,6 +210,8 @@ step "the installed udev rule has a device for vfiod before its driver is loaded
 
 # shellcheck source=tests/vm/systemd-restart.sh
 . "$VM/systemd-restart.sh"
+# shellcheck source=tests/vm/systemd-load.sh
+. "$VM/systemd-load.sh"
 
 in_background holder as_user alice vfioctl run --device "$EDU" -- sleep 1000
 wait_until 10 pgrep -x sleep
