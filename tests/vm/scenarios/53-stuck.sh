@@ -4,7 +4,7 @@
 
 start_daemon <<END
 [daemon]
-take-timeout = 2
+take-timeout = 3
 
 [rule all]
 match = pci:address=$NIC_1
@@ -16,14 +16,17 @@ END
 group=$(group_of "$NIC_1")
 state() { vfioctl status "$1" --json | json group binding; }
 is_host() { [ "$(state "$1")" = host ]; }
+# What is not meant to hang may take longer, on a busy machine.
+patience() {
+	sed -i "s/^take-timeout.*/take-timeout = $1/" vfiod.conf
+	vfioctl reload
+}
 unbind=/sys/bus/pci/drivers/e1000e/unbind
 
 # In a take.
 block "$unbind"
-began=$SECONDS
 answer=$(refused as_user alice "$PROGRAMS/lib/lease" "$NIC_1")
 echo "$answer"
-((SECONDS - began < 15)) || fail "it took $((SECONDS - began)) s"
 error=${answer#error * }
 assert_contains "$answer" "error org.vfiod.Broker.Stuck "
 assert_eq "$(json group <<<"$error") $(json device <<<"$error") $(json step <<<"$error")" "$group $NIC_1 unbind"
@@ -34,6 +37,7 @@ assert_contains "$failure" "step unbind"
 assert_contains "$(vfioctl status | xargs -d '\n')" "!! $group"
 assert_contains "$(vfioctl list | grep "^$group ")" stuck
 
+patience 60
 # Others are served; this one is not asked for again and again.
 children() {
 	local child n=0
@@ -66,6 +70,7 @@ client=$PID
 said client granted
 bind=/sys/bus/pci/drivers/e1000e/bind
 block "$bind"
+patience 3
 kill -TERM "$client"
 status=0
 wait "$client" || status=$?
@@ -73,6 +78,7 @@ cat client
 assert_eq "$status" 1
 assert_contains "$(cat client)" "error org.vfiod.Broker.Stuck {\"group\":$group,\"device\":\"$NIC_1\",\"step\":\"bind\""
 assert_eq "$(state "$NIC_1") $(driver_of "$NIC_1")" "stuck "
+patience 60
 as_user alice vfioctl run --device "$EDU" -- true
 unblock "$bind"
 wait_until 20 is_host "$NIC_1"
@@ -81,6 +87,7 @@ wait_until 10 is_unchanged
 # Before the first write nothing is stuck: the device is not even read.
 override=/sys/bus/pci/devices/$NIC_1/driver_override
 block "$override"
+patience 3
 forget_writes
 answer=$(refused as_user alice "$PROGRAMS/lib/lease" "$NIC_1")
 echo "$answer"
@@ -91,6 +98,7 @@ unblock "$override"
 no_children() { ! bind_child; }
 wait_until 10 no_children
 assert_no_writes
+patience 60
 as_user alice vfioctl run --device "$NIC_1" -- true
 assert_unchanged
 list_agrees

@@ -93,7 +93,7 @@ static int signals_open(void)
 /* -1: it is over. */
 static int come_back(struct vfiod *vfiod)
 {
-	int r = vfiod_resume(vfiod, 20000);
+	int r = vfiod_resume(vfiod, 60000);
 	if (r < 0)
 		errx(EXIT_SYSTEM, "resume: %s", vfiod_strerror(vfiod));
 	if (r == 0)
