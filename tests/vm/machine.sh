@@ -7,6 +7,11 @@
 #	nvme                  with an ext4 file system on it, behind its own root port; in a subsystem,
 #	                      so that Linux makes it a multipath of one path
 #	spare                 a root port with nothing behind it, to plug into; with memory for a display
+#	slot                  another one, in a second root complex: there, hot-plug is PCIe's own, and
+#	                      not ACPI's
+#
+# nic-1's port has no link that is active or not: where ACPI does the hot-plug, QEMU's ports say that theirs is
+# down, and Linux takes a bus reset to have failed (drivers/pci/pci.c, pci_bridge_wait_for_secondary_bus).
 #
 # Software emulation only: KVM may be there and hang (nested, without vmx), and TCG's IOMMU
 # is the same everywhere. romfile= : no iPXE, which costs seconds. no_timer_check: on a busy host
@@ -26,7 +31,7 @@ machine_command() {
 
 		-device "edu,id=edu,addr=4"
 		-device "pcie-root-port,id=port-bridge,chassis=1,addr=5"
-		-device "pcie-root-port,id=port-nic-1,chassis=2,addr=6"
+		-device "pcie-root-port,id=port-nic-1,chassis=2,addr=6,x-speed=2_5"
 		-device "pcie-root-port,id=port-nic-2,chassis=3,addr=7"
 		-device "pcie-root-port,id=port-nvme,chassis=4,addr=8"
 		-device "pcie-root-port,id=spare,chassis=5,addr=9,mem-reserve=16M"
@@ -50,6 +55,10 @@ machine_command() {
 		-device "virtio-serial-pci,addr=10"
 		-chardev "socket,id=port,path=$run/qmp-guest"
 		-device "virtserialport,chardev=port,name=org.vfiod.qmp"
+
+		# Last: what names no bus would be put there.
+		-device "pxb-pcie,id=complex,bus_nr=64,addr=11"
+		-device "pcie-root-port,id=port-slot,bus=complex,chassis=6,slot=6,addr=0"
 	)
 }
 

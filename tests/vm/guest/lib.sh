@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The words that scenarios are written in. HACKING.md, "Adding a scenario", tells how.
 #
-#   EDU AHCI NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT   the devices (guest/machine, machine.sh)
+#   EDU AHCI NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT SLOT_PORT   the devices (guest/machine, machine.sh)
 #   group_of driver_of override_of interface_of DEVICE · members_of GROUP
 #   PROGRAMS   directory of tests/vm/programs · WORK   a directory for the scenario's files
 #   SOCKET STATE_DIR DAEMON   of the daemon that start_daemon started
@@ -355,6 +355,9 @@ qmp() {
 	[[ $line != '{"error"'* ]]
 }
 
+# A scenario that wants the slot, where hot-plug is PCIe's own, instead of the spare port.
+SPARE_BUS=spare
+plug_into_the_slot() { SPARE_PORT=$SLOT_PORT SPARE_BUS=port-slot; }
 # What is behind the spare port: its name is in $GUEST.
 behind_spare() {
 	local path
@@ -371,7 +374,7 @@ plug_in() {
 	if [ -n "$IS_PLUGGED" ]; then
 		echo 1 >/sys/bus/pci/rescan
 	else
-		qmp '{"execute":"device_add","arguments":{"id":"guest","bus":"spare","driver":"'"$1"'"'"${2:+,$2}"'}}'
+		qmp '{"execute":"device_add","arguments":{"id":"guest","bus":"'"$SPARE_BUS"'","driver":"'"$1"'"'"${2:+,$2}"'}}'
 		IS_PLUGGED=yes
 	fi
 	wait_until 30 behind_spare
@@ -383,6 +386,24 @@ ask_out() {
 }
 # The guest itself takes it out, in the background: likewise.
 remove_out() { echo 1 >"/sys/bus/pci/devices/$GUEST/remove" & }
+# Pulled out of the slot: the machine has it no more, and nobody has been asked. QEMU does so when the slot's
+# power goes off (Slot Control: indicator and controller), which is not the kernel's doing here. It is on again
+# before the kernel hears of anything (hot-plug interrupts), which finds that the slot is empty.
+pull_out() {
+	python3 - "/sys/bus/pci/devices/$SLOT_PORT/config" <<-'END'
+		import os, struct, sys
+		EXPRESS, SLOT_CONTROL, OFF, INTERRUPTS = 0x10, 0x18, 0x0700, 0x0020
+		fd = os.open(sys.argv[1], os.O_RDWR)
+		at = os.pread(fd, 1, 0x34)[0]
+		while (head := os.pread(fd, 2, at))[0] != EXPRESS:
+		    at = head[1]
+		at += SLOT_CONTROL
+		before, = struct.unpack("<H", os.pread(fd, 2, at))
+		for control in before & ~INTERRUPTS | OFF, before:
+		    os.pwrite(fd, struct.pack("<H", control), at)
+	END
+	IS_PLUGGED=
+}
 
 # The group of three goes as a whole, and comes back as another one, with a domain of its own. A scenario
 # does so that has removed a single member, before it ends, and before it gives the group's DMA an owner

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The machine is what the other scenarios take it for: devices, groups, drivers, users, disk.
 
-for role in EDU NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT; do
+for role in EDU NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT SLOT_PORT; do
 	[ -e "/sys/bus/pci/devices/${!role:-none}" ] || fail "there is no $role: '${!role:-}'"
 done
 
