@@ -49,7 +49,7 @@ static bool ends_with(const char *file_name, const char *end)
 	return length > of_end && strcmp(file_name + length - of_end, end) == 0;
 }
 
-/* Of file_write_atomic(), killed before its rename: the record from before is the one that counts.
+/* Of file_replace(), killed before its rename: the record from before is the one that counts.
  */
 static int remove_leftovers(const char *path)
 {
@@ -94,7 +94,7 @@ int record_write(const char *state_directory, const char *kind, const char *name
 	const char *text = json_object_to_json_string_length(json, JSON_C_TO_STRING_PLAIN, &length);
 	if (!text)
 		return -ENOMEM;
-	return length >= RECORD_SIZE ? -EFBIG : file_write_atomic(path, text, length);
+	return length >= RECORD_SIZE ? -EFBIG : file_replace(path, text, length);
 }
 
 int record_remove(const char *state_directory, const char *kind, const char *name)

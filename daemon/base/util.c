@@ -147,6 +147,11 @@ int file_write_atomic(const char *path, const void *data, size_t size)
 	return write_atomic(path, data, size, 0600, true);
 }
 
+int file_replace(const char *path, const void *data, size_t size)
+{
+	return write_atomic(path, data, size, 0600, false);
+}
+
 int file_publish(const char *path, const void *data, size_t size)
 {
 	return write_atomic(path, data, size, 0644, false);

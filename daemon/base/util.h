@@ -62,7 +62,9 @@ ssize_t file_read(const char *path, char *buffer, size_t size);
 
 /* Writes `data` so that `path` is either the old file or the whole new one (tmp, fsync, rename). */
 int file_write_atomic(const char *path, const void *data, size_t size);
-/* The same for everybody to read (0644), and not for the next boot (no fsync). */
+/* The same, whoever is killed; but not for the next boot (no fsync). */
+int file_replace(const char *path, const void *data, size_t size);
+/* The same for everybody to read (0644). */
 int file_publish(const char *path, const void *data, size_t size);
 
 /* A process's start time in clock ticks since boot (proc(5), field 22): 0 or -errno. */

@@ -82,6 +82,22 @@ int doorman_request_receive(int socket, struct plan **plan, bool *checks)
 	return *plan ? 0 : -ENOMEM;
 }
 
+struct post {
+	const struct sysfs_ops *ops;
+	enum { NODES_UNTOLD, NODES_NONE, NODES_SOME } nodes;
+};
+
+/* Asked once: a group can be opened, so VFIO is loaded, and remains the same. */
+static bool makes_nodes(struct post *post)
+{
+	const struct sysfs_ops *ops = post->ops;
+
+	if (post->nodes == NODES_UNTOLD)
+		post->nodes = !ops->makes_nodes || ops->makes_nodes(ops->userdata) ? NODES_SOME
+										   : NODES_NONE;
+	return post->nodes == NODES_SOME;
+}
+
 static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *plan)
 {
 	struct opener opener = { .certainty = OPENER_UNKNOWN };
@@ -91,8 +107,10 @@ static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *pl
 }
 
 /* 0 with *group_fd (-1 after a check), or REFUSED. */
-static int visit(const struct sysfs_ops *ops, const struct plan *plan, bool checks, int *group_fd)
+static int visit(struct post *post, const struct plan *plan, bool checks, int *group_fd)
 {
+	const struct sysfs_ops *ops = post->ops;
+
 	*group_fd = -1;
 	int fd = ops->open_group(ops->userdata, plan->group);
 	if (fd < 0)
@@ -102,13 +120,15 @@ static int visit(const struct sysfs_ops *ops, const struct plan *plan, bool chec
 		*group_fd = fd;
 		return 0;
 	}
+	bool may_have_nodes = is_well && makes_nodes(post);
 	ops->close_group(ops->userdata, fd);
-	return is_well && nobody_has_a_node(ops, plan) ? 0 : REFUSED;
+	return is_well && (!may_have_nodes || nobody_has_a_node(ops, plan)) ? 0 : REFUSED;
 }
 
 /* False: nobody is there any more. */
-static bool serve(const struct sysfs_ops *ops)
+static bool serve(struct post *post)
 {
+	const struct sysfs_ops *ops = post->ops;
 	struct record record = { .kind = RECORD_DONE, .member = -1 };
 	struct plan *plan;
 	bool checks = false;
@@ -117,7 +137,7 @@ static bool serve(const struct sysfs_ops *ops)
 	/* The analyzer does not know that errno is not 0. */
 	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0 || !plan)
 		return false;
-	record.result = visit(ops, plan, checks, &group_fd);
+	record.result = visit(post, plan, checks, &group_fd);
 	plan_free(plan);
 	int r = record_send(CHILD_FD, &record, group_fd, 0);
 	if (r < 0 && group_fd >= 0)
@@ -130,8 +150,10 @@ static bool serve(const struct sysfs_ops *ops)
 
 _Noreturn void doorman_child(const struct sysfs_ops *ops, int socket)
 {
+	struct post post = { .ops = ops };
+
 	if (child_isolate("vfiod-doorman", socket) == 0)
-		while (serve(ops))
+		while (serve(&post))
 			;
 	_exit(0);
 }

@@ -16,5 +16,8 @@ int module_find_variant(const char *modalias, char *module, size_t size);
 /* sysfs_ops.find_opener, for a child of the daemon. */
 int opener_ask(void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener);
 
+/* sysfs_ops.makes_nodes. */
+bool opener_makes_nodes(void *userdata);
+
 /* sysfs_ops.guard. */
 int guard_ask(void *userdata, const char *syspath, const char *name, struct refusal *refusal);

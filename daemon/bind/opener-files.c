@@ -48,6 +48,29 @@ static dev_t read_device_node(const char *root, const char *syspath)
 	return node;
 }
 
+/* "511 vfio", a line of /proc/devices. */
+static bool has_numbers(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+
+	while ((text = strchr(text, ' '))) {
+		text++;
+		if (strncmp(text, name, length) == 0 && (text[length] == '\n' || !text[length]))
+			return true;
+	}
+	return false;
+}
+
+/* vfio_group_init() and, for these nodes, vfio_cdev_init() reserve numbers when VFIO is loaded. */
+bool opener_has_nodes(const char *root)
+{
+	char path[OPENER_PATH_SIZE], text[16384];
+
+	snprintf(path, sizeof(path), "%s/proc/devices", root);
+	return file_read(path, text, sizeof(text)) < 0 || !has_numbers(text, "vfio") ||
+	       has_numbers(text, "vfio-dev");
+}
+
 bool search_read_nodes(struct search *search)
 {
 	const struct opener_query *query = search->query;

@@ -18,6 +18,12 @@ const struct opener_ops opener_kernel = {
 	.facts = kernel_facts,
 };
 
+bool opener_makes_nodes(void *userdata)
+{
+	(void)userdata;
+	return opener_has_nodes("");
+}
+
 /* While somebody waits for the answer. */
 static const double ASK_SECONDS = 2;
 

@@ -72,6 +72,11 @@ extern const struct opener_ops opener_kernel; /* the real one */
 /* 0 with *opener, certainty UNKNOWN if nobody was found. -ENOMEM, or what opening /proc said. */
 int opener_find(
 	const struct opener_query *query, const struct opener_ops *ops, struct opener *opener);
+/*
+ * May VFIO devices have nodes of their own? False: VFIO is loaded, and its kernel was built without
+ * (CONFIG_VFIO_DEVICE_CDEV).
+ */
+bool opener_has_nodes(const char *root);
 /* Does it still run? Reads /proc, which does not block. */
 bool opener_lives(const struct opener *opener);
 /* "testpmd (pid 902, uid 1001)", with how many more. */

@@ -119,4 +119,5 @@ const struct sysfs_ops sysfs_kernel = {
 	.close_group = vfio_close_group,
 	.guard = guard_ask,
 	.find_opener = opener_ask,
+	.makes_nodes = opener_makes_nodes,
 };

@@ -47,6 +47,8 @@ struct sysfs_ops {
 	 */
 	int (*find_opener)(
 		void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener);
+	/* May VFIO devices have nodes of their own, in this kernel? NULL: they may. */
+	bool (*makes_nodes)(void *userdata);
 };
 
 extern const struct sysfs_ops sysfs_kernel; /* the real one */

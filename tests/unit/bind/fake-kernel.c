@@ -319,6 +319,12 @@ static int fake_find_opener(
 	return 0;
 }
 
+static bool fake_makes_nodes(void *userdata)
+{
+	const struct fake_kernel *kernel = userdata;
+	return !kernel->makes_no_nodes;
+}
+
 struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 {
 	return (struct sysfs_ops){
@@ -333,6 +339,7 @@ struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 		.group_viable = fake_group_viable,
 		.close_group = fake_close_group,
 		.find_opener = fake_find_opener,
+		.makes_nodes = fake_makes_nodes,
 		.guard = fake_guard,
 	};
 }

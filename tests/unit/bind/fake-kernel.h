@@ -46,6 +46,7 @@ struct fake_kernel {
 	bool is_open_elsewhere; /* the group */
 	bool is_claimed;        /* its DMA has an owner: no driver of the host may probe */
 	bool is_node_open;      /* that of a device, by opener_pid */
+	bool makes_no_nodes;    /* for devices */
 	pid_t opener_pid;       /* whom a search finds; 0: nobody */
 	int n_lagging;          /* so many opens find no node yet */
 	bool binds_nothing;     /* a bind succeeds, and nothing is bound */

@@ -138,6 +138,25 @@ static void test_reasons(void **state)
 	job_bench_end(&bench);
 }
 
+/* Where devices have no nodes nobody is looked for who has one open. */
+static void test_no_nodes(void **state)
+{
+	(void)state;
+	struct job_bench bench;
+
+	set_up(&bench);
+	bench.kernel->makes_no_nodes = true;
+	ask(&bench, JOB_CHECK);
+	assert_int_equal(bench.kernel->n_ops, 2);
+	assert_int_equal(bench.result, 0);
+	/* He asks once. */
+	bench.kernel->makes_no_nodes = false;
+	ask(&bench, JOB_CHECK);
+	assert_int_equal(bench.kernel->n_ops, 4);
+	assert_int_equal(bench.kernel->n_open, 0);
+	job_bench_end(&bench);
+}
+
 /* A node that comes late, an open that fails once: the child that is asked then is patient. */
 static void test_second_try(void **state)
 {
@@ -467,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_for_all),
 		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_no_nodes),
 		cmocka_unit_test(test_second_try),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_late),

@@ -228,6 +228,26 @@ static void test_device_node(void **state)
 	assert_found(bench, OPENER_SURE, HOLDER);
 }
 
+static void test_no_nodes(void **state)
+{
+	struct bench *bench = *state;
+	const char *root = bench->proc.root;
+
+	assert_true(opener_has_nodes(root)); /* it is not said */
+	fake_file(&bench->proc, "  1 mem\n511 vfio-dev\n", "proc/devices");
+	assert_true(opener_has_nodes(root)); /* not loaded, whatever that is */
+	fake_file(&bench->proc, "  1 mem\n 10 misc\n511 vfio\n\nBlock devices:\n  8 sd\n",
+		"proc/devices");
+	assert_false(opener_has_nodes(root));
+	fake_file(&bench->proc, "511 vfio\n510 vfio-devices\n509 my vfio-device\n",
+		"proc/devices");
+	assert_false(opener_has_nodes(root));
+	fake_file(&bench->proc, "511 vfio\n510 vfio-dev\n\nBlock devices:\n", "proc/devices");
+	assert_true(opener_has_nodes(root));
+	fake_file(&bench->proc, "511 vfio-dev\n510 vfio", "proc/devices");
+	assert_true(opener_has_nodes(root));
+}
+
 /* While an unbind hangs the node has gone, and fdinfo tells. */
 static void test_deleted_node(void **state)
 {
@@ -483,6 +503,7 @@ int main(void)
 		TEST(test_liars),
 		TEST(test_syspath),
 		TEST(test_device_node),
+		TEST(test_no_nodes),
 		TEST(test_deleted_node),
 		TEST(test_our_own),
 		TEST(test_only_device),
