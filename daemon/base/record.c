@@ -77,24 +77,59 @@ int record_init(const char *state_directory, const char *kind)
 	return r < 0 ? r : remove_leftovers(path);
 }
 
+typedef int (*file_writer)(const char *path, const void *data, size_t size);
+
+static int write_by(file_writer write_file, const char *state_directory, const char *kind,
+	const char *name, const char *text, size_t length)
+{
+	char path[PATH_MAX];
+
+	int r = file_path(path, state_directory, kind, name);
+	if (r == 0 && length >= RECORD_SIZE)
+		r = -EFBIG;
+	return r < 0 ? r : write_file(path, text, length);
+}
+
 int record_write(const char *state_directory, const char *kind, const char *name, int version,
 	struct json_object *json)
 {
-	char path[PATH_MAX];
 	size_t length;
 
-	int r = file_path(path, state_directory, kind, name);
-	if (r < 0)
-		return r;
 	struct json_object *number = json_object_new_int(version);
 	if (!number || json_object_object_add(json, "version", number) < 0) {
 		json_object_put(number);
 		return -ENOMEM;
 	}
 	const char *text = json_object_to_json_string_length(json, JSON_C_TO_STRING_PLAIN, &length);
-	if (!text)
-		return -ENOMEM;
-	return length >= RECORD_SIZE ? -EFBIG : file_replace(path, text, length);
+	return text ? record_write_text(state_directory, kind, name, text, length) : -ENOMEM;
+}
+
+int record_write_text(const char *state_directory, const char *kind, const char *name,
+	const char *text, size_t length)
+{
+	return write_by(file_replace, state_directory, kind, name, text, length);
+}
+
+int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
+	size_t length)
+{
+	return write_by(file_draft, state_directory, kind, name, text, length);
+}
+
+int record_commit(const char *state_directory, const char *kind, const char *name)
+{
+	char path[PATH_MAX];
+
+	int r = file_path(path, state_directory, kind, name);
+	return r < 0 ? r : file_commit_draft(path);
+}
+
+void record_drop(const char *state_directory, const char *kind, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (file_path(path, state_directory, kind, name) == 0)
+		file_drop_draft(path);
 }
 
 int record_remove(const char *state_directory, const char *kind, const char *name)

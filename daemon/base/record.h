@@ -20,6 +20,17 @@ int record_init(const char *state_directory, const char *kind);
  */
 int record_write(const char *state_directory, const char *kind, const char *name, int version,
 	struct json_object *json);
+/* The same of a text, the JSON object with its version. */
+int record_write_text(const char *state_directory, const char *kind, const char *name,
+	const char *text, size_t length);
+/*
+ * That in two steps, the longer one first: a draft is no record, and the next vfiod removes it.
+ * It is gone once it is committed (then the record is this one), dropped, or written over.
+ */
+int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
+	size_t length);
+int record_commit(const char *state_directory, const char *kind, const char *name);
+void record_drop(const char *state_directory, const char *kind, const char *name);
 /* No such file is no error. */
 int record_remove(const char *state_directory, const char *kind, const char *name);
 /*

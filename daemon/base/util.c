@@ -114,17 +114,18 @@ static int directory_sync(const char *path)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-static int write_atomic(
-	const char *path, const void *data, size_t size, mode_t mode, bool is_durable)
+static char *draft_path(const char *path)
 {
-	_cleanup_free_ char *temporary = NULL;
-	if (asprintf(&temporary, "%s.new", path) < 0) {
-		temporary = NULL;
-		return -ENOMEM;
-	}
+	char *draft;
+	return asprintf(&draft, "%s.new", path) < 0 ? NULL : draft;
+}
+
+static int write_draft(
+	const char *draft, const void *data, size_t size, mode_t mode, bool is_durable)
+{
 	/* One writer only, so a leftover of a crash is overwritten. */
 	_cleanup_close_ int fd =
-		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+		open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, data, size);
@@ -133,13 +134,29 @@ static int write_atomic(
 		r = -errno;
 	if (r == 0 && is_durable && fsync(fd) < 0)
 		r = -errno;
-	if (r == 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(temporary);
-		return r;
-	}
-	return is_durable ? directory_sync(path) : 0;
+	if (r < 0)
+		unlink(draft);
+	return r;
+}
+
+static int commit_draft(const char *draft, const char *path)
+{
+	if (rename(draft, path) == 0)
+		return 0;
+	int r = -errno;
+	unlink(draft);
+	return r;
+}
+
+static int write_atomic(
+	const char *path, const void *data, size_t size, mode_t mode, bool is_durable)
+{
+	_cleanup_free_ char *draft = draft_path(path);
+
+	int r = draft ? write_draft(draft, data, size, mode, is_durable) : -ENOMEM;
+	if (r == 0)
+		r = commit_draft(draft, path);
+	return r == 0 && is_durable ? directory_sync(path) : r;
 }
 
 int file_write_atomic(const char *path, const void *data, size_t size)
@@ -150,6 +167,26 @@ int file_write_atomic(const char *path, const void *data, size_t size)
 int file_replace(const char *path, const void *data, size_t size)
 {
 	return write_atomic(path, data, size, 0600, false);
+}
+
+int file_draft(const char *path, const void *data, size_t size)
+{
+	_cleanup_free_ char *draft = draft_path(path);
+	return draft ? write_draft(draft, data, size, 0600, false) : -ENOMEM;
+}
+
+int file_commit_draft(const char *path)
+{
+	_cleanup_free_ char *draft = draft_path(path);
+	return draft ? commit_draft(draft, path) : -ENOMEM;
+}
+
+void file_drop_draft(const char *path)
+{
+	_cleanup_free_ char *draft = draft_path(path);
+	/* A leftover, if there is no memory. */
+	if (draft)
+		unlink(draft);
 }
 
 int file_publish(const char *path, const void *data, size_t size)

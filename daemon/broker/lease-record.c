@@ -9,33 +9,14 @@
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static struct json_object *encode_lock(const struct memlock_note *lock)
+static void write_lock(struct writing *writing, const struct memlock_note *lock)
 {
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-
-	if (!object || field_add_unsigned(object, "softOwn", lock->own[MEMLOCK_SOFT]) < 0 ||
-		field_add_unsigned(object, "softPart", lock->bytes[MEMLOCK_SOFT]) < 0 ||
-		field_add_unsigned(object, "hardOwn", lock->own[MEMLOCK_HARD]) < 0 ||
-		field_add_unsigned(object, "hardPart", lock->bytes[MEMLOCK_HARD]) < 0)
-		return NULL;
-	return steal_pointer(&object);
-}
-
-static struct json_object *encode_devices(const struct group *group)
-{
-	_cleanup_json_ struct json_object *array = json_object_new_array();
-	const struct device *device;
-
-	TAILQ_FOREACH (device, &group->devices, of_group) {
-		if (!array || !device_on_vfio(device))
-			continue;
-		struct json_object *name = json_object_new_string(device->name);
-		if (!name || json_object_array_add(array, name) < 0) {
-			json_object_put(name);
-			return NULL;
-		}
-	}
-	return steal_pointer(&array);
+	writing_open(writing, "lock", '{');
+	writing_unsigned(writing, "softOwn", lock->own[MEMLOCK_SOFT]);
+	writing_unsigned(writing, "softPart", lock->bytes[MEMLOCK_SOFT]);
+	writing_unsigned(writing, "hardOwn", lock->own[MEMLOCK_HARD]);
+	writing_unsigned(writing, "hardPart", lock->bytes[MEMLOCK_HARD]);
+	writing_close(writing, '}');
 }
 
 static bool is_journalled(const struct lease *lease, const struct group *group)
@@ -44,56 +25,48 @@ static bool is_journalled(const struct lease *lease, const struct group *group)
 	return holding && holding->plan && plan_n_moves(holding->plan) > 0;
 }
 
-static struct json_object *encode_group(const struct lease *lease, const struct group *group)
+static void write_group(
+	struct writing *writing, const struct lease *lease, const struct group *group)
 {
-	_cleanup_json_ struct json_object *object = json_object_new_object();
+	const struct device *device;
 
-	if (!object || field_add_number(object, "number", group->number) < 0 ||
-		field_add_unsigned(object, "inode", group->inode) < 0 ||
-		field_add_bool(object, "journalled", is_journalled(lease, group)) < 0 ||
-		field_add(object, "devices", encode_devices(group)) < 0)
-		return NULL;
-	return steal_pointer(&object);
+	writing_open(writing, NULL, '{');
+	writing_number(writing, "number", group->number);
+	writing_unsigned(writing, "inode", group->inode);
+	writing_bool(writing, "journalled", is_journalled(lease, group));
+	writing_open(writing, "devices", '[');
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (device_on_vfio(device))
+			writing_string(writing, NULL, device->name);
+	writing_close(writing, ']');
+	writing_close(writing, '}');
 }
 
-static struct json_object *encode_groups(const struct lease *lease)
+void lease_write(
+	struct writing *writing, const struct lease *lease, const struct memlock_note *lock)
 {
-	_cleanup_json_ struct json_object *array = json_object_new_array();
-
-	for (size_t i = 0; array && i < lease->n_groups; i++) {
-		struct json_object *group = encode_group(lease, lease->groups[i]);
-		if (!group || json_object_array_add(array, group) < 0) {
-			json_object_put(group);
-			return NULL;
-		}
-	}
-	return steal_pointer(&array);
-}
-
-struct json_object *lease_encode(const struct lease *lease, const struct memlock_note *lock)
-{
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-
-	if (!object || field_add_string(object, "lease", lease->name) < 0 ||
-		field_add_string(object, "token", lease->token) < 0 ||
-		field_add_string(object, "account", lease->account) < 0 ||
-		field_add(object, "subject", subject_encode(&lease->subject)) < 0 ||
-		field_add_bool(object, "stay", lease->stay) < 0 ||
-		field_add_bool(object, "brokered", lease->brokered) < 0 ||
-		field_add_bool(object, "trusted", lease->is_trusted) < 0 ||
-		field_add_bool(object, "followsProcess", lease->follows_process) < 0 ||
-		field_add_number(object, "connection", lease->connection) < 0 ||
-		field_add_bool(object, "stream", lease->is_stream) < 0 ||
-		field_add_bool(object, "releaseRequested", lease->is_release_requested) < 0 ||
-		field_add_unsigned(object, "memoryMax", lease->memory_max_bytes) < 0 ||
-		field_add_number(
-			object, "grantedAtMicroseconds", (int64_t)(lease->granted_at * 1e6)) < 0 ||
-		field_add_unsigned(object, "reservedPages", reservation_pages(lease->reservation)) <
-			0 ||
-		field_add(object, "lock", encode_lock(lock)) < 0 ||
-		field_add(object, "groups", encode_groups(lease)) < 0)
-		return NULL;
-	return steal_pointer(&object);
+	writing_open(writing, NULL, '{');
+	writing_number(writing, "version", LEASE_RECORD_VERSION);
+	writing_string(writing, "lease", lease->name);
+	writing_string(writing, "token", lease->token);
+	writing_string(writing, "account", lease->account);
+	subject_write(writing, "subject", &lease->subject);
+	writing_bool(writing, "stay", lease->stay);
+	writing_bool(writing, "brokered", lease->brokered);
+	writing_bool(writing, "trusted", lease->is_trusted);
+	writing_bool(writing, "followsProcess", lease->follows_process);
+	writing_number(writing, "connection", lease->connection);
+	writing_bool(writing, "stream", lease->is_stream);
+	writing_bool(writing, "releaseRequested", lease->is_release_requested);
+	writing_unsigned(writing, "memoryMax", lease->memory_max_bytes);
+	writing_number(writing, "grantedAtMicroseconds", (int64_t)(lease->granted_at * 1e6));
+	writing_unsigned(writing, "reservedPages", reservation_pages(lease->reservation));
+	write_lock(writing, lock);
+	writing_open(writing, "groups", '[');
+	for (size_t i = 0; i < lease->n_groups; i++)
+		write_group(writing, lease, lease->groups[i]);
+	writing_close(writing, ']');
+	writing_close(writing, '}');
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

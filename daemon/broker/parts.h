@@ -339,6 +339,12 @@ int leases_restore(struct broker *broker);
 int leases_restore_reservations(struct broker *broker);
 void restored_free_all(struct broker *broker);
 void restored_forget(struct broker *broker, const struct lease *lease);
+/*
+ * While its groups are being opened, with nothing else to do: what takes long of its record is done
+ * when they are. Without a draft it takes longer then.
+ */
+void lease_draft_record(struct lease *lease);
+void lease_drop_draft(struct lease *lease);
 /* Before it is granted: 0 or REFUSED, and then lease_unrecord() is still due. */
 int lease_record_grant(struct lease *lease, struct refusal *refusal);
 /* As it is now: 0 or -errno. `lock`: what its process may lock. */

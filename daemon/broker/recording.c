@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/record.h"
 #include "daemon/base/store.h"
+#include "daemon/base/util.h"
 #include "daemon/broker/restoring-parts.h"
 
 #include <errno.h>
@@ -36,14 +37,53 @@ int tenancy_take_holder(struct tenancy *tenancy)
 	return tenancy->broker->store ? store_take(tenancy->broker->store, name) : -1;
 }
 
+void lease_draft_record(struct lease *lease)
+{
+	static const struct memlock_note none = { 0 };
+	struct tenancy *tenancy = lease->tenancy;
+	_cleanup_writing_ struct writing writing = { 0 };
+
+	/* Its limit is raised later. */
+	if (lease->reservation)
+		return;
+	lease->granted_at = ev_now(tenancy->broker->loop);
+	lease_write(&writing, lease, &none);
+	if (!writing.has_failed && record_draft(tenancy->broker->state_directory, LEASE_RECORDS,
+					   lease->name, writing.bytes, writing.length) == 0)
+		tenancy->draft = steal_pointer(&writing.bytes);
+}
+
+static void forget_draft(struct tenancy *tenancy)
+{
+	free(tenancy->draft);
+	tenancy->draft = NULL;
+}
+
+void lease_drop_draft(struct lease *lease)
+{
+	struct tenancy *tenancy = lease->tenancy;
+
+	if (tenancy->draft)
+		record_drop(tenancy->broker->state_directory, LEASE_RECORDS, lease->name);
+	forget_draft(tenancy);
+}
+
 int lease_record_as(struct lease *lease, const struct memlock_note *lock)
 {
 	struct tenancy *tenancy = lease->tenancy;
-	_cleanup_json_ struct json_object *json = lease_encode(lease, lock);
+	const char *directory = tenancy->broker->state_directory;
+	_cleanup_writing_ struct writing writing = { 0 };
 
-	int r = json ? record_write(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
-			       LEASE_RECORD_VERSION, json)
-		     : -ENOMEM;
+	lease_write(&writing, lease, lock);
+	if (writing.has_failed)
+		return -ENOMEM;
+	/* Nothing has changed meanwhile, as a rule. */
+	int r = tenancy->draft && strcmp(tenancy->draft, writing.bytes) == 0
+			? record_commit(directory, LEASE_RECORDS, lease->name)
+			: record_write_text(directory, LEASE_RECORDS, lease->name, writing.bytes,
+				  writing.length);
+	/* There is none either way: file_commit_draft() and file_replace(). */
+	forget_draft(tenancy);
 	if (r == 0)
 		tenancy->is_recorded = true;
 	return r;

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "daemon/base/writing.h"
 #include "daemon/broker/restoring.h"
 #include "daemon/broker/tenancy.h"
 
@@ -49,8 +50,9 @@ struct restored {
 	bool is_back;    /* its connection is there */
 };
 
-/* As it is now, but for what its process may lock, which is `lock`. NULL: no memory. */
-struct json_object *lease_encode(const struct lease *lease, const struct memlock_note *lock);
+/* As it is now, but for what its process may lock, which is `lock`. It may fail (writing.h). */
+void lease_write(
+	struct writing *writing, const struct lease *lease, const struct memlock_note *lock);
 /*
  * 0 with *record, the caller's to clear; -ENOMEM; or -EBADMSG, and *problem is the key of what is
  * missing, or not what it can be.

@@ -26,36 +26,29 @@ void fields_get_names(struct fields *fields, const char *key, char letter, const
 		names_are_wrong(fields, "token");
 }
 
-static struct json_object *encode_gids(const struct subject *subject)
+void subject_write(struct writing *writing, const char *key, const struct subject *subject)
 {
-	struct json_object *array = json_object_new_array();
-
-	for (size_t i = 0; array && i < subject->n_groups; i++) {
-		struct json_object *gid = json_object_new_int64(subject->groups[i]);
-		if (gid && json_object_array_add(array, gid) == 0)
-			continue;
-		json_object_put(gid);
-		json_object_put(array);
-		return NULL;
-	}
-	return array;
+	writing_open(writing, key, '{');
+	writing_number(writing, "uid", subject->uid);
+	writing_number(writing, "gid", subject->gid);
+	writing_open(writing, "groups", '[');
+	for (size_t i = 0; i < subject->n_groups; i++)
+		writing_number(writing, NULL, subject->groups[i]);
+	writing_close(writing, ']');
+	writing_number(writing, "pid", subject->pid);
+	writing_unsigned(writing, "startTicks", subject->start_ticks);
+	writing_number(writing, "processUid", subject->process_uid);
+	writing_string(writing, "unit", subject->unit);
+	writing_string(writing, "command", subject->command);
+	writing_close(writing, '}');
 }
 
 struct json_object *subject_encode(const struct subject *subject)
 {
-	struct json_object *object = json_object_new_object();
+	_cleanup_writing_ struct writing writing = { 0 };
 
-	if (object && field_add_number(object, "uid", subject->uid) == 0 &&
-		field_add_number(object, "gid", subject->gid) == 0 &&
-		field_add(object, "groups", encode_gids(subject)) == 0 &&
-		field_add_number(object, "pid", subject->pid) == 0 &&
-		field_add_unsigned(object, "startTicks", subject->start_ticks) == 0 &&
-		field_add_number(object, "processUid", subject->process_uid) == 0 &&
-		field_add_string(object, "unit", subject->unit) == 0 &&
-		field_add_string(object, "command", subject->command) == 0)
-		return object;
-	json_object_put(object);
-	return NULL;
+	subject_write(&writing, NULL, subject);
+	return writing.has_failed ? NULL : json_tokener_parse(writing.bytes);
 }
 
 static int decode_gids(struct fields *fields, struct subject *subject)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/base/fields.h"
+#include "daemon/base/writing.h"
 #include "daemon/lease/lease.h"
 
 /*
@@ -11,7 +12,8 @@
 void fields_get_names(struct fields *fields, const char *key, char letter, const char *file_name,
 	char name[LEASE_NAME_SIZE], char token[TOKEN_SIZE]);
 
-/* NULL: no memory. */
+void subject_write(struct writing *writing, const char *key, const struct subject *subject);
+/* The same for a tree. NULL: no memory. */
 struct json_object *subject_encode(const struct subject *subject);
 /* From the field `key`; the caller's to clear, also on failure. What is wrong is noted. 0 or
  * -ENOMEM.

@@ -40,6 +40,7 @@ void tenancy_free(struct tenancy *tenancy)
 	attachments_forget_lease(broker, tenancy->lease);
 	revoking_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
+	lease_drop_draft(tenancy->lease);
 	observing_end_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
@@ -167,13 +168,21 @@ static void close_groups(const struct tenancy *tenancy, const int *fds)
 			ops->close_group(ops->userdata, fds[i]);
 }
 
+/* Its record was drafted a moment ago: that was when it was granted. */
+static bool is_timely(const struct tenancy *tenancy)
+{
+	double age = ev_now(tenancy->broker->loop) - tenancy->lease->granted_at;
+	return tenancy->draft && age >= 0 && age < 1;
+}
+
 static void tenancy_grant(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
 
 	int r = fds ? tenancy_note_user(tenancy) : -ENOMEM;
-	lease->granted_at = ev_now(tenancy->broker->loop);
+	if (!is_timely(tenancy))
+		lease->granted_at = ev_now(tenancy->broker->loop);
 	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
@@ -293,6 +302,17 @@ static void tenancy_begin_bounding(struct tenancy *tenancy)
 		tenancy_note_failure(tenancy, &named, r, &none);
 }
 
+/* Its groups are taken already, and doormen are on their way to them. */
+static bool only_opens(const struct tenancy *tenancy)
+{
+	if (tenancy->only_takes || tenancy->has_failed)
+		return false;
+	for (size_t i = 0; i < tenancy->n_holdings; i++)
+		if (!tenancy->holdings[i]->taken)
+			return false;
+	return true;
+}
+
 void tenancy_start(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
@@ -320,6 +340,8 @@ void tenancy_start(struct tenancy *tenancy)
 		tenancy_note_failure(tenancy, &named, r, &refusal);
 		group_set_owner(broker->inventory, lease->groups[i], OWNER_NONE);
 	}
+	if (only_opens(tenancy))
+		lease_draft_record(lease);
 	tenancy_advance(tenancy, tenancy_go);
 }
 
@@ -350,11 +372,13 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 	lease->state = LEASE_ENDED;
 	/* In this order: whatever is not done yet when the daemon is killed, the next one does. */
 	lease_leave_reservation(lease);
-	lease_unrecord(lease);
+	if (lease->brokered)
+		lease_unrecord(lease);
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		if (tenancy->holdings[i])
 			holding_let_go(tenancy->holdings[i], lease->stay, settling);
-	/* While children look at the groups. */
+	/* While children look at the groups, and change nothing yet. */
+	lease_unrecord(lease);
 	log_fields(LOG_INFO,
 		(const char *[]){
 			"MESSAGE_ID", MESSAGE_LEASE_ENDED, "VFIOD_LEASE", lease->name, NULL },
