@@ -15,8 +15,9 @@
  */
 int record_init(const char *state_directory, const char *kind);
 /*
- * There for the next vfiod when it comes back, for the next boot perhaps not. "version" is added to `json`, which stays the caller's. 0 or -errno;
- * then it is the one from before, or this one, and whole.
+ * There for the next vfiod when it comes back, for the next boot perhaps not. "version" is added to
+ * `json`, which stays the caller's. 0 or -errno; then it is the one from before, or this one, and
+ * whole.
  */
 int record_write(const char *state_directory, const char *kind, const char *name, int version,
 	struct json_object *json);

@@ -5,7 +5,8 @@
 
 #define CAPACITY_FIRST 1024
 
-/* Where the next n bytes go, if there is room for them and a NUL; what was written is told by end(). */
+/* Where the next n bytes go, if there is room for them and a NUL; what was written is told by
+ * end(). */
 static char *room(struct writing *writing, size_t n)
 {
 	size_t capacity = writing->capacity > 0 ? writing->capacity : CAPACITY_FIRST;

@@ -35,6 +35,10 @@
 	"[rule all]\nmatch = pci:address=0000:*\nallow = user:1000\nallow = user:1001\n"           \
 	"[daemon]\nadmin = user:1000\n"
 
+#define STAYING_RULES                                                                              \
+	"[rule all]\nmatch = pci:address=0000:*\nallow = user:1000\nreturn = no\n"                 \
+	"[daemon]\nadmin = user:1000\n"
+
 struct client {
 	struct lease *lease; /* NULL: over */
 	bool is_granting, is_granted, is_stream, is_release_requested;
@@ -224,7 +228,7 @@ static struct subject subject_of(pid_t pid)
 	return subject;
 }
 
-static void ask(struct bench *bench, const struct subject *subject, int pidfd)
+static void begin_to_ask(struct bench *bench, const struct subject *subject, int pidfd)
 {
 	struct group *groups[] = {
 		inventory_group(bench->inventory, 1),
@@ -244,6 +248,11 @@ static void ask(struct bench *bench, const struct subject *subject, int pidfd)
 	assert_int_equal(broker_acquire(bench->broker, &request, &bench->client.lease,
 				 &bench->client.refusal),
 		0);
+}
+
+static void ask(struct bench *bench, const struct subject *subject, int pidfd)
+{
+	begin_to_ask(bench, subject, pidfd);
 	wait_for(bench, bench->client.is_granted || !bench->client.lease);
 }
 
@@ -438,6 +447,81 @@ static void test_goes_on(void **state)
 	end_lease(bench);
 	grant(bench);
 	assert_string_equal(bench->client.lease->name, "L2");
+}
+
+static bool is_ready(const struct bench *bench, int number)
+{
+	struct group *group = group_of(bench, number);
+	return group->binding == BINDING_TAKEN && group->owner == OWNER_NONE &&
+	       group_is_free(bench->broker, group);
+}
+
+static bool is_there(const struct bench *bench, const char *file)
+{
+	char path[PATH_MAX];
+
+	path_of(bench, file, path);
+	return access(path, F_OK) == 0;
+}
+
+static void end_on_ready(struct bench *bench)
+{
+	if (bench->client.lease)
+		broker_end(bench->broker, bench->client.lease, "it was enough");
+	wait_for(bench, !bench->client.lease && is_ready(bench, 1) && is_ready(bench, 2));
+	assert_int_equal(n_records(bench), 0);
+}
+
+/* On groups that are taken already the record is drafted while they are opened. */
+static void test_ready(void **state)
+{
+	struct bench *bench = *state;
+	struct subject subject = subject_of(getpid());
+
+	stop(bench);
+	bench->rules = STAYING_RULES;
+	start(bench);
+	broker_restored(bench->broker);
+	grant(bench);
+	end_on_ready(bench);
+
+	begin_to_ask(bench, &subject, -1);
+	while (!is_there(bench, "leases/L2.json.new"))
+		ev_run(bench->loop, EVRUN_ONCE);
+	assert_int_equal(n_records(bench), 0);
+	wait_for(bench, bench->client.is_granted);
+	assert_false(is_there(bench, "leases/L2.json.new"));
+	stop(bench);
+	restart(bench);
+	assert_string_equal(bench->client.lease->name, "L2");
+	assert_true(is_leased(bench, 1) && is_leased(bench, 2));
+	end_on_ready(bench);
+
+	/* It ends before it was granted. */
+	begin_to_ask(bench, &subject, -1);
+	while (!is_there(bench, "leases/L3.json.new"))
+		ev_run(bench->loop, EVRUN_ONCE);
+	end_on_ready(bench);
+	assert_false(is_there(bench, "leases/L3.json.new"));
+
+	/* The daemon ends before. */
+	begin_to_ask(bench, &subject, -1);
+	while (!is_there(bench, "leases/L4.json.new"))
+		ev_run(bench->loop, EVRUN_ONCE);
+	stop(bench);
+	start(bench);
+	broker_restored(bench->broker);
+	assert_false(is_there(bench, "leases/L4.json.new"));
+	assert_int_equal(n_leases(bench), 0);
+	bench->client.lease = NULL;
+	end_on_ready(bench);
+
+	hide_records(bench, true);
+	ask(bench, &subject, -1);
+	hide_records(bench, false);
+	assert_false(bench->client.is_granted);
+	assert_int_equal(bench->client.refusal.errnum, ENOENT);
+	end_on_ready(bench);
 }
 
 /* No name is used again while the host runs, whatever became of its lease. */
@@ -918,6 +1002,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_goes_on),
+		TEST(test_ready),
 		TEST(test_names),
 		TEST(test_resumed),
 		TEST(test_no_grace),

@@ -112,6 +112,47 @@ static void assert_told(const struct bench *bench, size_t i, const char *name, c
 	assert_string_equal(bench->told[i].text, text);
 }
 
+static int draft(const struct bench *bench, const char *name, const char *text)
+{
+	return record_draft(bench->directory, KIND, name, text, strlen(text));
+}
+
+/* What is drafted is no record before it is committed. */
+static void drafted(void **state)
+{
+	struct bench *bench = *state;
+	char path[PATH_MAX];
+
+	path_of(bench, "L1.json.new", path);
+	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"one\"}"), 0);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 0);
+	assert_int_equal(record_commit(bench->directory, KIND, "L1"), 0);
+	read_all(bench);
+	assert_told(bench, 0, "L1", "one");
+	assert_int_equal(record_commit(bench->directory, KIND, "L1"), -ENOENT);
+
+	/* It was not committed, and leaves what was there. */
+	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"other\"}"), 0);
+	record_drop(bench->directory, KIND, "L1");
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"other\"}"), 0);
+	assert_int_equal(record_init(bench->directory, KIND), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 1);
+	assert_told(bench, 0, "L1", "one");
+
+	/* A record that is written meanwhile is the one that counts. */
+	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"a longer draft\"}"), 0);
+	assert_int_equal(write_record(bench, "L1", 1, "two"), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	read_all(bench);
+	assert_told(bench, 0, "L1", "two");
+	assert_int_equal(draft(bench, "no/name", "{}"), -EINVAL);
+	assert_int_equal(record_commit(bench->directory, KIND, "no/name"), -EINVAL);
+}
+
 static void written_and_read(void **state)
 {
 	struct bench *bench = *state;
@@ -305,6 +346,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(written_and_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(drafted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_root_reads_them, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_and_foreign, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_large, set_up, tear_down),

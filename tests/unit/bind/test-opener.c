@@ -239,8 +239,7 @@ static void test_no_nodes(void **state)
 	fake_file(&bench->proc, "  1 mem\n 10 misc\n511 vfio\n\nBlock devices:\n  8 sd\n",
 		"proc/devices");
 	assert_false(opener_has_nodes(root));
-	fake_file(&bench->proc, "511 vfio\n510 vfio-devices\n509 my vfio-device\n",
-		"proc/devices");
+	fake_file(&bench->proc, "511 vfio\n510 vfio-devices\n509 my vfio-device\n", "proc/devices");
 	assert_false(opener_has_nodes(root));
 	fake_file(&bench->proc, "511 vfio\n510 vfio-dev\n\nBlock devices:\n", "proc/devices");
 	assert_true(opener_has_nodes(root));
