@@ -4,14 +4,20 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 /* Beyond this it is not ours. */
 #define RECORD_SIZE ((size_t)1024 * 1024)
 #define DEPTH 8
+/* What a record begins with, and a draft. */
+#define RECORD_MARK '{'
+#define DRAFT_MARK '?'
 
 static const char suffix[] = ".json", leftover_suffix[] = ".json.new";
 
@@ -77,19 +83,6 @@ int record_init(const char *state_directory, const char *kind)
 	return r < 0 ? r : remove_leftovers(path);
 }
 
-typedef int (*file_writer)(const char *path, const void *data, size_t size);
-
-static int write_by(file_writer write_file, const char *state_directory, const char *kind,
-	const char *name, const char *text, size_t length)
-{
-	char path[PATH_MAX];
-
-	int r = file_path(path, state_directory, kind, name);
-	if (r == 0 && length >= RECORD_SIZE)
-		r = -EFBIG;
-	return r < 0 ? r : write_file(path, text, length);
-}
-
 int record_write(const char *state_directory, const char *kind, const char *name, int version,
 	struct json_object *json)
 {
@@ -107,29 +100,55 @@ int record_write(const char *state_directory, const char *kind, const char *name
 int record_write_text(const char *state_directory, const char *kind, const char *name,
 	const char *text, size_t length)
 {
-	return write_by(file_replace, state_directory, kind, name, text, length);
-}
-
-int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
-	size_t length)
-{
-	return write_by(file_draft, state_directory, kind, name, text, length);
-}
-
-int record_commit(const char *state_directory, const char *kind, const char *name)
-{
 	char path[PATH_MAX];
 
 	int r = file_path(path, state_directory, kind, name);
-	return r < 0 ? r : file_commit_draft(path);
+	if (r == 0 && length >= RECORD_SIZE)
+		r = -EFBIG;
+	return r < 0 ? r : file_replace(path, text, length);
 }
 
-void record_drop(const char *state_directory, const char *kind, const char *name)
+int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
+	size_t length, int *draft)
+{
+	struct iovec parts[] = { { (char[]){ DRAFT_MARK }, 1 }, { (char *)text + 1, length - 1 } };
+	char path[PATH_MAX];
+
+	*draft = -1;
+	int r = file_path(path, state_directory, kind, name);
+	if (r == 0 && *text != RECORD_MARK)
+		r = -EINVAL;
+	if (r == 0 && length >= RECORD_SIZE)
+		r = -EFBIG;
+	if (r < 0)
+		return r;
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = writev(fd, parts, ARRAY_SIZE(parts));
+	if (n < 0 || (size_t)n < length) {
+		r = n < 0 ? -errno : -ENOSPC;
+		unlink(path);
+		return r;
+	}
+	*draft = steal_fd(&fd);
+	return 0;
+}
+
+int record_commit(int *draft)
+{
+	_cleanup_close_ int fd = steal_fd(draft);
+	ssize_t n = pwrite(fd, (char[]){ RECORD_MARK }, 1, 0);
+	return n == 1 ? 0 : n < 0 ? -errno : -EIO;
+}
+
+void record_drop(const char *state_directory, const char *kind, const char *name, int *draft)
 {
 	char path[PATH_MAX];
 
+	close(steal_fd(draft));
 	if (file_path(path, state_directory, kind, name) == 0)
-		file_drop_draft(path);
+		unlink(path);
 }
 
 int record_remove(const char *state_directory, const char *kind, const char *name)
@@ -219,6 +238,11 @@ static int tell_file(const struct visit *visit, const char *file_name, char *buf
 	/* What was told before it may have removed it. */
 	if (length == -ENOENT)
 		return 0;
+	/* A draft, or not even that: its writer was killed, and nobody counts on it. */
+	if (length == 0 || (length > 0 && *buffer == DRAFT_MARK)) {
+		unlink(path);
+		return 0;
+	}
 	if (length < 0) {
 		snprintf(problem, sizeof(problem), "it cannot be read: %s", strerror((int)-length));
 		tell_problem(visit, name, 0, problem);

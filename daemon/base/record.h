@@ -25,13 +25,14 @@ int record_write(const char *state_directory, const char *kind, const char *name
 int record_write_text(const char *state_directory, const char *kind, const char *name,
 	const char *text, size_t length);
 /*
- * That in two steps, the longer one first: a draft is no record, and the next vfiod removes it.
- * It is gone once it is committed (then the record is this one), dropped, or written over.
+ * That in two steps, of which the second is short. A draft is where its record will be, but is none
+ * yet: it lacks its first byte. Who draws it up has the descriptor until it is committed (then the
+ * record is there) or dropped; the next vfiod removes it. -EEXIST: there is a record. 0 or -errno.
  */
 int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
-	size_t length);
-int record_commit(const char *state_directory, const char *kind, const char *name);
-void record_drop(const char *state_directory, const char *kind, const char *name);
+	size_t length, int *draft);
+int record_commit(int *draft);
+void record_drop(const char *state_directory, const char *kind, const char *name, int *draft);
 /* No such file is no error. */
 int record_remove(const char *state_directory, const char *kind, const char *name);
 /*

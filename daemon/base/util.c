@@ -114,18 +114,17 @@ static int directory_sync(const char *path)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-static char *draft_path(const char *path)
+static int write_atomic(
+	const char *path, const void *data, size_t size, mode_t mode, bool is_durable)
 {
-	char *draft;
-	return asprintf(&draft, "%s.new", path) < 0 ? NULL : draft;
-}
-
-static int write_draft(
-	const char *draft, const void *data, size_t size, mode_t mode, bool is_durable)
-{
+	_cleanup_free_ char *temporary = NULL;
+	if (asprintf(&temporary, "%s.new", path) < 0) {
+		temporary = NULL;
+		return -ENOMEM;
+	}
 	/* One writer only, so a leftover of a crash is overwritten. */
 	_cleanup_close_ int fd =
-		open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, data, size);
@@ -134,29 +133,13 @@ static int write_draft(
 		r = -errno;
 	if (r == 0 && is_durable && fsync(fd) < 0)
 		r = -errno;
-	if (r < 0)
-		unlink(draft);
-	return r;
-}
-
-static int commit_draft(const char *draft, const char *path)
-{
-	if (rename(draft, path) == 0)
-		return 0;
-	int r = -errno;
-	unlink(draft);
-	return r;
-}
-
-static int write_atomic(
-	const char *path, const void *data, size_t size, mode_t mode, bool is_durable)
-{
-	_cleanup_free_ char *draft = draft_path(path);
-
-	int r = draft ? write_draft(draft, data, size, mode, is_durable) : -ENOMEM;
-	if (r == 0)
-		r = commit_draft(draft, path);
-	return r == 0 && is_durable ? directory_sync(path) : r;
+	if (r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(temporary);
+		return r;
+	}
+	return is_durable ? directory_sync(path) : 0;
 }
 
 int file_write_atomic(const char *path, const void *data, size_t size)
@@ -167,26 +150,6 @@ int file_write_atomic(const char *path, const void *data, size_t size)
 int file_replace(const char *path, const void *data, size_t size)
 {
 	return write_atomic(path, data, size, 0600, false);
-}
-
-int file_draft(const char *path, const void *data, size_t size)
-{
-	_cleanup_free_ char *draft = draft_path(path);
-	return draft ? write_draft(draft, data, size, 0600, false) : -ENOMEM;
-}
-
-int file_commit_draft(const char *path)
-{
-	_cleanup_free_ char *draft = draft_path(path);
-	return draft ? commit_draft(draft, path) : -ENOMEM;
-}
-
-void file_drop_draft(const char *path)
-{
-	_cleanup_free_ char *draft = draft_path(path);
-	/* A leftover, if there is no memory. */
-	if (draft)
-		unlink(draft);
 }
 
 int file_publish(const char *path, const void *data, size_t size)

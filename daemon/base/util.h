@@ -64,10 +64,6 @@ ssize_t file_read(const char *path, char *buffer, size_t size);
 int file_write_atomic(const char *path, const void *data, size_t size);
 /* The same, whoever is killed; but not for the next boot (no fsync). */
 int file_replace(const char *path, const void *data, size_t size);
-/* That in two steps: the first takes longer, and changes nothing yet. */
-int file_draft(const char *path, const void *data, size_t size);
-int file_commit_draft(const char *path);
-void file_drop_draft(const char *path);
 /* The same for everybody to read (0644). */
 int file_publish(const char *path, const void *data, size_t size);
 

@@ -341,7 +341,8 @@ void restored_free_all(struct broker *broker);
 void restored_forget(struct broker *broker, const struct lease *lease);
 /*
  * While its groups are being opened, with nothing else to do: what takes long of its record is done
- * when they are. Without a draft it takes longer then.
+ * when they are. If what it says changes before (but for devices, which come and go also after it),
+ * it has to be dropped. Without a draft the record takes longer.
  */
 void lease_draft_record(struct lease *lease);
 void lease_drop_draft(struct lease *lease);

@@ -48,42 +48,36 @@ void lease_draft_record(struct lease *lease)
 		return;
 	lease->granted_at = ev_now(tenancy->broker->loop);
 	lease_write(&writing, lease, &none);
-	if (!writing.has_failed && record_draft(tenancy->broker->state_directory, LEASE_RECORDS,
-					   lease->name, writing.bytes, writing.length) == 0)
-		tenancy->draft = steal_pointer(&writing.bytes);
-}
-
-static void forget_draft(struct tenancy *tenancy)
-{
-	free(tenancy->draft);
-	tenancy->draft = NULL;
+	if (!writing.has_failed)
+		(void)record_draft(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
+			writing.bytes, writing.length, &tenancy->draft);
 }
 
 void lease_drop_draft(struct lease *lease)
 {
 	struct tenancy *tenancy = lease->tenancy;
 
-	if (tenancy->draft)
-		record_drop(tenancy->broker->state_directory, LEASE_RECORDS, lease->name);
-	forget_draft(tenancy);
+	if (tenancy->draft >= 0)
+		record_drop(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
+			&tenancy->draft);
 }
 
-int lease_record_as(struct lease *lease, const struct memlock_note *lock)
+static int write_record(struct lease *lease, const struct memlock_note *lock)
 {
-	struct tenancy *tenancy = lease->tenancy;
-	const char *directory = tenancy->broker->state_directory;
 	_cleanup_writing_ struct writing writing = { 0 };
 
 	lease_write(&writing, lease, lock);
 	if (writing.has_failed)
 		return -ENOMEM;
-	/* Nothing has changed meanwhile, as a rule. */
-	int r = tenancy->draft && strcmp(tenancy->draft, writing.bytes) == 0
-			? record_commit(directory, LEASE_RECORDS, lease->name)
-			: record_write_text(directory, LEASE_RECORDS, lease->name, writing.bytes,
-				  writing.length);
-	/* There is none either way: file_commit_draft() and file_replace(). */
-	forget_draft(tenancy);
+	return record_write_text(lease->tenancy->broker->state_directory, LEASE_RECORDS,
+		lease->name, writing.bytes, writing.length);
+}
+
+int lease_record_as(struct lease *lease, const struct memlock_note *lock)
+{
+	struct tenancy *tenancy = lease->tenancy;
+
+	int r = tenancy->draft >= 0 ? record_commit(&tenancy->draft) : write_record(lease, lock);
 	if (r == 0)
 		tenancy->is_recorded = true;
 	return r;

@@ -168,11 +168,16 @@ static void close_groups(const struct tenancy *tenancy, const int *fds)
 			ops->close_group(ops->userdata, fds[i]);
 }
 
-/* Its record was drafted a moment ago: that was when it was granted. */
-static bool is_timely(const struct tenancy *tenancy)
+/* The moment that a draft names is good enough. */
+static void tenancy_note_time(struct tenancy *tenancy)
 {
-	double age = ev_now(tenancy->broker->loop) - tenancy->lease->granted_at;
-	return tenancy->draft && age >= 0 && age < 1;
+	struct lease *lease = tenancy->lease;
+	double now = ev_now(tenancy->broker->loop), age = now - lease->granted_at;
+
+	if (tenancy->draft >= 0 && age >= 0 && age < 1)
+		return;
+	lease_drop_draft(lease);
+	lease->granted_at = now;
 }
 
 static void tenancy_grant(struct tenancy *tenancy)
@@ -181,8 +186,7 @@ static void tenancy_grant(struct tenancy *tenancy)
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
 
 	int r = fds ? tenancy_note_user(tenancy) : -ENOMEM;
-	if (!is_timely(tenancy))
-		lease->granted_at = ev_now(tenancy->broker->loop);
+	tenancy_note_time(tenancy);
 	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
@@ -278,6 +282,8 @@ static void on_bounded(
 	struct holding named = { .group = tenancy->lease->groups[0] };
 
 	tenancy->bounding = bounding_free(tenancy->bounding);
+	if (result == 0 && max_bytes != tenancy->lease->memory_max_bytes)
+		lease_drop_draft(tenancy->lease);
 	if (result == 0)
 		tenancy->lease->memory_max_bytes = max_bytes;
 	else

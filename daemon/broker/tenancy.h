@@ -31,7 +31,7 @@ struct tenancy {
 	uint64_t memory_bytes;  /* to reserve when its turn comes */
 	bool only_takes;        /* an administrator's take: no lease stays when it is done */
 	bool is_recorded;       /* the next daemon would have it */
-	char *draft;            /* of its record, written while its groups are opened; NULL: none */
+	int draft;              /* of its record, written while its groups are opened; -1: none */
 	char **lost; /* devices that left while no daemon ran; its listener has not heard */
 	ev_timer wait;
 	ev_timer grace; /* GRANTED: its connection was lost, and it waits for a Resume */

@@ -100,14 +100,19 @@ static int store(const struct mock_kernel *kernel, const char *path, const char 
 	return write(fd, value, strlen(value)) < 0 ? -errno : 0;
 }
 
-static int mock_write(void *userdata, const char *path, const char *value)
+static void pass_gate(struct mock_kernel *kernel, const char *path)
 {
-	struct mock_kernel *kernel = userdata;
-
 	while (kernel->is_closed && strcmp(path, kernel->gate) == 0) {
 		kernel->has_arrived = true;
 		usleep(1000);
 	}
+}
+
+static int mock_write(void *userdata, const char *path, const char *value)
+{
+	struct mock_kernel *kernel = userdata;
+
+	pass_gate(kernel, path);
 	if (*kernel->broken && strncmp(path, kernel->broken, strlen(kernel->broken)) == 0)
 		return -EIO;
 	kernel->n_writes++;
@@ -176,6 +181,8 @@ static int mock_open_group(void *userdata, int group)
 	char path[PATH_MAX];
 	int n_vfio, n_host;
 
+	path_format(path, "/dev/vfio/%d", group);
+	pass_gate(kernel, path);
 	count(kernel, group, &n_vfio, &n_host);
 	if (n_vfio == 0)
 		return -ENODEV; /* -ENOENT would be waited for */

@@ -18,7 +18,8 @@ const struct sysfs_ops *mock_kernel_ops(struct mock_kernel *kernel);
 
 /* Every write to this attribute or device fails with EIO; "": none. */
 void mock_kernel_break(struct mock_kernel *kernel, const char *path);
-/* Who writes to this file waits, until the gate is at another one, or "". */
+/* Who writes to this file, or opens this group (/dev/vfio/7), waits, until the gate is at another
+ * one, or "". */
 void mock_kernel_gate(struct mock_kernel *kernel, const char *path);
 bool mock_kernel_has_arrived(const struct mock_kernel *kernel); /* somebody waits there */
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel);

@@ -472,6 +472,16 @@ static void end_on_ready(struct bench *bench)
 	assert_int_equal(n_records(bench), 0);
 }
 
+/* A doorman is on his way to the first group, and does not come back. */
+static void ask_at_gate(struct bench *bench)
+{
+	struct subject subject = subject_of(getpid());
+
+	mock_kernel_gate(bench->kernel, "/dev/vfio/1");
+	begin_to_ask(bench, &subject, -1);
+	wait_for(bench, mock_kernel_has_arrived(bench->kernel));
+}
+
 /* On groups that are taken already the record is drafted while they are opened. */
 static void test_ready(void **state)
 {
@@ -485,12 +495,12 @@ static void test_ready(void **state)
 	grant(bench);
 	end_on_ready(bench);
 
-	begin_to_ask(bench, &subject, -1);
-	while (!is_there(bench, "leases/L2.json.new"))
-		ev_run(bench->loop, EVRUN_ONCE);
-	assert_int_equal(n_records(bench), 0);
+	ask_at_gate(bench);
+	assert_true(is_there(bench, "leases/L2.json"));
+	assert_false(bench->client.is_granted);
+	mock_kernel_gate(bench->kernel, "");
 	wait_for(bench, bench->client.is_granted);
-	assert_false(is_there(bench, "leases/L2.json.new"));
+	assert_int_equal(n_records(bench), 1);
 	stop(bench);
 	restart(bench);
 	assert_string_equal(bench->client.lease->name, "L2");
@@ -498,20 +508,22 @@ static void test_ready(void **state)
 	end_on_ready(bench);
 
 	/* It ends before it was granted. */
-	begin_to_ask(bench, &subject, -1);
-	while (!is_there(bench, "leases/L3.json.new"))
-		ev_run(bench->loop, EVRUN_ONCE);
+	ask_at_gate(bench);
+	assert_true(is_there(bench, "leases/L3.json"));
+	broker_end(bench->broker, bench->client.lease, "it was enough");
+	mock_kernel_gate(bench->kernel, "");
+	wait_for(bench, !bench->client.lease);
 	end_on_ready(bench);
-	assert_false(is_there(bench, "leases/L3.json.new"));
+	assert_false(is_there(bench, "leases/L3.json"));
 
 	/* The daemon ends before. */
-	begin_to_ask(bench, &subject, -1);
-	while (!is_there(bench, "leases/L4.json.new"))
-		ev_run(bench->loop, EVRUN_ONCE);
+	ask_at_gate(bench);
+	assert_true(is_there(bench, "leases/L4.json"));
 	stop(bench);
+	mock_kernel_gate(bench->kernel, "");
 	start(bench);
 	broker_restored(bench->broker);
-	assert_false(is_there(bench, "leases/L4.json.new"));
+	assert_false(is_there(bench, "leases/L4.json"));
 	assert_int_equal(n_leases(bench), 0);
 	bench->client.lease = NULL;
 	end_on_ready(bench);

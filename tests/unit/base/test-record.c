@@ -112,45 +112,56 @@ static void assert_told(const struct bench *bench, size_t i, const char *name, c
 	assert_string_equal(bench->told[i].text, text);
 }
 
-static int draft(const struct bench *bench, const char *name, const char *text)
-{
-	return record_draft(bench->directory, KIND, name, text, strlen(text));
-}
-
 /* What is drafted is no record before it is committed. */
 static void drafted(void **state)
 {
+	static const char text[] = "{\"version\":1,\"text\":\"one\"}";
 	struct bench *bench = *state;
+	const char *directory = bench->directory;
 	char path[PATH_MAX];
+	int draft;
 
-	path_of(bench, "L1.json.new", path);
-	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"one\"}"), 0);
-	read_all(bench);
-	assert_int_equal(bench->n_told, 0);
-	assert_int_equal(record_commit(bench->directory, KIND, "L1"), 0);
-	read_all(bench);
-	assert_told(bench, 0, "L1", "one");
-	assert_int_equal(record_commit(bench->directory, KIND, "L1"), -ENOENT);
-
-	/* It was not committed, and leaves what was there. */
-	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"other\"}"), 0);
-	record_drop(bench->directory, KIND, "L1");
-	assert_int_equal(access(path, F_OK), -1);
-	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"other\"}"), 0);
-	assert_int_equal(record_init(bench->directory, KIND), 0);
-	assert_int_equal(access(path, F_OK), -1);
+	path_of(bench, "L1.json", path);
+	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
+	assert_true(draft >= 0);
+	assert_int_equal(record_commit(&draft), 0);
+	assert_int_equal(draft, -1);
 	read_all(bench);
 	assert_int_equal(bench->n_told, 1);
 	assert_told(bench, 0, "L1", "one");
 
-	/* A record that is written meanwhile is the one that counts. */
-	assert_int_equal(draft(bench, "L1", "{\"version\":1,\"text\":\"a longer draft\"}"), 0);
-	assert_int_equal(write_record(bench, "L1", 1, "two"), 0);
+	/* There is a record. */
+	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), -EEXIST);
+	assert_int_equal(draft, -1);
+	read_all(bench);
+	assert_told(bench, 0, "L1", "one");
+	assert_int_equal(record_remove(directory, KIND, "L1"), 0);
+
+	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
+	record_drop(directory, KIND, "L1", &draft);
+	assert_int_equal(draft, -1);
 	assert_int_equal(access(path, F_OK), -1);
+
+	/* Its writer is killed: it is no record, and is removed. */
+	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
+	close(draft);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 0);
+	assert_int_equal(access(path, F_OK), -1);
+	put(bench, "L1.json", "", 0);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 0);
+	assert_int_equal(access(path, F_OK), -1);
+
+	/* A record that is written meanwhile is the one that counts. */
+	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
+	assert_int_equal(write_record(bench, "L1", 1, "two"), 0);
+	assert_int_equal(record_commit(&draft), 0);
 	read_all(bench);
 	assert_told(bench, 0, "L1", "two");
-	assert_int_equal(draft(bench, "no/name", "{}"), -EINVAL);
-	assert_int_equal(record_commit(bench->directory, KIND, "no/name"), -EINVAL);
+
+	assert_int_equal(record_draft(directory, KIND, "a/b", text, strlen(text), &draft), -EINVAL);
+	assert_int_equal(record_draft(directory, KIND, "L2", "[]", 2, &draft), -EINVAL);
 }
 
 static void written_and_read(void **state)
@@ -199,7 +210,7 @@ static void damaged_and_foreign(void **state)
 	static const struct {
 		const char *file, *data, *problem;
 	} cases[] = {
-		{ "L1.json", "", "it is damaged: not a whole JSON object" },
+		{ "L1.json", " ", "it is damaged: not a whole JSON object" },
 		{ "L2.json", "{\"version\":1", "it is damaged: not a whole JSON object" },
 		{ "L3.json", "{\"version\":1} x", "it is damaged: not a whole JSON object" },
 		{ "L4.json", "[1]", "it is damaged: not a whole JSON object" },
@@ -254,7 +265,7 @@ static void cut_at_every_byte(void **state)
 	path_of(bench, "L1.json", path);
 	ssize_t length = file_read(path, whole, sizeof(whole));
 	assert_true(length > 0);
-	for (size_t cut = 0; cut < (size_t)length; cut++) {
+	for (size_t cut = 1; cut < (size_t)length; cut++) {
 		put(bench, "L1.json", whole, cut);
 		read_all(bench);
 		assert_int_equal(bench->n_told, 1);
