@@ -13,7 +13,7 @@
 # UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
 # VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (600)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
-# CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 45)
+# CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
 set -euo pipefail
 

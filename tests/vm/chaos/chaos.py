@@ -111,7 +111,7 @@ class Chaos:
                              path, f"{directory}/daemon.log", keep_running if self.has_store else None)
         self.clients = [Member(self, name, uid) for name, uid in USERS]
         self.trouble = Trouble(self)
-        self.removes = self.is_sly = self.has_lost_spaces = False
+        self.is_sly = self.has_lost_spaces = False
         self.rounds = 0
 
     def note(self, text):
@@ -135,16 +135,14 @@ class Chaos:
         rng = random.Random(f"{self.seed}/{self.rounds}")
         self.events = [f"round {self.rounds}"]
         self.is_sly = rng.random() < 0.3
-        self.removes = rng.random() < 0.5  # a device that leaves while its driver refuses is not put right by anybody
         calm = rng.random() < 0.3  # no daemon is killed: so that its memory is measured, and spaces live long
-        self.trouble.rng = random.Random(f"{self.seed}/{self.rounds}/trouble")
         kills, stops = self.daemon.kills, self.daemon.stops
         open(f"{self.directory}/tokens", "w").close()
         for member in self.clients:
             if not member.pid:
                 member.start()
             member.tell("run", f"{self.seed}/{self.rounds}/{member.name}", self.is_sly)
-        self.storm(rng.uniform(2, 6), calm)
+        self.storm(f"{self.seed}/{self.rounds}/trouble", rng.uniform(2, 6), calm)
         # A stop ends all spaces; a kill, where nothing keeps the sockets of their keepers. A device that is open
         # then is of a space that no daemon knows: its pages are billed to nobody.
         self.has_lost_spaces = self.daemon.stops > stops or (self.daemon.kills > kills and not self.has_store)
@@ -153,9 +151,12 @@ class Chaos:
         self.rounds += 1
         self.progress(f"round {self.rounds}, {self.daemon.kills} kills and {self.daemon.stops} stops of the daemon")
 
-    def storm(self, seconds, calm):
-        end = time.monotonic() + seconds
+    def storm(self, seed, seconds, calm):
+        end, step = time.monotonic() + seconds, 0
         while time.monotonic() < end:
+            # Each by itself, as in client.py: what was chosen before depends on what there was.
+            self.trouble.rng = random.Random(f"{seed}/{step}")
+            step += 1
             time.sleep(self.trouble.rng.uniform(0.05, 0.6))
             self.daemon.look()
             for member in self.clients:
@@ -218,12 +219,18 @@ class Chaos:
         self.daemon.stop(starts=False)
 
     def report(self):
-        self.add_tally(self.trouble.tally)
-        calls = sum(n for what, n in self.tally.items() if not what.startswith(("errno", "closed")))
-        print(f"seed {self.seed}: {self.rounds} rounds, {calls} operations, {self.daemon.kills} kills and "
-              f"{self.daemon.stops} stops of the daemon, {'with' if self.has_store else 'without'} a store")
-        for what, n in sorted(self.tally.items(), key=lambda item: -item[1]):
+        kills = sum(n for what, n in self.trouble.tally.items() if what.startswith("kill"))
+        print(f"seed {self.seed}: {self.rounds} rounds, {kills} kills, {sum(self.tally.values())} operations; "
+              f"the daemon {'with' if self.has_store else 'without'} a store")
+        for what, n in sorted(self.trouble.tally.items()):
             print(f"  {n:6} {what}")
+        by_operation = {}
+        for what, n in sorted(self.tally.items(), key=lambda item: -item[1]):
+            operation, outcome = what.split(": ")
+            by_operation.setdefault(operation, []).append(f"{n} {outcome}")
+        # Of clients that were killed, as far as they had said it.
+        for operation, outcomes in sorted(by_operation.items()):
+            print(f"  {operation:18} {', '.join(outcomes)}")
 
     def explain(self, problem):
         print(f"BROKEN in round {self.rounds} of seed {self.seed}, with CHAOS_SEED={self.seed} it can be tried again:")

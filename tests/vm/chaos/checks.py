@@ -118,7 +118,7 @@ class Over:
         self.chaos = chaos
 
     def all(self):
-        return [self.devices, self.openers, self.journal, self.ledger, self.leases, self.keepers, self.pins,
+        return [self.devices, self.openers, self.records, self.ledger, self.leases, self.keepers, self.pins,
                 self.limits, self.audit, self.daemon]
 
     def devices(self):
@@ -138,8 +138,8 @@ class Over:
         found = kernel.openers()
         return {kernel.command_of(pid): held for pid, held in found.items()} or None
 
-    def journal(self):
-        return self.chaos.daemon.journal() or None
+    def records(self):
+        return self.chaos.daemon.records() or None
 
     def ledger(self):
         book = self.chaos.daemon.ask("Ledger.Describe")

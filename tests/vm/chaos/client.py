@@ -103,32 +103,35 @@ class Client:
 
     def run(self, seed, is_sly):
         """Until something else is said."""
-        self.rng.seed(seed)
+        step = 0
         self.is_sly = is_sly
         weights = [weight for weight, _ in OPERATIONS]
         while not select.select([self.control], [], [], 0)[0]:
+            # Each by itself: how much chance the one before took depends on what it was answered.
+            self.rng.seed(f"{seed}/{step}")
+            step += 1
             operation = self.rng.choices(OPERATIONS, weights)[0][1]
             pause = self.rng.random() * 0.05
             self.step(operation)
             time.sleep(pause)
 
-    def step(self, operation):
+    def step(self, operation, *arguments):
         self.note(operation.__name__)
         try:
-            operation(self)
-            self.count(operation.__name__)
+            operation(self, *arguments)
+            self.count(f"{operation.__name__}: done")
         except Refused as refused:
             self.note(f"  {refused}")
-            self.count(refused.name)
+            self.count(f"{operation.__name__}: {refused.name}")
         except Closed:
             self.note("  closed")
-            self.count("closed")
+            self.count(f"{operation.__name__}: closed")
             # The next daemon may need a moment.
             time.sleep(0.05)
         except OSError as error:
             # The kernel's word about a descriptor: its device has gone, its lease is over.
             self.note(f"  {error!r}")
-            self.count(f"errno {error.errno}")
+            self.count(f"{operation.__name__}: errno {error.errno}")
 
     def hold(self):
         """Stands still, and says what it has."""
@@ -144,14 +147,14 @@ class Client:
         """release: one by one, by calls. close: connections first, descriptors a moment later. Both: nothing stays."""
         if how == "release":
             for space in list(self.spaces):
-                self.step(lambda client, space=space: spaces.destroy(client, space))
+                self.step(spaces.destroy, space)
             for lease in list(self.leases):
-                self.step(lambda client, lease=lease: leases.release(client, lease))
+                self.step(leases.release, lease)
         # What follows this process would stay.
         for space in [space for space in self.spaces if space.wire is None]:
             spaces.is_over(self, space)
         for lease in [lease for lease in self.leases if lease.wire is None]:
-            self.step(lambda client, lease=lease: leases.release(client, lease))
+            self.step(leases.release, lease)
         while self.ended:
             self.step(spaces.bury)
         for wire in list(self.wires):

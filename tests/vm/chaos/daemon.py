@@ -133,6 +133,8 @@ class Daemon:
             "rss": kernel.status_of(self.pid, "VmRSS"),
         }
 
-    def journal(self):
-        directory = os.path.dirname(self.socket) + "/journal"
-        return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    def records(self):
+        """What is written down of groups, leases and spaces."""
+        state = os.path.dirname(self.socket)
+        return sorted(f"{kind}/{name}" for kind in ("journal", "leases", "reservations", "spaces")
+                      if os.path.isdir(f"{state}/{kind}") for name in os.listdir(f"{state}/{kind}"))

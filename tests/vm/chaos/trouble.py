@@ -18,9 +18,9 @@ class Trouble:
         self.covered, self.stopped, self.removers = [], [], []
         self.tally = {}
 
-    def count(self, what):
+    def count(self, what, whom=""):
         self.tally[what] = self.tally.get(what, 0) + 1
-        self.chaos.note(what)
+        self.chaos.note(f"{what} {whom}")
 
     def befall(self):
         kinds = [
@@ -38,16 +38,17 @@ class Trouble:
         client = self.rng.choice(self.chaos.clients)
         if client.pid:
             client.kill()
-            self.count(f"kill client {client.name}")
+            self.count("kill client", client.name)
 
     def one_of(self, pids):
         return self.rng.choice(sorted(pids)) if pids else None
 
     def send(self, pid, number, what):
-        if pid:
+        command = kernel.command_of(pid) if pid else None
+        if command:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-                self.count(f"{what} {kernel.command_of(pid)} {pid}")
+                self.count(f"{what} {command}", pid)
 
     def keepers(self):
         return [pid for pid in kernel.processes() if kernel.command_of(pid) == "vfiod-keeper"]
@@ -90,10 +91,8 @@ class Trouble:
 
     def remove(self):
         """It waits for who has the device open; so a process of its own does."""
-        if not self.chaos.removes:
-            return
         device = self.rng.choice(self.chaos.removable)
-        self.count(f"remove {device}")
+        self.count("remove", device)
         self.in_background(f"{kernel.PCI}/{device}/remove")
 
     def rescan(self):
@@ -108,8 +107,6 @@ class Trouble:
         self.removers.append(pid)
 
     def refuse(self):
-        if self.chaos.removes:
-            return
         device = self.rng.choice(self.chaos.world["devices"])
         path = self.rng.choice([
             f"{kernel.PCI}/{device}/driver_override", f"{kernel.PCI}/{device}/driver_override",
@@ -117,7 +114,7 @@ class Trouble:
         ])
         if path not in self.covered and kernel.bind_over(path):
             self.covered.append(path)
-            self.count(f"refuse {path}")
+            self.count(f"refuse {os.path.basename(path)}", path)
 
     def relent(self):
         while self.covered:

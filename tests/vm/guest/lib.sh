@@ -426,6 +426,10 @@ assert_unchanged() {
 	}
 }
 
+# Nothing is written down any more of groups, leases and spaces. (How far their names have come, is.)
+has_no_records() { ! { find "$STATE_DIR"/{journal,leases,reservations,spaces} -type f 2>/dev/null || true; } | grep .; }
+assert_no_records() { wait_until 10 has_no_records; }
+
 scenario_begin() {
 	# Not in /tmp, of which a service has its own.
 	WORK=$(mktemp -d /run/scenario.XXXXXX)

@@ -7,7 +7,7 @@ seed=${CHAOS_SEED:-$RANDOM$RANDOM}
 note "seed $seed: make chaos SEED=$seed"
 mkdir "$WORK/chaos" "$STATE_DIR"
 chmod 0755 "$STATE_DIR"
-/usr/bin/python3 -B "$VM/chaos/chaos.py" "$seed" "${CHAOS_SECONDS:-45}" "$WORK/chaos" "$(command -v vfiod)" \
+/usr/bin/python3 -B "$VM/chaos/chaos.py" "$seed" "${CHAOS_SECONDS:-30}" "$WORK/chaos" "$(command -v vfiod)" \
 	"$BUILD/vfiod-keeper" "$PROGRAMS/keep-running" "$SOCKET" "$EDU" "$NIC_1" "$NIC_2" "$NIC_A" "$NIC_B" >said || {
 	cat said
 	echo "--- log of the daemon, its last lines"

@@ -26,3 +26,4 @@ for device in "$NIC_1" "$NIC_A"; do
 	kill_points --who child
 done
 assert_unchanged
+assert_no_records
