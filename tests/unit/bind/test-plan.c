@@ -147,6 +147,37 @@ static void test_extended(void **state)
 	plan_free(plan);
 }
 
+/* Of a group of three, two that were to be moved are in another one now, with a bridge and a
+ * stranger. */
+static void test_part(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct refusal refusal;
+	struct plan *plan;
+
+	bench_init(&bench);
+	struct device *bridge = add(&bench, "pci", "pcieport");
+	bridge->class = 0x060400;
+	add(&bench, "pci", "e1000");
+	add(&bench, "pci", "e1000");
+	assert_int_equal(plan_make(&bench.group, wish, &bench, &plan, &refusal), 0);
+	snprintf(plan->members[2].host_driver, sizeof(plan->members[2].host_driver), "e1000");
+	plan->members[2].known = plan->members[2].joins = true;
+	TAILQ_REMOVE(&bench.group.devices, &bench.devices[1], of_group);
+	bench.group.number = 8;
+	add(&bench, "pci", "e1000")->bus[0] = 'x';
+	struct plan *part = plan_part(plan, &bench.group);
+	assert_int_equal(part->group, 8);
+	assert_int_equal(part->n_members, 1);
+	assert_string_equal(part->members[0].name, "d2");
+	assert_string_equal(part->members[0].syspath, "/sys/devices/d2");
+	assert_string_equal(part->members[0].host_driver, "e1000");
+	assert_true(part->members[0].known && !part->members[0].joins);
+	plan_free(part);
+	plan_free(plan);
+}
+
 static void test_whole_group(void **state)
 {
 	(void)state;
@@ -308,6 +339,7 @@ int main(void)
 		cmocka_unit_test(test_actions),
 		cmocka_unit_test(test_claimed),
 		cmocka_unit_test(test_extended),
+		cmocka_unit_test(test_part),
 		cmocka_unit_test(test_whole_group),
 		cmocka_unit_test(test_parked),
 		cmocka_unit_test(test_wished_driver),
