@@ -75,15 +75,15 @@ class Daemon:
     def groups(self):
         """As listed: {number: group}."""
         while True:
-            found, total = {}, None
+            found, goes_on = {}, True
             try:
                 wire = Wire(self.socket)
                 wire.send("org.vfiod.Broker.List", {"all": True}, more=True)
-                while total is None or len(found) < total:
+                while goes_on:
                     reply, _ = wire.receive("List")
                     if "error" in reply:
                         raise Closed  # Interrupted: from the beginning
-                    total = reply["parameters"]["total"]
+                    goes_on = reply.get("continues", False)
                     found[reply["parameters"]["group"]["number"]] = reply["parameters"]["group"]
                 wire.close()
                 return found

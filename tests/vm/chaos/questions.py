@@ -20,14 +20,16 @@ def list_groups(client):
     wire = client.wire()
     try:
         wire.send("org.vfiod.Broker.List", {"all": True}, more=True)
-        n, total = 0, None
-        while total is None or n < total:
+        last, goes_on = -1, True
+        while goes_on:
             reply, _ = wire.receive("List")
             if "error" in reply:
                 raise Refused(reply)
-            n, total = n + 1, reply["parameters"]["total"]
-            if reply.get("continues", False) != (n < total):
-                raise Violation(f"reply {n} of {total} groups: {reply}")
+            # Groups leave and come meanwhile; each is told of once, in the order of their numbers.
+            number, goes_on = reply["parameters"]["group"]["number"], reply.get("continues", False)
+            if number <= last:
+                raise Violation(f"group {number} after group {last}: {reply}")
+            last = number
     except Closed:
         client.lost(wire)
         raise
