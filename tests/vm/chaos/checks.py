@@ -6,7 +6,7 @@ import time
 import kernel
 
 PATIENCE_SECONDS = 60
-RSS_SLACK = 1 << 20
+MEMORY_SLACK = 1 << 20
 
 
 def insist(checks, patience=PATIENCE_SECONDS):
@@ -186,7 +186,7 @@ class Over:
             if now["descriptors"] - self.chaos.fds_of(now) != then["descriptors"] - self.chaos.fds_of(then):
                 return f"descriptors: {now}, were {then}: {sorted(kernel.descriptors_of(daemon.pid).items())}"
         for then in daemon.settled[1:2]:
-            if now["rss"] > then["rss"] + RSS_SLACK:
+            if now["memory"] > then["memory"] + MEMORY_SLACK:
                 return f"memory: {now}, was {then}"
         return None
 

@@ -130,7 +130,8 @@ class Daemon:
             "descriptors": len(kernel.descriptors_of(self.pid)),
             "threads": kernel.threads_of(self.pid),
             "children": sorted(kernel.command_of(child) or "" for child in children),
-            "rss": kernel.status_of(self.pid, "VmRSS"),
+            # Its own: pages of programs and libraries come as they are first used.
+            "memory": kernel.status_of(self.pid, "RssAnon"), "rss": kernel.status_of(self.pid, "VmRSS"),
         }
 
     def records(self):
