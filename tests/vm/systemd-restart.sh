@@ -129,15 +129,20 @@ for how in by_kill by_hang by_restart; do
 	step "$how: devices, connections, leases, spaces and the ledger go on; Maps under way: $of_plain, $of_lib"
 done
 
-# --- other calls of the one with libvfiod, at some moment of them -----------------------------------------------------
+# --- other calls of the one with libvfiod -----------------------------------------------------------------------------
 
 connections=0
 interrupt() { # COMMAND…
 	old=$(main_pid)
+	# It does not answer: so this cannot be over.
+	kill -STOP "$KEEPER"
 	tell lib "$*"
+	# What came before this is being done.
+	vfioctl list >/dev/null
 	kill -KILL "$old"
-	hear lib
 	wait_until 60 is_another
+	kill -CONT "$KEEPER"
+	hear lib
 	answers="$answers $1: ${ANSWER%% \{*};"
 	case $ANSWER in
 	ok* | *Broker.Interrupted*) ;;
@@ -154,6 +159,7 @@ interrupt() { # COMMAND…
 }
 has_other() { ask lib describe space && [[ $ANSWER == *containers.1.* ]]; }
 answers=
+keeper_of lib space
 interrupt attach space other
 has_other || ask lib attach space other
 ask lib map space m 4M 0x1000000 8M
@@ -174,7 +180,6 @@ assert_as_before "the socket was restarted"
 as_user alice vfioctl status >/dev/null
 step "the socket is restarted, and nothing else changes"
 
-keeper_of lib space
 old=$(main_pid)
 charged=$(bill)
 kill -KILL "$old" "$KEEPER"
