@@ -6,7 +6,7 @@
 . "$VM/guest/spaces"
 
 configuration="[daemon]
-resume-timeout = 5
+resume-timeout = 20
 [rule all]
 match = pci:address=$EDU
 match = pci:address=$NIC_A
