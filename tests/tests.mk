@@ -31,7 +31,7 @@ check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) $(BUILD)/vfiod $
 CHECK_VM := check-vm
 CHECK_REST := lint check-unit check-completion check-mock sanitize check-valgrind fuzz check-systemd kernel2-if-cached
 check: setup-check setup-vm
-	@$(MAKE) --no-print-directory everything >/dev/null || true
+	@$(MAKE) --no-print-directory -j 2 everything >/dev/null || true
 	@MAKE="$(MAKE)" tests/check.sh $(CHECK_VM) -- $(CHECK_REST)
 
 clean:
