@@ -196,7 +196,8 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/bind/test-doorman %/bind/test-job %/bind/test-opener \
+VALGRIND_NOT := %/base/test-errand %/bind/test-doorman %/bind/test-job %/bind/test-opener %/client/test-resume \
+	%/memory/test-space-adopt %/service/test-lease-facts %/fuzz/fuzz-adopt \
 	%/broker/test-memlock %/broker/test-observer %/broker/test-observing %/broker/test-observing-faults \
 	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/fuzz/fuzz-wire
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \

@@ -10,10 +10,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* NOLINTNEXTLINE(misc-redundant-expression): that they are is what is asserted. */
+/* NOLINTBEGIN(misc-redundant-expression): that they are equivalent is what is asserted. */
 _Static_assert(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO == VFIO_IOMMU_GET_INFO &&
 		       VFIO_DEVICE_PCI_HOT_RESET == VFIO_IOMMU_MAP_DMA,
 	"both are allowed with the others");
+/* NOLINTEND(misc-redundant-expression) */
 
 const unsigned long backend_ioctls[] = {
 	VFIO_GET_API_VERSION,

@@ -374,6 +374,7 @@ plug_in() {
 	if [ -n "$IS_PLUGGED" ]; then
 		echo 1 >/sys/bus/pci/rescan
 	else
+		[ "$SPARE_PORT" != "$SLOT_PORT" ] || wait_until 30 slot is-off
 		qmp '{"execute":"device_add","arguments":{"id":"guest","bus":"'"$SPARE_BUS"'","driver":"'"$1"'"'"${2:+,$2}"'}}'
 		IS_PLUGGED=yes
 	fi
@@ -390,19 +391,26 @@ remove_out() { echo 1 >"/sys/bus/pci/devices/$GUEST/remove" & }
 # power goes off (Slot Control: indicator and controller), which is not the kernel's doing here. It is on again
 # before the kernel hears of anything (hot-plug interrupts), which finds that the slot is empty.
 pull_out() {
-	python3 - "/sys/bus/pci/devices/$SLOT_PORT/config" <<-'END'
+	slot turn-off
+	IS_PLUGGED=
+}
+# slot turn-off, or slot is-off: the kernel does so too when a card has gone, the indicator a second after the
+# power, and QEMU takes then whatever is in the slot.
+slot() {
+	python3 - "$1" "/sys/bus/pci/devices/$SLOT_PORT/config" <<-'END'
 		import os, struct, sys
 		EXPRESS, SLOT_CONTROL, OFF, INTERRUPTS = 0x10, 0x18, 0x0700, 0x0020
-		fd = os.open(sys.argv[1], os.O_RDWR)
+		fd = os.open(sys.argv[2], os.O_RDWR)
 		at = os.pread(fd, 1, 0x34)[0]
 		while (head := os.pread(fd, 2, at))[0] != EXPRESS:
 		    at = head[1]
 		at += SLOT_CONTROL
 		before, = struct.unpack("<H", os.pread(fd, 2, at))
+		if sys.argv[1] == "is-off":
+		    sys.exit(before & OFF != OFF)
 		for control in before & ~INTERRUPTS | OFF, before:
 		    os.pwrite(fd, struct.pack("<H", control), at)
 	END
-	IS_PLUGGED=
 }
 
 # The group of three goes as a whole, and comes back as another one, with a domain of its own. A scenario
