@@ -41,9 +41,8 @@ class Standing:
                 continue
             if pid not in known and command not in ("vfiod-keeper", "vfiod-bind"):
                 return f"{command} {pid} has {held} open"
-            for number in held - {"device"}:
+            for number in held:
                 group = groups.get(number)
-                # One that has left the host has no owner to be named.
                 if group and pid in known and group["owner"] == "none" and group["binding"] not in ("taking", "returning", "stuck", "gone"):
                     return f"{command} {pid} has group {number} open, which nobody owns: {group}"
         return None

@@ -113,14 +113,16 @@ def lock_limit_of(pid):
 
 
 def openers():
-    """Who has VFIO open: {pid: {group numbers, "device" for a device's descriptor}}."""
+    """Who has VFIO open: {pid: {group numbers, or what else it is}}."""
     found = {}
     for pid in processes():
         held = set()
         for target in descriptors_of(pid).values():
-            if target.startswith("/dev/vfio/") and target != "/dev/vfio/vfio":
-                # A group that has left the host, and was open: "/dev/vfio/7 (deleted)".
-                held.add(int(target.removeprefix("/dev/vfio/").split()[0]))
+            if target.startswith("/dev/vfio/") and target.endswith(" (deleted)"):
+                # The kernel may have given its number to another group meanwhile.
+                held.add("group that has left")
+            elif target.startswith("/dev/vfio/") and target != "/dev/vfio/vfio":
+                held.add(int(target.removeprefix("/dev/vfio/")))
             elif target == "anon_inode:[vfio-device]":
                 held.add("device")
         if held:
