@@ -14,7 +14,8 @@ struct inventory {
 	struct udev_monitor *monitor;
 	struct udev_hwdb *hwdb; /* NULL: not installed */
 	ev_io readable;
-	ev_timer retry; /* a rescan that is still owed */
+	ev_timer retry;   /* a rescan that is still owed */
+	ev_timer probing; /* drivers that may not stay */
 	bool syncing;
 
 	struct device *devices; /* by syspath; no group's devices are missing here */
@@ -60,6 +61,10 @@ void inventory_rescan_later(struct inventory *inventory, double seconds);
 /* monitor.c */
 int monitor_start(struct inventory *inventory);
 void monitor_stop(struct inventory *inventory);
+
+/* probing.c: once, at the start; after each event; the caller stops the timer. */
+void probing_init(struct inventory *inventory);
+void probing_note(struct inventory *inventory, const char *syspath, const char *action);
 
 /* read.c: sysfs. Everything follows links and reads attributes that take no device lock. */
 

@@ -95,8 +95,11 @@ static void monitor_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 			events_lost(inventory, errno);
 			return;
 		}
-		if (udev_device_get_syspath(event))
-			path_changed(inventory, udev_device_get_syspath(event));
+		const char *syspath = udev_device_get_syspath(event);
+		if (syspath) {
+			path_changed(inventory, syspath);
+			probing_note(inventory, syspath, udev_device_get_action(event));
+		}
 		udev_device_unref(event);
 	}
 }
@@ -141,6 +144,7 @@ int monitor_start(struct inventory *inventory)
 	inventory->readable.data = inventory;
 	ev_timer_init(&inventory->retry, retry_due, 0.0, 0.0);
 	inventory->retry.data = inventory;
+	probing_init(inventory);
 	ev_io_start(inventory->loop, &inventory->readable);
 	return 0;
 }
@@ -149,6 +153,7 @@ void monitor_stop(struct inventory *inventory)
 {
 	ev_io_stop(inventory->loop, &inventory->readable);
 	ev_timer_stop(inventory->loop, &inventory->retry);
+	ev_timer_stop(inventory->loop, &inventory->probing);
 	udev_monitor_unref(inventory->monitor);
 	inventory->monitor = NULL;
 }

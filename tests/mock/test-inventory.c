@@ -817,6 +817,25 @@ static void test_unreadable(void **state)
 	check_true(host);
 }
 
+/* A driver that was there for as long as it looked at the device. */
+static void test_probe_that_fails(void **state)
+{
+	struct host *host = *state;
+	ev_timer timer;
+
+	host_watch(host);
+	_cleanup_free_ char *a = testbed_add_pci(host->bed, "0000:01:00.0", 7, "shpchp");
+	host_turn(host);
+	assert_string_equal(host->told, "groupAdded deviceAdded");
+	told_clear(host);
+	testbed_lose_driver(host->bed, a);
+	ev_timer_init(&timer, later, 1.5, 0.0);
+	ev_timer_start(host->loop, &timer);
+	ev_run(host->loop, 0);
+	assert_string_equal(host->told, "driverChanged");
+	check_true(host);
+}
+
 /* Whichever system call fails: -EMFILE and nothing left behind, or it did not matter. */
 static void test_new_fails_anywhere(void **state)
 {
@@ -1042,6 +1061,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events_a_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_probe_that_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_new_fails_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refresh_fails_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_storm, setup, teardown),

@@ -211,6 +211,11 @@ void testbed_set_driver(struct testbed *bed, const char *syspath, const char *dr
 		testbed_send(bed, syspath, "bind");
 }
 
+void testbed_lose_driver(struct testbed *bed, const char *syspath)
+{
+	driver_link(bed, syspath, "");
+}
+
 char *testbed_add(struct testbed *bed, const char *bus, const char *name, const char *parent,
 	int group, const char *driver)
 {

@@ -32,6 +32,8 @@ char *testbed_add_pci(struct testbed *bed, const char *address, int group, const
 void testbed_remove(struct testbed *bed, const char *syspath);
 /* Sends "unbind" and "bind", as it applies. */
 void testbed_set_driver(struct testbed *bed, const char *syspath, const char *driver);
+/* As when probe() has failed: no event says so. */
+void testbed_lose_driver(struct testbed *bed, const char *syspath);
 /* To the root of all devices, under another name: its new syspath, to be freed. Sends "move". */
 char *testbed_move(struct testbed *bed, const char *syspath, const char *name);
 /* Out of its group, into another (-1: none). No event. */
