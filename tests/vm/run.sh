@@ -11,7 +11,7 @@
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
-# VFIOD_VM_SECONDS the boot's deadline (2700)       SCENARIO_SECONDS  each scenario's (600)
+# VFIOD_VM_SECONDS the boot's deadline (4200)       SCENARIO_SECONDS  each scenario's (600)
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
@@ -25,7 +25,7 @@ variant=${VARIANT:-release}
 kernel_kind=${VFIOD_VM_KERNEL:-stock}
 directory=$here/scenarios
 [ "$kernel_kind" = stock ] || directory=$here/scenarios-kernel2
-deadline=${VFIOD_VM_SECONDS:-2700}
+deadline=${VFIOD_VM_SECONDS:-4200}
 mode=suite
 memory=1G
 scenarios=()
