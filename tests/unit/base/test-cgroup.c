@@ -1,10 +1,11 @@
 /* Files in a directory of the test's, in the shape of proc's and of a hierarchy's. */
+#include "tests/unit/remove-tree.h"
+
 #include "daemon/base/cgroup.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,18 +63,10 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int tear_down(void **state)
 {
 	struct bench *bench = *state;
-	nftw(bench->top, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(bench->top);
 	free(bench);
 	return 0;
 }

@@ -1,7 +1,8 @@
+#include "tests/unit/remove-tree.h"
+
 #include "fake-proc.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,17 +66,9 @@ void fake_proc_init(struct fake_proc *proc)
 	fake_file(proc, "", "proc/uptime");
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 void fake_proc_clear(struct fake_proc *proc)
 {
-	assert_int_equal(nftw(proc->root, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(remove_tree(proc->root), 0);
 }
 
 void fake_process(const struct fake_proc *proc, pid_t pid, pid_t parent, pid_t session,

@@ -1,9 +1,10 @@
 /* Control groups as files of the test's own, in the shape of the kernel's. */
+#include "tests/unit/remove-tree.h"
+
 #include "daemon/base/util.h"
 #include "daemon/broker/bound.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,18 +97,10 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int tear_down(void **state)
 {
 	struct bench *bench = *state;
-	nftw(bench->top, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(bench->top);
 	free(bench);
 	return 0;
 }

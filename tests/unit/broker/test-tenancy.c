@@ -3,6 +3,8 @@
  * what is asked of those that map by themselves, and what is left when the answer is no, late, or
  * not wanted any more.
  */
+#include "tests/unit/remove-tree.h"
+
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
@@ -11,7 +13,6 @@
 #include "tests/fuzz/fake-job.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -101,14 +102,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void go_round(struct bench *bench)
 {
 	for (int i = 0; i < 20; i++)
@@ -137,7 +130,7 @@ static int tear_down(void **state)
 	assert_nothing_left(bench);
 	broker_free(bench->broker);
 	inventory_free(bench->inventory);
-	nftw(bench->directory, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(bench->directory);
 	free(bench);
 	return 0;
 }

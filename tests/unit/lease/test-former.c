@@ -1,11 +1,12 @@
 /* Who had a device last: over restarts, for this device and not its successor, and when in doubt.
  */
+#include "tests/unit/remove-tree.h"
+
 #include "daemon/lease/former.h"
 #include "tests/unit/lease/device-bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,20 +34,12 @@ static int setup(void **state)
 	return former_book_init(&s->book, s->directory);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct state *s = *state;
 
 	former_book_clear(&s->book);
-	nftw(s->directory, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+	remove_tree(s->directory);
 	free(s);
 	return 0;
 }

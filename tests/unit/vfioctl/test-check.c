@@ -1,6 +1,5 @@
 /* What check says of hosts that are made up: each is a directory with the files that count. */
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +9,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/unit/remove-tree.h"
 
 #include "client/vfioctl/check.h"
 #include "tests/unit/vfioctl/ctl.h"
@@ -35,14 +36,6 @@ static void put(const char *path, const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
-{
-	(void)status;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int setup(void **state)
 {
 	(void)state;
@@ -54,7 +47,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	findings_clear(&findings);
-	return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return remove_tree(root);
 }
 
 static void look(uint64_t memlock_bytes)
