@@ -20,7 +20,7 @@ int config_keep(const struct config *config, const char *state_directory)
 	int r = last_path(path, state_directory);
 	if (r < 0 || !config->text)
 		return r;
-	return file_write_atomic(path, config->text, strlen(config->text));
+	return file_replace(path, config->text, strlen(config->text));
 }
 
 int config_read_last(const char *state_directory, struct config **config, struct refusal *refusal)
