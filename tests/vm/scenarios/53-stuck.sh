@@ -25,8 +25,11 @@ unbind=/sys/bus/pci/drivers/e1000e/unbind
 
 # In a take.
 block "$unbind"
+began=$SECONDS
 answer=$(refused as_user alice "$PROGRAMS/lib/lease" "$NIC_1")
 echo "$answer"
+# The default would be 30 s.
+((SECONDS - began < 30)) || fail "take-timeout = 3, and it took $((SECONDS - began)) s"
 error=${answer#error * }
 assert_contains "$answer" "error org.vfiod.Broker.Stuck "
 assert_eq "$(json group <<<"$error") $(json device <<<"$error") $(json step <<<"$error")" "$group $NIC_1 unbind"
