@@ -212,6 +212,12 @@ static int do_detach(struct reply *reply, const struct wire_request *request)
 	struct bench_group *group = &bench.groups[request->group];
 
 	assert_true(group->is_there && group->has_fd);
+	bench.n_asked_to_leave++;
+	if (bench.n_busy > 0) {
+		bench.n_busy--;
+		bench.dies_soon = bench.n_busy == 0 && bench.dies_when_busy;
+		return -EBUSY;
+	}
 	if (bench.has_device_open[request->group] && group->container >= 0) {
 		if (request->flags & WIRE_FORCE)
 			group->has_fd = false;
@@ -432,6 +438,9 @@ static void answer_space(struct fake_keeper *keeper, const struct wire_request *
 	if (fault == FAULT_ERROR && request->flags & WIRE_FORCE)
 		bench.groups[request->group].has_fd = false;
 	fail_so(&reply, fault);
+	if (bench.dies_soon)
+		fake_die(keeper);
+	bench.dies_soon = false;
 	if (reply.fd >= 0)
 		close(reply.fd);
 }

@@ -71,6 +71,8 @@ struct bench {
 	int map_error;      /* -errno, in the container */
 	int attach_error, new_error, reset_error;
 	unsigned n_wanted; /* groups that a reset of a bus reaches beside */
+	unsigned n_asked_to_leave, n_busy; /* refused so many times, as by who only looks */
+	bool dies_when_busy, dies_soon;    /* and then it dies */
 	bool populate_dies, populate_fails, keeps_holes;
 	bool book_lies;
 	unsigned n_populated, n_punched, n_requests;
