@@ -100,6 +100,7 @@ static void stay_taken(struct holding *holding, bool is_well)
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
 	settling_is_home(steal_settling(holding));
 	joining_resume(holding);
+	losing_look_at(holding);
 	broker_pump_later(holding->broker);
 }
 
