@@ -125,8 +125,7 @@ static void ask_to_leave(struct operation *operation)
 		.flags = operation->force ? WIRE_FORCE : 0,
 	};
 
-	operation_ask(
-		operation, &request, NULL, 0, space_pages(operation->space), detach_answered);
+	operation_ask(operation, &request, NULL, 0, space_pages(operation->space), detach_answered);
 }
 
 void detach_start(struct operation *operation)

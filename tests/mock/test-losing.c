@@ -16,9 +16,9 @@
 
 static int set_up(void **state)
 {
-	return lending_set_up(
-		state, "[daemon]\nadmin = user:1000\n[rule all]\nmatch = pci:address=0000:*\n"
-		       "take = appear\nallow = user:1000\n");
+	return lending_set_up(state,
+		"[daemon]\nadmin = user:1000\n[rule all]\nmatch = pci:address=0000:*\n"
+		"take = appear\nallow = user:1000\n");
 }
 
 static bool is_on(const struct lending *lending, const char *driver)
@@ -79,8 +79,8 @@ static void test_it_is_taken_anew(void **state)
 	wait_for(lending, group->binding == BINDING_HOST);
 	wait_for(lending, group->binding == BINDING_TAKING);
 	/* As it was before the first time: that is what this take has found. */
-	assert_string_equal(holding_find(lending->broker, group)->plan->members[0].host_driver,
-		"e1000");
+	assert_string_equal(
+		holding_find(lending->broker, group)->plan->members[0].host_driver, "e1000");
 	await_taken(lending);
 }
 

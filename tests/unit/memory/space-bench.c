@@ -1,7 +1,9 @@
 #include "space-bench.h"
 
 #include "daemon/base/child.h"
+#include "daemon/base/slots.h"
 #include "daemon/base/util.h"
+#include "daemon/memory/space-parts.h"
 #include "tests/unit/count-fds.h"
 
 #include <errno.h>
@@ -506,11 +508,21 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 
 const struct space_hooks bench_hooks = { on_limits, on_changed, on_let_go };
 
+/* What is under way, as the next daemon would find it. */
+static uint32_t bench_work(void)
+{
+	const struct space_slot *slot = (const struct space_slot *)bench.slot;
+	return slot->work;
+}
+
 static void on_done(struct space *space, const struct space_answer *answer_, void *userdata)
 {
 	(void)space;
 	assert_ptr_equal(userdata, &bench);
 	bench.n_done++;
+	bench.work_before_answer = bench_work();
+	slot_settle();
+	bench.work_in_answer = bench_work();
 	ev_break(bench.loop, EVBREAK_ALL);
 	bench.answer = *answer_;
 	bench.refusal = *answer_->refusal;

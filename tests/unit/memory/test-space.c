@@ -444,6 +444,20 @@ static void test_holes_again_and_again(void **state)
 	assert_int_equal(bench.n_populated, 3);
 }
 
+/* Undone by the next daemon until its answer is being sent, and not from then on. */
+static void test_answered_is_done(void **state)
+{
+	(void)state;
+	start();
+	WORKS(bench_attach(10));
+	WORKS(bench_map(1, 0, 16, 0));
+	assert_int_not_equal(bench.work_before_answer, 0);
+	assert_int_equal(bench.work_in_answer, 0);
+	WORKS(bench_detach(10, false));
+	assert_int_not_equal(bench.work_before_answer, 0);
+	assert_int_equal(bench.work_in_answer, 0);
+}
+
 /* Closed, and somebody only looks at the file: asked again. */
 static void test_detach_of_a_group_just_closed(void **state)
 {
@@ -664,6 +678,7 @@ int main(void)
 		TEST(test_holes_are_filled),
 		TEST(test_holes_that_cannot_be_filled),
 		TEST(test_holes_again_and_again),
+		TEST(test_answered_is_done),
 		TEST(test_detach_of_a_group_just_closed),
 		TEST(test_detach_pauses_for_a_dead_keeper),
 		TEST(test_detach_of_a_group_in_use),
