@@ -459,6 +459,8 @@ void space_entry_limits(struct space *space, struct limits *limits, void *entry)
 void space_entry_looked(struct space_entry *entry);
 /* With all that the next daemon needs: in the store; written down again; no more. */
 void space_entry_keep(struct space_entry *entry);
+/* Its keeper is there, or never will be: what waited for that. */
+void space_entry_has_keeper(struct space_entry *entry);
 void space_entry_follow(struct space_entry *entry);
 void space_entry_unrecord(struct space_entry *entry);
 /* Without its space. NULL: no memory. */

@@ -16,6 +16,8 @@ static const char *asked; /* NULL: nobody */
 void privilege_ask(const char *socket)
 {
 	asked = socket;
+	if (socket)
+		remote_prepare(socket);
 }
 
 int privilege_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)

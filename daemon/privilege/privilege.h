@@ -21,8 +21,9 @@
 void privilege_ask(const char *socket);
 
 /* --- on the loop -------------------------------------------------------------------------------
- * None of these waits for anybody but vfiod-privileged, and for that one 200 ms at most: -ETIMEDOUT
- * then, and it is not done later either. -ECONNREFUSED, -ECONNRESET, …: it is not there.
+ * None of these waits for anybody but vfiod-privileged, and for that one 200 ms at most (twice, if
+ * the first was too late for it): -ETIMEDOUT then, and it is not done later either. -ECONNREFUSED,
+ * -ECONNRESET, …: it is not there.
  */
 
 /*

@@ -24,6 +24,7 @@
 static struct {
 	int fd;
 	pid_t owner; /* in a child of that one, child_isolate() has closed it */
+	pid_t loop;  /* who has the loop; its children have time */
 	bool is_missed;
 } kept = { .fd = -1 };
 
@@ -59,11 +60,12 @@ static int kept_open(const char *path)
 	return kept.fd < 0 ? kept.fd : 0;
 }
 
+/* Once, until it has answered again. */
 static int tell_missed(int r)
 {
 	if (r < 0 && !kept.is_missed)
 		log_warning("vfiod-privileged does not answer: %s", strerror(-r));
-	kept.is_missed = r < 0;
+	kept.is_missed = kept.is_missed || r < 0;
 	return r;
 }
 
@@ -91,8 +93,10 @@ static ssize_t kept_receive(union privilege_answer *answer, int *fd, uint64_t un
 	*fd = -1;
 	for (;;) {
 		ssize_t n = privilege_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT);
-		if (n > 0)
+		if (n > 0) {
+			kept.is_missed = false;
 			return n;
+		}
 		uint64_t now = privilege_now();
 		struct pollfd poll_fd = { .fd = kept.fd, .events = POLLIN };
 		if (n == -EAGAIN && now < until) {
@@ -133,20 +137,33 @@ static void begin(struct privilege_request *request, enum privilege_type type, u
 
 /* --- on the loop ------------------------------------------------------------------------------ */
 
+void remote_prepare(const char *socket)
+{
+	kept.loop = getpid();
+	kept_open(socket);
+}
+
 int remote_memlock(const char *socket, int pidfd, const struct rlimit *limit, struct rlimit *before)
 {
 	struct privilege_request request = { .sets = limit != NULL };
 	struct privilege_reply reply;
-	int fd;
+	bool has_time = kept.loop != 0 && kept.loop != getpid();
+	int fd, r = 0;
 
-	begin(&request, PRIVILEGE_MEMLOCK, BEGIN_MS);
 	if (limit) {
 		request.soft = limit->rlim_cur;
 		request.hard = limit->rlim_max;
 	}
-	int r = kept_send(socket, &request, pidfd);
-	if (r == 0)
-		r = kept_reply(&reply, &fd, privilege_now() + WAIT_MS * NS_PER_MS);
+	/* Who says that it was too late has not done it, and is awake now. */
+	for (int tries = 0; tries < 2; tries++) {
+		begin(&request, PRIVILEGE_MEMLOCK, has_time ? LATER_MS : BEGIN_MS);
+		r = kept_send(socket, &request, pidfd);
+		if (r == 0)
+			r = kept_reply(&reply, &fd,
+				has_time ? NO_END : privilege_now() + WAIT_MS * NS_PER_MS);
+		if (r != -ETIMEDOUT || kept.fd < 0)
+			break;
+	}
 	if (r == 0 && before)
 		*before = (struct rlimit){ reply.soft, reply.hard };
 	return r;

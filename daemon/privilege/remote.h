@@ -3,6 +3,8 @@
 
 #include "daemon/privilege/privilege.h"
 
+/* Connects, if it can: what serves is there when the loop first needs it. */
+void remote_prepare(const char *socket);
 int remote_memlock(
 	const char *socket, int pidfd, const struct rlimit *limit, struct rlimit *before);
 int remote_signal(const char *socket, int pidfd, int signal);
