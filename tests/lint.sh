@@ -76,7 +76,7 @@ part_examples() {
 }
 
 # How much the units may have, in tenths (systemd-analyze security).
-declare -A EXPOSURE=([vfiod]=15 [vfiod-privileged]=23)
+declare -A EXPOSURE=([vfiod]=15 [vfiod-privileged]=22)
 
 # systemd-analyze says what is wrong on standard error, and ends with 0.
 part_units() {

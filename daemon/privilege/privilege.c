@@ -16,14 +16,11 @@ static const char *asked; /* NULL: nobody */
 void privilege_ask(const char *socket)
 {
 	asked = socket;
-	if (socket)
-		remote_prepare(socket);
 }
 
 int privilege_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
-	return asked ? remote_memlock(asked, pidfd, limit, before)
-		     : direct_memlock(pid, limit, before);
+	return direct_memlock(pidfd, pid, limit, before);
 }
 
 int privilege_signal(int pidfd, int signal)

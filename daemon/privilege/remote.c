@@ -11,20 +11,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define NS_PER_MS UINT64_C(1000000)
-
-/* On the loop; the other side begins nothing in the last quarter, so what it has begun is heard. */
-#define WAIT_MS 200
-#define BEGIN_MS 150
-/* What need not be waited for, and what children ask: these have deadlines. */
-#define LATER_MS 30000
-#define NO_END UINT64_MAX
+/* Who asks has given up by then. */
+#define REQUEST_NS (30 * UINT64_C(1000000000))
 
 /* Of the whole process, one connection for what is answered at once. */
 static struct {
 	int fd;
 	pid_t owner; /* in a child of that one, child_isolate() has closed it */
-	pid_t loop;  /* who has the loop; its children have time */
 	bool is_missed;
 } kept = { .fd = -1 };
 
@@ -88,34 +81,30 @@ static int kept_send(const char *path, const struct privilege_request *request, 
 }
 
 /* One answer, of any kind. Its length or -errno: whatever came later would be of no use. */
-static ssize_t kept_receive(union privilege_answer *answer, int *fd, uint64_t until)
+static ssize_t kept_receive(union privilege_answer *answer, int *fd)
 {
+	struct pollfd readable = { .fd = kept.fd, .events = POLLIN };
+	ssize_t n;
+
 	*fd = -1;
-	for (;;) {
-		ssize_t n = privilege_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT);
-		if (n > 0) {
-			kept.is_missed = false;
-			return n;
-		}
-		uint64_t now = privilege_now();
-		struct pollfd poll_fd = { .fd = kept.fd, .events = POLLIN };
-		if (n == -EAGAIN && now < until) {
-			int ms = until == NO_END ? -1 : (int)((until - now) / NS_PER_MS) + 1;
-			if (poll(&poll_fd, 1, ms) >= 0 || errno == EINTR)
-				continue;
-			n = -errno;
-		}
-		kept_close();
-		return tell_missed(n == -EAGAIN ? -ETIMEDOUT : n == 0 ? -ECONNRESET : (int)n);
+	while ((n = privilege_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT)) ==
+		-EAGAIN)
+		if (poll(&readable, 1, -1) < 0 && errno != EINTR)
+			break;
+	if (n > 0) {
+		kept.is_missed = false;
+		return n;
 	}
+	kept_close();
+	return tell_missed(n == 0 ? -ECONNRESET : (int)n);
 }
 
 /* The reply at the end, or all there is. */
-static int kept_reply(struct privilege_reply *reply, int *fd, uint64_t until)
+static int kept_reply(struct privilege_reply *reply, int *fd)
 {
 	union privilege_answer answer;
 
-	ssize_t n = kept_receive(&answer, fd, until);
+	ssize_t n = kept_receive(&answer, fd);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n == sizeof(answer.reply)) {
@@ -128,52 +117,20 @@ static int kept_reply(struct privilege_reply *reply, int *fd, uint64_t until)
 	return -EBADMSG;
 }
 
-static void begin(struct privilege_request *request, enum privilege_type type, unsigned ms)
+static void begin(struct privilege_request *request, enum privilege_type type)
 {
 	request->version = PRIVILEGE_VERSION;
 	request->type = type;
-	request->until = privilege_now() + ms * NS_PER_MS;
+	request->until = privilege_now() + REQUEST_NS;
 }
 
 /* --- on the loop ------------------------------------------------------------------------------ */
-
-void remote_prepare(const char *socket)
-{
-	kept.loop = getpid();
-	kept_open(socket);
-}
-
-int remote_memlock(const char *socket, int pidfd, const struct rlimit *limit, struct rlimit *before)
-{
-	struct privilege_request request = { .sets = limit != NULL };
-	struct privilege_reply reply;
-	bool has_time = kept.loop != 0 && kept.loop != getpid();
-	int fd, r = 0;
-
-	if (limit) {
-		request.soft = limit->rlim_cur;
-		request.hard = limit->rlim_max;
-	}
-	/* Who says that it was too late has not done it, and is awake now. */
-	for (int tries = 0; tries < 2; tries++) {
-		begin(&request, PRIVILEGE_MEMLOCK, has_time ? LATER_MS : BEGIN_MS);
-		r = kept_send(socket, &request, pidfd);
-		if (r == 0)
-			r = kept_reply(&reply, &fd,
-				has_time ? NO_END : privilege_now() + WAIT_MS * NS_PER_MS);
-		if (r != -ETIMEDOUT || kept.fd < 0)
-			break;
-	}
-	if (r == 0 && before)
-		*before = (struct rlimit){ reply.soft, reply.hard };
-	return r;
-}
 
 int remote_signal(const char *socket, int pidfd, int signal)
 {
 	struct privilege_request request = { .number = signal };
 
-	begin(&request, PRIVILEGE_SIGNAL, LATER_MS);
+	begin(&request, PRIVILEGE_SIGNAL);
 	return kept_send(socket, &request, pidfd);
 }
 
@@ -186,7 +143,7 @@ int remote_start_keeper(const char *socket, enum keeper_role role, const struct 
 		.start_ticks = client->start_ticks,
 	};
 
-	begin(&request, PRIVILEGE_KEEPER, LATER_MS);
+	begin(&request, PRIVILEGE_KEEPER);
 	_cleanup_close_ int fd = connect_new(socket);
 	int r = fd < 0 ? fd
 		       : privilege_send(fd, &request, sizeof(request), keeper_socket, MSG_DONTWAIT);
@@ -223,7 +180,7 @@ static int ask_descriptor(const char *socket, const struct privilege_request *re
 
 	int r = kept_send(socket, request, -1);
 	if (r == 0)
-		r = kept_reply(&reply, &fd, NO_END);
+		r = kept_reply(&reply, &fd);
 	if (r == 0)
 		return fd < 0 ? -EBADMSG : fd;
 	if (fd >= 0)
@@ -238,7 +195,7 @@ int remote_pagemap(const char *socket, const struct process_id *process)
 		.start_ticks = process->start_ticks,
 	};
 
-	begin(&request, PRIVILEGE_PAGEMAP, LATER_MS);
+	begin(&request, PRIVILEGE_PAGEMAP);
 	return ask_descriptor(socket, &request);
 }
 
@@ -249,7 +206,7 @@ int remote_config_space(const char *socket, const char *directory)
 
 	if (string_copy(request.name, sizeof(request.name), slash ? slash + 1 : directory) < 0)
 		return -ENAMETOOLONG;
-	begin(&request, PRIVILEGE_CONFIG_SPACE, LATER_MS);
+	begin(&request, PRIVILEGE_CONFIG_SPACE);
 	return ask_descriptor(socket, &request);
 }
 
@@ -263,12 +220,12 @@ int remote_visit_files(
 	bool wants_more = true, is_done = false;
 	int fd;
 
-	begin(&request, PRIVILEGE_FILES, LATER_MS);
+	begin(&request, PRIVILEGE_FILES);
 	int r = kept_send(socket, &request, -1);
 	if (r < 0)
 		return r;
 	for (;;) {
-		ssize_t n = kept_receive(&answer, &fd, NO_END);
+		ssize_t n = kept_receive(&answer, &fd);
 		if (n < 0)
 			return (int)n;
 		if (fd >= 0)
@@ -297,13 +254,13 @@ int remote_device_facts(const char *socket, pid_t pid, int fd, struct device_fac
 	union privilege_answer answer;
 	int none;
 
-	begin(&request, PRIVILEGE_DEVICE, LATER_MS);
+	begin(&request, PRIVILEGE_DEVICE);
 	int r = kept_send(socket, &request, -1);
 	if (r == 0)
-		r = kept_reply(&reply, &none, NO_END);
+		r = kept_reply(&reply, &none);
 	if (r < 0)
 		return r;
-	ssize_t n = kept_receive(&answer, &none, NO_END);
+	ssize_t n = kept_receive(&answer, &none);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n != sizeof(answer.facts)) {

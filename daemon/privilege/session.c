@@ -41,29 +41,6 @@ static pid_t pid_of(int pidfd)
 	return line ? (pid_t)strtol(line + strlen("\nPid:"), NULL, 10) : -1;
 }
 
-/* Another process may get the number at any moment: then that one gets back what it had. */
-static int do_memlock(struct session *session)
-{
-	const struct privilege_request *request = &session->request;
-	const struct rlimit limit = { request->soft, request->hard };
-	struct rlimit before;
-	pid_t pid = pid_of(session->fd);
-
-	if (pid <= 1 || poll_now(session->fd, POLLIN))
-		return -ESRCH;
-	int r = direct_memlock(pid, request->sets ? &limit : NULL, &before);
-	if (r < 0)
-		return r;
-	if (poll_now(session->fd, POLLIN)) {
-		if (request->sets)
-			direct_memlock(pid, &before, NULL);
-		return -ESRCH;
-	}
-	session->reply.soft = before.rlim_cur;
-	session->reply.hard = before.rlim_max;
-	return 0;
-}
-
 /* Nobody waits for it. */
 static int do_signal(const struct session *session)
 {
@@ -204,8 +181,6 @@ static void serve(struct session *session)
 	bool is_device = r == 0 && session->request.type == PRIVILEGE_DEVICE;
 	if (r < 0)
 		;
-	else if (session->request.type == PRIVILEGE_MEMLOCK)
-		r = do_memlock(session);
 	else if (session->request.type == PRIVILEGE_SIGNAL)
 		r = do_signal(session);
 	else if (session->request.type == PRIVILEGE_PAGEMAP)
