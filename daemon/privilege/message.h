@@ -1,6 +1,6 @@
 /*
- * What vfiod and vfiod-privileged say to each other, in packets of a SOCK_SEQPACKET socket: numbers
- * only, each message of one size. Connections are served one request after the other.
+ * What vfiod and vfiod-privileged say to each other, in packets (base/packet.h): numbers only, each
+ * message of one size. Connections are served one request after the other.
  *
  *   SIGNAL       request (the pidfd with it)    no reply
  *   PAGEMAP, CONFIG_SPACE                     → reply (the descriptor with it)
@@ -48,10 +48,3 @@ union privilege_answer {
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t privilege_now(void);
-/* fd: -1, or goes with it, and stays the caller's. 0 or -errno. */
-int privilege_send(int socket, const void *message, size_t size, int fd, int flags);
-/*
- * One message of at most `size` bytes: its length; 0 at the end; or -errno. *fd: -1, or the
- * descriptor that came with it, the caller's. Anything else that comes is -EBADMSG.
- */
-ssize_t privilege_receive(int socket, void *message, size_t size, int *fd, int flags);

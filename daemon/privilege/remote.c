@@ -1,6 +1,7 @@
 #include "daemon/privilege/remote.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/privilege/message.h"
 
@@ -68,12 +69,12 @@ static int kept_send(const char *path, const struct privilege_request *request, 
 	int r = kept_open(path);
 
 	if (r == 0)
-		r = privilege_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
+		r = packet_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
 	if (r == -EPIPE || r == -ECONNRESET) {
 		kept_close();
 		r = kept_open(path);
 		if (r == 0)
-			r = privilege_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
+			r = packet_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
 	}
 	if (r < 0)
 		kept_close();
@@ -87,8 +88,7 @@ static ssize_t kept_receive(union privilege_answer *answer, int *fd)
 	ssize_t n;
 
 	*fd = -1;
-	while ((n = privilege_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT)) ==
-		-EAGAIN)
+	while ((n = packet_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT)) == -EAGAIN)
 		if (poll(&readable, 1, -1) < 0 && errno != EINTR)
 			break;
 	if (n > 0) {
@@ -146,7 +146,7 @@ int remote_start_keeper(const char *socket, enum keeper_role role, const struct 
 	begin(&request, PRIVILEGE_KEEPER);
 	_cleanup_close_ int fd = connect_new(socket);
 	int r = fd < 0 ? fd
-		       : privilege_send(fd, &request, sizeof(request), keeper_socket, MSG_DONTWAIT);
+		       : packet_send(fd, &request, sizeof(request), keeper_socket, MSG_DONTWAIT);
 	if (r == 0)
 		*report = steal_fd(&fd);
 	return tell_missed(r);
@@ -157,7 +157,7 @@ int privilege_hear_keeper(int report, struct keeper_report *heard)
 	struct privilege_reply reply;
 	int fd;
 
-	ssize_t n = privilege_receive(report, &reply, sizeof(reply), &fd, MSG_DONTWAIT);
+	ssize_t n = packet_receive(report, &reply, sizeof(reply), &fd, MSG_DONTWAIT);
 	if (n <= 0)
 		return (int)n;
 	*heard = (struct keeper_report){ .pidfd = fd, .pid = reply.pid, .result = reply.result };

@@ -1,5 +1,6 @@
 #include "fake-keeper.h"
 
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/privilege/message.h"
 
@@ -145,7 +146,7 @@ const struct keeper_ops fake_ops = {
 
 static void report(const struct privilege_reply *reply, int fd)
 {
-	int r = privilege_send(fake_host.report, reply, sizeof(*reply), fd, 0);
+	int r = packet_send(fake_host.report, reply, sizeof(*reply), fd, 0);
 	assert(r == 0);
 }
 

@@ -1,5 +1,6 @@
 /* Asking vfiod-privileged: as it is, in a process of its own; one that is not there; and what it
  * refuses. */
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/privilege/message.h"
 #include "daemon/privilege/remote.h"
@@ -128,8 +129,8 @@ static int send_by_hand(int socket, const struct privilege_request *request)
 	struct privilege_reply reply;
 	int none;
 
-	assert_int_equal(privilege_send(socket, request, sizeof(*request), -1, 0), 0);
-	assert_int_equal(privilege_receive(socket, &reply, sizeof(reply), &none, 0), sizeof(reply));
+	assert_int_equal(packet_send(socket, request, sizeof(*request), -1, 0), 0);
+	assert_int_equal(packet_receive(socket, &reply, sizeof(reply), &none, 0), sizeof(reply));
 	assert_int_equal(none, -1);
 	return reply.result;
 }
@@ -400,7 +401,7 @@ static void test_nonsense(void **state)
 	request.type = PRIVILEGE_CONFIG_SPACE;
 	memset(request.name, '0', sizeof(request.name));
 	assert_int_equal(send_by_hand(socket, &request), -EINVAL);
-	assert_int_equal(privilege_send(socket, &request, sizeof(request) - 1, -1, 0), 0);
+	assert_int_equal(packet_send(socket, &request, sizeof(request) - 1, -1, 0), 0);
 	assert_int_equal(recv(socket, &byte, 1, 0), 0);
 	close(socket);
 }
