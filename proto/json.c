@@ -1,4 +1,5 @@
 #include "proto/json.h"
+#include "proto/json-plain.h"
 #include "proto/utf8.h"
 
 #include <errno.h>
@@ -9,7 +10,10 @@ struct scan {
 	const char *at, *end;
 	size_t depth, max_depth;
 	size_t n_values, max_values;
+	bool is_plain; /* so far */
 };
+
+#define PLAIN_DIGITS 18
 
 static int scan_value(struct scan *scan);
 
@@ -80,6 +84,8 @@ static int scan_string(struct scan *scan, bool is_key)
 		if (c == '\\') {
 			int r = scan_escape(scan, is_key);
 
+			scan->is_plain = false;
+
 			if (r < 0)
 				return r;
 		}
@@ -93,6 +99,8 @@ static int scan_digits(struct scan *scan)
 
 	while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
 		scan->at++;
+	if (scan->at > start + PLAIN_DIGITS)
+		scan->is_plain = false;
 	return scan->at > start ? 0 : -EBADMSG;
 }
 
@@ -101,6 +109,8 @@ static int scan_number(struct scan *scan)
 	scan_char(scan, '-');
 	if (!scan_char(scan, '0') && scan_digits(scan) < 0)
 		return -EBADMSG;
+	int c = scan_peek(scan);
+	scan->is_plain = scan->is_plain && c != '.' && c != 'e' && c != 'E';
 	if (scan_char(scan, '.') && scan_digits(scan) < 0)
 		return -EBADMSG;
 	if (scan_char(scan, 'e') || scan_char(scan, 'E')) {
@@ -179,9 +189,11 @@ static int scan_value(struct scan *scan)
 	}
 }
 
-static int scan_text(const char *text, size_t length, size_t max_depth, size_t max_values)
+static int scan_text(
+	const char *text, size_t length, size_t max_depth, size_t max_values, bool *is_plain)
 {
 	struct scan scan = {
+		.is_plain = true,
 		.at = text,
 		.end = text + length,
 		.max_depth = max_depth,
@@ -196,6 +208,7 @@ static int scan_text(const char *text, size_t length, size_t max_depth, size_t m
 	if (r < 0)
 		return r;
 	scan_space(&scan);
+	*is_plain = scan.is_plain;
 	return scan.at == scan.end ? 0 : -EBADMSG;
 }
 
@@ -208,10 +221,15 @@ int json_read_bounded(const char *text, size_t length, size_t max_depth, size_t 
 	struct json_object **object)
 {
 	struct json_tokener *tokener;
-	int r = scan_text(text, length, max_depth, max_values);
+	bool is_plain;
+	int r = scan_text(text, length, max_depth, max_values, &is_plain);
 
 	if (r < 0)
 		return r;
+	if (is_plain) {
+		*object = json_read_plain(text);
+		return *object ? 0 : -ENOMEM;
+	}
 	/* json-c counts the scalars in the innermost container as one level more. */
 	tokener = json_tokener_new_ex((int)max_depth + 1);
 	if (!tokener)

@@ -18,7 +18,7 @@
  * 0 and an object in *object, which the caller puts; -EBADMSG: not UTF-8, not JSON, not an
  * object, nested deeper than max_depth ({} is 1 deep), something after it, or a NUL in a key;
  * -EMSGSIZE: more than JSON_MAX_VALUES; -ENOMEM. Of duplicate keys the last one counts, for
- * every reader alike, as there is one parser only. Linear in `length`.
+ * every reader alike. Linear in `length`.
  */
 int json_read(const char *text, size_t length, size_t max_depth, struct json_object **object);
 /* The same with fewer values, for who serves strangers: 20,000 of them cost milliseconds, too. */

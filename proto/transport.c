@@ -247,12 +247,18 @@ int transport_send_closing(struct transport *transport, struct json_object *json
 	const char *text = json_object_to_json_string_length(
 		json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
 
-	if (!close_fds)
-		close_fds = transport->limits.close_fds;
 	if (!text) {
-		close_fds(fds, n_fds);
+		(close_fds ? close_fds : transport->limits.close_fds)(fds, n_fds);
 		return -ENOMEM;
 	}
+	return transport_send_text(transport, text, length, fds, n_fds, close_fds);
+}
+
+int transport_send_text(struct transport *transport, const char *text, size_t length,
+	const int *fds, size_t n_fds, close_fds_fn close_fds)
+{
+	if (!close_fds)
+		close_fds = transport->limits.close_fds;
 	return output_add(&transport->output, text, length, transport->limits.max_output_bytes, fds,
 		n_fds, close_fds);
 }

@@ -103,6 +103,9 @@ int transport_send(
 /* The same with descriptors that are closed in a way of their own; NULL: that of the limits. */
 int transport_send_closing(struct transport *transport, struct json_object *json, const int *fds,
 	size_t n_fds, close_fds_fn close_fds);
+/* The same of a text that is JSON; NULL as above. */
+int transport_send_text(struct transport *transport, const char *text, size_t length,
+	const int *fds, size_t n_fds, close_fds_fn close_fds);
 /*
  * 0: all is sent. 1: wait for POLLOUT. -errno: the connection is dead; -EPERM where the peer
  * refuses descriptors (SO_PASSRIGHTS): nothing of that message was sent.

@@ -43,8 +43,8 @@ bool driver_is_vfio(const char *driver)
 
 	/* Asked of every device in every lease: what is none is seen at once. */
 	const char *vfio = strstr(driver, "vfio");
-	if (!vfio)
-		return false;
+	if (!vfio || strcmp(driver, "vfio-pci") == 0)
+		return vfio;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(driver, names[i]) == 0)
 			return true;

@@ -102,23 +102,32 @@ static struct device *find_syspath(struct inventory *inventory, const char *path
 	return syspath ? inventory_device(inventory, syspath) : NULL;
 }
 
-/* By its own name, or, on the PCI bus, by its address however it is written. */
-static void search_names(struct search *search, struct inventory *inventory, const char *name)
+/* On the PCI bus, by its address however it is written. */
+static void search_addresses(struct search *search, struct inventory *inventory, const char *name)
 {
 	struct pci_address wanted, address;
-	bool is_address = pci_address_parse(name, &wanted);
 	struct device *device, *next;
 
-	HASH_ITER (by_syspath, inventory->devices, device, next) {
-		/* The kernel writes uuids in lower case. */
-		bool is_mdev = strcmp(device->bus, "mdev") == 0;
-		if (strcmp(device->name, name) == 0 ||
-			(is_mdev && strcasecmp(device->name, name) == 0) ||
-			(is_address && device->is_pci &&
-				pci_address_parse(device->name, &address) &&
-				pci_address_compare(&address, &wanted) == 0))
+	if (!pci_address_parse(name, &wanted))
+		return;
+	HASH_ITER (by_syspath, inventory->devices, device, next)
+		if (device->is_pci && pci_address_parse(device->name, &address) &&
+			pci_address_compare(&address, &wanted) == 0)
 			search_add(search, device);
-	}
+}
+
+/* By its own name, which is an address already if it is a PCI device's. */
+static void search_names(struct search *search, struct inventory *inventory, const char *name)
+{
+	struct device *device, *next;
+
+	HASH_ITER (by_syspath, inventory->devices, device, next)
+		/* The kernel writes uuids in lower case. */
+		if (strcmp(device->name, name) == 0 ||
+			(strcmp(device->bus, "mdev") == 0 && strcasecmp(device->name, name) == 0))
+			search_add(search, device);
+	if (!search->found || !search->found->is_pci)
+		search_addresses(search, inventory, name);
 }
 
 struct device *inventory_find(struct inventory *inventory, const char *name, bool *ambiguous)

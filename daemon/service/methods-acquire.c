@@ -74,32 +74,34 @@ static void on_queued(struct lease *lease, size_t position, void *userdata)
 	call_reply_more(acquisition->call, json, NULL, 0);
 }
 
-/* has_fds: the descriptors of the groups are in the same message, in their order. */
-static struct json_object *lease_json(const char *event, const struct lease *lease, bool has_fds)
+static void write_group(struct writing *reply, const struct group *group, int fd_index)
 {
-	struct json_object *json = event_json(event, lease), *groups = json_object_new_array();
+	const struct device *device;
 
-	for (size_t i = 0; i < lease->n_groups; i++) {
-		struct json_object *group = json_object_new_object(),
-				   *devices = json_object_new_array();
-		const struct device *device;
-		TAILQ_FOREACH (device, &lease->groups[i]->devices, of_group)
-			if (device_on_vfio(device))
-				json_object_array_add(devices, json_text(device->name));
-		json_put(group, "number", json_object_new_int(lease->groups[i]->number));
-		json_put(group, "devices", devices);
-		json_put(
-			group, "groupFileDescriptor", has_fds ? json_object_new_int((int)i) : NULL);
-		json_object_array_add(groups, group);
-	}
-	json_put(json, "token", json_text(lease->token));
-	json_put(json, "groups", groups);
-	return json;
+	writing_open(reply, NULL, '{');
+	writing_number(reply, "number", group->number);
+	writing_open(reply, "devices", '[');
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (device_on_vfio(device))
+			writing_string(reply, NULL, device->name);
+	writing_close(reply, ']');
+	if (fd_index >= 0)
+		writing_number(reply, "groupFileDescriptor", fd_index);
+	writing_close(reply, '}');
 }
 
-static struct json_object *granted_json(const struct lease *lease)
+/* has_fds: the descriptors of the groups are in the same message, in their order. */
+static void write_lease(
+	struct writing *reply, const char *event, const struct lease *lease, bool has_fds)
 {
-	return lease_json("granted", lease, !lease->brokered);
+	reply_begin(reply);
+	writing_string(reply, "event", event);
+	writing_string(reply, "lease", lease->name);
+	writing_string(reply, "token", lease->token);
+	writing_open(reply, "groups", '[');
+	for (size_t i = 0; i < lease->n_groups; i++)
+		write_group(reply, lease->groups[i], has_fds ? (int)i : -1);
+	writing_close(reply, ']');
 }
 
 /* After a restart nobody could tell whether its client has heard of it. */
@@ -118,21 +120,21 @@ static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 	struct session *session = acquisition->session;
 	struct call *call = acquisition->call;
 	size_t n_fds = group_fds ? lease->n_groups : 0;
+	bool goes_on = call->varlink.more;
 	int fds[MAX_SELECTORS];
-	bool is_queued;
+	struct writing reply;
 
 	transaction_end(call);
 	for (size_t i = 0; i < n_fds; i++)
 		fds[i] = steal_fd(&group_fds[i]);
 	/* We have opened them: what they are is known. */
 	call->close_fds = close_all_fds;
-	if (call->varlink.more) {
+	write_lease(&reply, "granted", lease, !lease->brokered);
+	if (goes_on)
 		call->stream = STREAM_LEASE;
-		is_queued = call_reply_more(call, granted_json(lease), fds, n_fds);
-	} else {
+	else
 		acquisition->call = NULL;
-		is_queued = call_reply_fds(call, granted_json(lease), fds, n_fds);
-	}
+	bool is_queued = call_reply_text(call, &reply, goes_on, fds, n_fds);
 	if (!is_queued)
 		acquisition->delivery = DELIVERY_FAILED;
 	else if (transport_output_bytes(session->transport) > 0)
@@ -344,14 +346,17 @@ static void tell_resumed(struct acquisition *acquisition)
 {
 	struct lease *lease = acquisition->lease;
 	struct call *call = acquisition->call;
+	bool goes_on = call->varlink.more;
+	struct writing reply;
 
-	if (!call->varlink.more) {
+	write_lease(&reply, "resumed", lease, false);
+	if (goes_on)
+		call->stream = STREAM_LEASE;
+	else
 		acquisition->call = NULL;
-		call_reply(call, lease_json("resumed", lease, false));
+	call_reply_text(call, &reply, goes_on, NULL, 0);
+	if (!goes_on)
 		return;
-	}
-	call->stream = STREAM_LEASE;
-	call_reply_more(call, lease_json("resumed", lease, false), NULL, 0);
 	if (lease->is_release_requested)
 		on_event(lease, LEASE_RELEASE_REQUESTED, "it was asked for while nobody listened",
 			acquisition);
@@ -399,11 +404,14 @@ static void on_settled(
 		call_refuse(call, refusal);
 		return;
 	}
-	struct json_object *reply = json_object_new_object(), *list = json_object_new_array();
+	struct writing reply;
+
+	reply_begin(&reply);
+	writing_open(&reply, "lingering", '[');
 	for (size_t i = 0; i < n_lingering; i++)
-		json_object_array_add(list, json_object_new_int(lingering[i]));
-	json_put(reply, "lingering", list);
-	call_reply(call, reply);
+		writing_number(&reply, NULL, lingering[i]);
+	writing_close(&reply, ']');
+	call_reply_text(call, &reply, false, NULL, 0);
 }
 
 static void release(struct call *call)

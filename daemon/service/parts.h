@@ -4,6 +4,7 @@
 #include "daemon/base/slots.h"
 #include "daemon/base/trim.h"
 #include "daemon/base/util.h"
+#include "daemon/base/writing.h"
 #include "daemon/lease/policy.h"
 #include "daemon/service/inflight.h"
 #include "daemon/service/metrics.h"
@@ -310,6 +311,14 @@ bool call_reply_more(
 /* The same as the last reply when the client did not ask for a stream. */
 bool call_reply_fds(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds);
+
+/*
+ * The same for answers that are given often, written without a tree: reply_begin(), then their
+ * parameters, and this closes and clears it.
+ */
+void reply_begin(struct writing *reply);
+bool call_reply_text(
+	struct call *call, struct writing *reply, bool continues, const int *fds, size_t n_fds);
 
 /* drained() is called when the loop comes round and the socket takes more: for long streams. */
 void call_continue_later(struct call *call);

@@ -26,26 +26,51 @@ void call_free(struct call *call)
 	free(call);
 }
 
+/* A tree, or a text. */
+struct answer {
+	struct json_object *json;
+	const struct writing *text;
+};
+
+static int answer_put(
+	const struct call *call, const struct answer *answer, const int *fds, size_t n_fds)
+{
+	struct transport *transport = call->session->transport;
+
+	return answer->json ? transport_send_closing(
+				      transport, answer->json, fds, n_fds, call->close_fds)
+			    : transport_send_text(transport, answer->text->bytes,
+				      answer->text->length, fds, n_fds, call->close_fds);
+}
+
 /* True: it is in the connection's output, or was sent. */
-static bool call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
+static bool answer_send(
+	struct call *call, const struct answer *answer, const int *fds, size_t n_fds)
 {
 	struct session *session = call->session;
 	close_fds_fn close_fds = call->close_fds ? call->close_fds : close_client_fds;
-	int r = reply ? 0 : -ENOMEM;
+	bool is_whole = answer->json || (answer->text && !answer->text->has_failed);
+	int r = is_whole ? 0 : -ENOMEM;
 
 	bool wants = r == 0 && !session->is_dead && !call->varlink.oneway;
-	if (wants) {
-		r = transport_send_closing(session->transport, reply, fds, n_fds, call->close_fds);
-	} else {
+	if (wants)
+		r = answer_put(call, answer, fds, n_fds);
+	else
 		close_fds(fds, n_fds);
-	}
-	json_object_put(reply);
 	inflight_publish(session);
 	if (r < 0)
 		session_kill(
 			session, r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
 	session_charge(session);
 	return wants && r == 0;
+}
+
+static bool call_send(struct call *call, struct json_object *reply, const int *fds, size_t n_fds)
+{
+	bool is_sent = answer_send(call, &(struct answer){ .json = reply }, fds, n_fds);
+
+	json_object_put(reply);
+	return is_sent;
 }
 
 static void call_end(struct call *call)
@@ -60,6 +85,13 @@ static void call_end(struct call *call)
 		turn_want(session);
 }
 
+static void call_goes_on(struct session *session)
+{
+	session->is_answering = false;
+	if (!session->is_dead && !session->waits_for_room)
+		session_flush(session);
+}
+
 void call_reply(struct call *call, struct json_object *parameters)
 {
 	call_reply_fds(call, parameters, NULL, 0);
@@ -72,14 +104,37 @@ bool call_reply_fds(struct call *call, struct json_object *parameters, const int
 	return is_queued;
 }
 
+void reply_begin(struct writing *reply)
+{
+	*reply = (struct writing){ 0 };
+	writing_open(reply, NULL, '{');
+	writing_open(reply, "parameters", '{');
+}
+
+bool call_reply_text(
+	struct call *call, struct writing *reply, bool continues, const int *fds, size_t n_fds)
+{
+	struct session *session = call->session;
+
+	writing_close(reply, '}');
+	if (continues)
+		writing_bool(reply, "continues", true);
+	writing_close(reply, '}');
+	bool is_queued = answer_send(call, &(struct answer){ .text = reply }, fds, n_fds);
+	writing_clear(reply);
+	if (continues)
+		call_goes_on(session);
+	else
+		call_end(call);
+	return is_queued;
+}
+
 bool call_reply_more(
 	struct call *call, struct json_object *parameters, const int *fds, size_t n_fds)
 {
 	struct session *session = call->session;
 	bool is_queued = call_send(call, varlink_reply_build(parameters, true), fds, n_fds);
-	session->is_answering = false;
-	if (!session->is_dead && !session->waits_for_room)
-		session_flush(session);
+	call_goes_on(session);
 	return is_queued;
 }
 

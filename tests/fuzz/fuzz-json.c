@@ -28,6 +28,18 @@ static void read_as_message(struct json_object *object)
 		must(!reply.error || !reply.continues, "an error that goes on");
 }
 
+/* Most is read without json-c's parser, and is the same. */
+static void compare_with_library(const char *text, size_t size, struct json_object *object)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(DEPTH + 1);
+	struct json_object *theirs =
+		tokener ? json_tokener_parse_ex(tokener, text, (int)size) : NULL;
+
+	must(json_object_equal(object, theirs), "%.*s", (int)size, text);
+	json_object_put(theirs);
+	json_tokener_free(tokener);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct json_object *object = NULL, *again = NULL;
@@ -39,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	must(json_object_is_type(object, json_type_object), "no object");
+	compare_with_library((const char *)data, size, object);
 	const char *text = json_object_to_json_string_length(
 		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
 	r = json_read(text, length, DEPTH, &again);
