@@ -108,47 +108,111 @@ int record_write_text(const char *state_directory, const char *kind, const char 
 	return r < 0 ? r : file_replace(path, text, length);
 }
 
-int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
-	size_t length, int *draft)
+void record_let_go(struct draft *draft)
 {
-	struct iovec parts[] = { { (char[]){ DRAFT_MARK }, 1 }, { (char *)text + 1, length - 1 } };
+	if (draft->fd >= 0)
+		close(draft->fd);
+	*draft = NO_DRAFT;
+}
+
+void record_drop(const char *state_directory, const char *kind, struct draft *draft)
+{
 	char path[PATH_MAX];
 
-	*draft = -1;
-	int r = file_path(path, state_directory, kind, name);
-	if (r == 0 && *text != RECORD_MARK)
-		r = -EINVAL;
-	if (r == 0 && length >= RECORD_SIZE)
-		r = -EFBIG;
+	if (draft->fd >= 0 && file_path(path, state_directory, kind, draft->name) == 0)
+		unlink(path);
+	record_let_go(draft);
+}
+
+int record_rename(
+	const char *state_directory, const char *kind, const char *name, struct draft *draft)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	if (strcmp(name, draft->name) == 0)
+		return 0;
+	int r = strlen(name) < sizeof(draft->name) ? 0 : -ENAMETOOLONG;
+	if (r == 0)
+		r = file_path(from, state_directory, kind, draft->name);
+	if (r == 0)
+		r = file_path(to, state_directory, kind, name);
+	if (r == 0 && renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0)
+		r = -errno;
+	if (r < 0)
+		record_drop(state_directory, kind, draft);
+	else
+		string_copy(draft->name, sizeof(draft->name), name);
+	return r;
+}
+
+static int draft_create(
+	const char *state_directory, const char *kind, const char *name, struct draft *draft)
+{
+	char path[PATH_MAX];
+
+	int r = strlen(name) < sizeof(draft->name) ? 0 : -ENAMETOOLONG;
+	if (r == 0)
+		r = file_path(path, state_directory, kind, name);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
+	draft->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (draft->fd < 0)
 		return -errno;
-	ssize_t n = writev(fd, parts, ARRAY_SIZE(parts));
-	if (n < 0 || (size_t)n < length) {
-		r = n < 0 ? -errno : -ENOSPC;
-		unlink(path);
-		return r;
-	}
-	*draft = steal_fd(&fd);
+	draft->length = 0;
+	string_copy(draft->name, sizeof(draft->name), name);
 	return 0;
 }
 
-int record_commit(int *draft)
+/* What is longer than this one is blank. */
+static int draft_write(struct draft *draft, const char *text, size_t length)
 {
-	_cleanup_close_ int fd = steal_fd(draft);
-	ssize_t n = pwrite(fd, (char[]){ RECORD_MARK }, 1, 0);
+	enum { BLANKS_MAX = 512 };
+	static const char blanks[BLANKS_MAX] = { [0 ... BLANKS_MAX - 1] = ' ' };
+
+	if (draft->length > length + sizeof(blanks)) {
+		if (ftruncate(draft->fd, 1) < 0)
+			return -errno;
+		draft->length = 1;
+	}
+	size_t n_blanks = draft->length > length ? draft->length - length : 0;
+	const struct iovec parts[] = { { (char[]){ DRAFT_MARK }, 1 }, { (char *)blanks, n_blanks },
+		{ (char *)text + 1, length - 1 } };
+	ssize_t n = pwritev(draft->fd, parts, ARRAY_SIZE(parts), 0);
+	if (n < 0 || (size_t)n < length + n_blanks)
+		return n < 0 ? -errno : -ENOSPC;
+	draft->length = (size_t)n;
+	return 0;
+}
+
+int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
+	size_t length, struct draft *draft)
+{
+	int r = length >= RECORD_SIZE ? -EFBIG : *text != RECORD_MARK ? -EINVAL : 0;
+	if (r == 0 && draft->fd >= 0)
+		(void)record_rename(state_directory, kind, name, draft);
+	if (r == 0 && draft->fd < 0)
+		r = draft_create(state_directory, kind, name, draft);
+	if (r == 0)
+		r = draft_write(draft, text, length);
+	if (r < 0)
+		record_drop(state_directory, kind, draft);
+	return r;
+}
+
+static int draft_mark(const struct draft *draft, char mark)
+{
+	ssize_t n = pwrite(draft->fd, &mark, 1, 0);
 	return n == 1 ? 0 : n < 0 ? -errno : -EIO;
 }
 
-void record_drop(const char *state_directory, const char *kind, const char *name, int *draft)
+int record_commit(const struct draft *draft)
 {
-	char path[PATH_MAX];
+	return draft_mark(draft, RECORD_MARK);
+}
 
-	close(steal_fd(draft));
-	if (file_path(path, state_directory, kind, name) == 0)
-		unlink(path);
+int record_strike(const struct draft *draft)
+{
+	return draft_mark(draft, DRAFT_MARK);
 }
 
 int record_remove(const char *state_directory, const char *kind, const char *name)

@@ -12,7 +12,7 @@
 /* Behind it, for a check, the syspaths of the members, each with its NUL. */
 struct request {
 	int32_t group;
-	int32_t checks;
+	int32_t wish;
 };
 
 size_t doorman_request_size(const struct plan *plan)
@@ -24,9 +24,10 @@ size_t doorman_request_size(const struct plan *plan)
 	return size;
 }
 
-int doorman_request_send(int socket, const struct plan *plan, bool checks)
+int doorman_request_send(int socket, const struct plan *plan, enum doorman_wish wish)
 {
-	struct request request = { .group = plan->group, .checks = checks };
+	struct request request = { .group = plan->group, .wish = wish };
+	bool checks = wish != DOORMAN_OPENS;
 	size_t size = checks ? doorman_request_size(plan) : sizeof(request);
 	_cleanup_free_ char *bytes = malloc(size);
 	if (!bytes)
@@ -60,7 +61,7 @@ static struct plan *plan_of(const struct request *request, const char *bytes, si
 	return plan;
 }
 
-int doorman_request_receive(int socket, struct plan **plan, bool *checks)
+int doorman_request_receive(int socket, struct plan **plan, enum doorman_wish *wish)
 {
 	static char bytes[DOORMAN_REQUEST_MAX];
 	struct request request;
@@ -77,7 +78,7 @@ int doorman_request_receive(int socket, struct plan **plan, bool *checks)
 	memcpy(&request, bytes, sizeof(request));
 	if ((size_t)n > sizeof(request) && bytes[n - 1] != '\0')
 		return -EPROTO;
-	*checks = request.checks;
+	*wish = (enum doorman_wish)request.wish;
 	*plan = plan_of(&request, bytes + sizeof(request), (size_t)n - sizeof(request));
 	return *plan ? 0 : -ENOMEM;
 }
@@ -106,8 +107,8 @@ static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *pl
 	       opener.certainty != OPENER_SURE;
 }
 
-/* 0 with *group_fd (-1 after a check), or REFUSED. */
-static int visit(struct post *post, const struct plan *plan, bool checks, int *group_fd)
+/* 0 with *group_fd (-1: it is not to stay open), or REFUSED. */
+static int visit(struct post *post, const struct plan *plan, enum doorman_wish wish, int *group_fd)
 {
 	const struct sysfs_ops *ops = post->ops;
 
@@ -116,13 +117,13 @@ static int visit(struct post *post, const struct plan *plan, bool checks, int *g
 	if (fd < 0)
 		return REFUSED;
 	bool is_well = ops->group_viable(ops->userdata, fd) > 0;
-	if (is_well && !checks) {
+	if (is_well && wish != DOORMAN_OPENS && makes_nodes(post))
+		is_well = nobody_has_a_node(ops, plan);
+	if (is_well && wish != DOORMAN_CHECKS)
 		*group_fd = fd;
-		return 0;
-	}
-	bool may_have_nodes = is_well && makes_nodes(post);
-	ops->close_group(ops->userdata, fd);
-	return is_well && (!may_have_nodes || nobody_has_a_node(ops, plan)) ? 0 : REFUSED;
+	else
+		ops->close_group(ops->userdata, fd);
+	return is_well ? 0 : REFUSED;
 }
 
 /* False: nobody is there any more. */
@@ -131,13 +132,13 @@ static bool serve(struct post *post)
 	const struct sysfs_ops *ops = post->ops;
 	struct record record = { .kind = RECORD_DONE, .member = -1 };
 	struct plan *plan;
-	bool checks = false;
+	enum doorman_wish wish = DOORMAN_OPENS;
 	int group_fd;
 
 	/* The analyzer does not know that errno is not 0. */
-	if (doorman_request_receive(CHILD_FD, &plan, &checks) < 0 || !plan)
+	if (doorman_request_receive(CHILD_FD, &plan, &wish) < 0 || !plan)
 		return false;
-	record.result = visit(post, plan, checks, &group_fd);
+	record.result = visit(post, plan, wish, &group_fd);
 	plan_free(plan);
 	int r = record_send(CHILD_FD, &record, group_fd, 0);
 	if (r < 0 && group_fd >= 0)

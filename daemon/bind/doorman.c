@@ -174,11 +174,11 @@ int doorman_get(struct doormen *doormen, const struct plan *plan, doorman_answer
 	return 0;
 }
 
-void doorman_ask(struct doorman *doorman, const struct plan *plan, bool checks)
+void doorman_ask(struct doorman *doorman, const struct plan *plan, enum doorman_wish wish)
 {
 	doorman->state = DOORMAN_AT_WORK;
 	/* Then the end of the socket is the answer. */
-	if (doorman_request_send(doorman->socket, plan, checks) < 0)
+	if (doorman_request_send(doorman->socket, plan, wish) < 0)
 		shutdown(doorman->socket, SHUT_RDWR);
 	ev_io_start(doorman->doormen->loop, &doorman->readable);
 }

@@ -1,10 +1,10 @@
 /*
- * Doormen: children that open groups for jobs which write nothing (JOB_OPEN, JOB_CHECK), and live
- * on: a fork costs more than all the rest of a lease on a group that is ready. A doorman opens the
- * group, has it say that it is viable, sends the descriptor if that is wanted, and keeps none: the
- * group would linger. He tries once. What does not go well (busy, not viable, a device's own node
- * is open) he does not explain: that is for a bind child (job.c), which is patient and says who it
- * is.
+ * Doormen: children that open groups for jobs which write nothing (JOB_OPEN, JOB_CHECK, JOB_KEEP),
+ * and live on: a fork costs more than all the rest of a lease on a group that is ready. A doorman
+ * opens the group, has it say that it is viable, sends the descriptor if that is wanted, and keeps
+ * none: the group would linger. He tries once. What does not go well (busy, not viable, a device's
+ * own node is open) he does not explain: that is for a bind child (job.c), which is patient and
+ * says who it is.
  *
  * The kernel may keep one for as long as it likes, as a bind child: whoever comes next gets
  * another. They end with the daemon. All of this is called on the loop.
@@ -23,6 +23,12 @@ enum { DOORMEN_MAX = 4 };
 
 struct doormen;
 struct doorman;
+
+enum doorman_wish {
+	DOORMAN_OPENS,
+	DOORMAN_CHECKS, /* nothing stays open, and nobody may have a node of its devices open */
+	DOORMAN_KEEPS,  /* the same, but the group stays open */
+};
 
 /* None is forked before somebody wants one. 0 or -ENOMEM. */
 int doormen_new(struct ev_loop *loop, const struct sysfs_ops *ops, struct doormen **doormen);
@@ -44,8 +50,8 @@ typedef void (*doorman_answer)(int result, int *group_fd, void *userdata);
  */
 int doorman_get(struct doormen *doormen, const struct plan *plan, doorman_answer answer,
 	void *userdata, struct doorman **doorman);
-/* checks: nothing stays open, and nobody may have a node of its devices open. Once. */
-void doorman_ask(struct doorman *doorman, const struct plan *plan, bool checks);
+/* Once. */
+void doorman_ask(struct doorman *doorman, const struct plan *plan, enum doorman_wish wish);
 /* Not wanted any more: he is at rest, or, if he was asked, ends when the kernel lets him. */
 void doorman_leave(struct doorman *doorman);
 pid_t doorman_pid(const struct doorman *doorman);

@@ -126,7 +126,12 @@ static void child_run(struct child *child)
 	case JOB_CHECK:
 		if (!may_go(child))
 			return;
-		r = transaction_check(transaction, &refusal);
+		r = transaction_check(transaction, NULL, &refusal);
+		break;
+	case JOB_KEEP:
+		if (!may_go(child))
+			return;
+		r = transaction_check(transaction, &group_fd, &refusal);
 		break;
 	default:
 		r = -EINVAL;

@@ -1,6 +1,7 @@
 /*
  * What a bind child and its parent say to each other: one record a packet of a SOCK_SEQPACKET
- * pair, each as large as the struct. Nobody outside of this room includes this.
+ * pair: the struct, or, where the rest says nothing, its numbers. Nobody outside of this room
+ * includes this.
  */
 #pragma once
 

@@ -45,7 +45,7 @@ static bool inspects(enum job_kind kind)
 
 static bool opens(enum job_kind kind)
 {
-	return kind == JOB_TAKE || kind == JOB_OPEN;
+	return kind == JOB_TAKE || kind == JOB_OPEN || kind == JOB_KEEP;
 }
 
 static void deadline_start(struct job *job)
@@ -346,7 +346,10 @@ void job_go(struct job *job)
 		return;
 	}
 	job->step = STEP_OPEN;
-	doorman_ask(job->doorman, job->plan, !opens(job->kind));
+	doorman_ask(job->doorman, job->plan,
+		job->kind == JOB_OPEN   ? DOORMAN_OPENS
+		: job->kind == JOB_KEEP ? DOORMAN_KEEPS
+					: DOORMAN_CHECKS);
 }
 
 /* Closing the socket is what tells a child that waits; one that works does not look at it. */

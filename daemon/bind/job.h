@@ -7,7 +7,7 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   LOOK is never told to go. RETURN, OPEN and CHECK inspect nothing, ready is not called:
+ *   LOOK is never told to go. RETURN, OPEN, CHECK and KEEP inspect nothing, ready is not called:
  *   job_new(), journal, job_go() at once. So the journal holds the child's pid before its first
  *   write, whatever the kind of job.
  */
@@ -22,6 +22,7 @@ enum job_kind {
 	JOB_OPEN,
 	JOB_JOIN,  /* as TAKE, for the members of the plan that join; no fd comes of it */
 	JOB_CHECK, /* brings no descriptor */
+	JOB_KEEP,  /* as CHECK, but brings it */
 	JOB_LOOK,  /* as TAKE until ready, for a dry run: whoever is ready has to free it */
 };
 
@@ -35,7 +36,7 @@ struct job_listener {
 	void (*ready)(struct job *job, void *userdata);
 	/*
 	 * The end, exactly once, after which the job may be freed (also from within). result 0:
-	 * *group_fd (TAKE, OPEN) is the listener's to keep or close. REFUSED: see refusal.
+	 * *group_fd (TAKE, OPEN, KEEP) is the listener's to keep or close. REFUSED: see refusal.
 	 * Negative: the child died without a word (-ECHILD), or what it said was lost (-EMFILE: no
 	 * room for the fd); text in refusal. Then nobody knows how far it came: a RETURN finds out.
 	 * What the pointers point to outlives a job_free() from within.
@@ -60,7 +61,7 @@ struct job_listener {
 int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
 	void *userdata, struct job **job);
-/* Likewise, of the kinds OPEN and CHECK. The doormen must outlive the job. */
+/* Likewise, of the kinds OPEN, CHECK and KEEP. The doormen must outlive the job. */
 int job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
 	double deadline_seconds, const struct job_listener *listener, void *userdata,
 	struct job **job);

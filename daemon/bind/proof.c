@@ -152,13 +152,16 @@ int transaction_open(struct transaction *transaction, int *group_fd, struct refu
 	return r;
 }
 
-int transaction_check(struct transaction *transaction, struct refusal *refusal)
+int transaction_check(struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
-	int group_fd;
+	int fd;
 
-	int r = prove_and_close_if_not(transaction, &group_fd, refusal);
-	if (r != 0)
-		return r;
-	group_close(transaction, group_fd);
-	return group_find_opener(transaction, true, refusal);
+	int r = prove_and_close_if_not(transaction, &fd, refusal);
+	if (r == 0)
+		r = group_find_opener(transaction, true, refusal);
+	if (r == 0 && group_fd)
+		*group_fd = fd;
+	else
+		group_close(transaction, fd);
+	return r;
 }

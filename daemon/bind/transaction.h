@@ -46,11 +46,12 @@ void transaction_look(struct transaction *);
 int transaction_take(struct transaction *, int *group_fd, struct refusal *);
 
 /*
- * Could it be returned? As transaction_open(), but nothing stays open; and GROUP_BUSY, too, if
- * somebody has a device's own node open (/dev/vfio/devices/vfioX): as long as it is not bound to an
- * iommufd, the kernel lets the group be opened all the same, and an unbind would hang.
+ * Could it be returned? As transaction_open(), but nothing stays open if group_fd is NULL; and
+ * GROUP_BUSY, too, if somebody has a device's own node open (/dev/vfio/devices/vfioX): as long as
+ * it is not bound to an iommufd, the kernel lets the group be opened all the same, and an unbind
+ * would hang.
  */
-int transaction_check(struct transaction *, struct refusal *);
+int transaction_check(struct transaction *, int *group_fd, struct refusal *);
 
 /*
  * Backwards. First opens the group (EBUSY, or a device's node is open: REFUSED with GROUP_BUSY, no

@@ -165,11 +165,12 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->recoveries);
 	TAILQ_INIT(&broker->restored);
 	broker->state_lock = -1;
+	broker->keep_seconds = 1;
 	inquiries_init(broker);
 	leaving_init(broker);
-	losing_init(broker);
 	spaces_init(broker);
 	reservations_init(broker);
+	drafts_init(broker);
 	LIST_INIT(&broker->revocations);
 	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
@@ -207,6 +208,7 @@ struct broker *broker_free(struct broker *broker)
 		settling_free(settling);
 	while ((lease = TAILQ_FIRST(&broker->book.leases)))
 		tenancy_discard(lease);
+	drafts_free(broker);
 	broker->observing = observing_free(broker->observing);
 	while ((holding = TAILQ_FIRST(&broker->holdings)))
 		holding_free(holding);
@@ -219,7 +221,6 @@ struct broker *broker_free(struct broker *broker)
 	}
 	inquiries_free(broker);
 	leaving_free(broker);
-	losing_free(broker);
 	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
@@ -499,12 +500,22 @@ static void log_departure(const struct inventory_change *change)
 		change->device->name, change->group->number);
 }
 
+/* What was seen when it was opened need not be so any more. */
+static void distrust_kept(struct broker *broker, const struct inventory_change *change)
+{
+	struct holding *holding = holding_find(broker, change->group);
+
+	if (holding && change->event != GROUP_BINDING && change->event != GROUP_OWNER)
+		holding_drop_kept(holding);
+}
+
 void broker_on_inventory(const struct inventory_change *change, void *userdata)
 {
 	struct broker *broker = userdata;
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
 	tell_change(broker, change);
+	distrust_kept(broker, change);
 	/* One that joins a group that is lent is its holder's, too. */
 	if ((change->event == DEVICE_ADDED || change->event == DEVICE_DRIVER) && lease &&
 		lease->state == LEASE_GRANTED)
@@ -512,7 +523,6 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
 	leaving_hear(broker, change);
-	losing_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && holding_find(broker, change->group))
 		log_departure(change);
 	/* What has been told of now, the next daemon need not tell. */

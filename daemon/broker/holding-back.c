@@ -76,8 +76,36 @@ static void retry_again(struct ev_loop *loop, ev_timer *timer, int revents)
 	start_check(timer->data);
 }
 
+/* --- kept open ------------------------------------------------------------------------------- */
+
+void holding_drop_kept(struct holding *holding)
+{
+	const struct sysfs_ops *ops = holding->broker->ops;
+
+	if (holding->state != HOLDING_IDLE || holding->group_fd < 0)
+		return;
+	ev_timer_stop(holding->broker->loop, &holding->kept_unused);
+	ops->close_group(ops->userdata, steal_fd(&holding->group_fd));
+}
+
+static void on_kept_unused(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	holding_drop_kept(timer->data);
+}
+
+/* Once more: nobody waits for it when the daemon stops. */
+static bool keeps_open(const struct holding *holding)
+{
+	return holding->stay && !holding->broker->is_stopping &&
+	       holding->group->binding == BINDING_TAKEN;
+}
+
 void holding_back_init(struct holding *holding)
 {
+	ev_init(&holding->kept_unused, on_kept_unused);
+	holding->kept_unused.data = holding;
 	ev_init(&holding->retry, retry_again);
 	holding->retry.data = holding;
 }
@@ -98,9 +126,12 @@ static void stay_taken(struct holding *holding, bool is_well)
 	if (!is_well)
 		inventory_refresh(holding->broker->inventory, holding->group);
 	group_set_owner(holding->broker->inventory, holding->group, OWNER_NONE);
+	if (holding->group_fd >= 0) {
+		ev_timer_set(&holding->kept_unused, holding->broker->keep_seconds, 0);
+		ev_timer_start(holding->broker->loop, &holding->kept_unused);
+	}
 	settling_is_home(steal_settling(holding));
 	joining_resume(holding);
-	losing_look_at(holding);
 	broker_pump_later(holding->broker);
 }
 
@@ -160,7 +191,9 @@ static void on_done(
 	bool checking = holding->state == HOLDING_CHECKING;
 
 	holding->job = job_free(job);
-	if (*group_fd >= 0)
+	if (checking && keeps_open(holding))
+		holding->group_fd = steal_fd(group_fd);
+	else if (*group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, steal_fd(group_fd));
 	if (checking)
@@ -196,13 +229,14 @@ static const struct job_listener back_listener = {
 
 static void start_check(struct holding *holding)
 {
+	holding_drop_kept(holding);
 	holding->state = HOLDING_CHECKING;
 	/* Its end goes on from here. */
 	if (holding->joins)
 		return;
-	int r = job_new_open(holding->broker->doormen, JOB_CHECK, holding->plan,
-		holding->broker->config->take_timeout_seconds, &back_listener, holding,
-		&holding->job);
+	int r = job_new_open(holding->broker->doormen, keeps_open(holding) ? JOB_KEEP : JOB_CHECK,
+		holding->plan, holding->broker->config->take_timeout_seconds, &back_listener,
+		holding, &holding->job);
 	if (r < 0) {
 		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
 		linger(holding, false);
@@ -220,6 +254,7 @@ static void start_return(struct holding *holding)
 {
 	struct broker *broker = holding->broker;
 
+	holding_drop_kept(holding);
 	int r = job_new(broker->loop, JOB_RETURN, holding->plan, broker->ops,
 		broker->config->take_timeout_seconds, &back_listener, holding, &holding->job);
 	if (r == 0)

@@ -203,6 +203,12 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 	struct broker *broker = holding->broker;
 
 	int r = group_is_usable(broker, holding->group, refusal);
+	if (r == 0 && holding->group_fd >= 0) {
+		ev_timer_stop(broker->loop, &holding->kept_unused);
+		holding->tenancy = tenancy;
+		holding->state = HOLDING_READY;
+		return 0;
+	}
 	if (r == 0 && !holding->taken)
 		r = group_plan(broker, &tenancy_lease(tenancy)->subject, holding->group,
 			&holding->plan, refusal);

@@ -48,6 +48,7 @@ struct holding *holding_free(struct holding *holding)
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, holding->group_fd);
+	ev_timer_stop(holding->broker->loop, &holding->kept_unused);
 	joining_clear(holding);
 	plan_free(holding->plan);
 	subject_clear(&holding->former);

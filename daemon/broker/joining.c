@@ -285,6 +285,7 @@ static int start(struct holding *holding, struct device *const *devices, size_t 
 		&holding->extension, refusal);
 	if (r != 0)
 		return r;
+	holding_drop_kept(holding);
 	r = job_new(broker->loop, JOB_JOIN, holding->extension, broker->ops,
 		broker->config->take_timeout_seconds, &join_listener, holding, &holding->job);
 	if (r < 0)

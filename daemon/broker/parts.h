@@ -1,6 +1,7 @@
 /* The broker's parts, for each other; nobody outside of this room includes this. */
 #pragma once
 
+#include "daemon/base/record.h"
 #include "daemon/bind/job.h"
 #include "daemon/bind/journal.h"
 #include "daemon/bind/opener.h"
@@ -57,13 +58,17 @@ struct broker {
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
-	ev_timer look_for_leavers, look_for_lost;
+	ev_timer look_for_leavers;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
 	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
 	bool has_appeared;     /* likewise: a group that rules may want taken */
 	bool has_gone;         /* a group has left the host: the next pump looks who had it */
 	unsigned n_previews;   /* that look at devices now */
 	struct restored_list restored; /* until broker_restored() */
+	struct tenancy *drafted;       /* the one that has the file of its record open; NULL */
+	struct draft spare;            /* of a record that is over, for the next one */
+	ev_timer spare_unused;
+	double keep_seconds; /* what the next lease may want; tests have their own */
 	bool is_stopping;
 	bool is_leaving;         /* all is left to the next daemon */
 	ev_tstamp patience_ends; /* while stopping: until then, what is still open is waited for */
@@ -103,7 +108,7 @@ struct holding {
 	bool taken; /* the plan has been carried out (between leases, too) */
 	bool stay;  /* an administrator took it, or the rule says so */
 	struct job *job;
-	int group_fd;                  /* HOLDING_READY: open; else -1 */
+	int group_fd;                  /* HOLDING_READY: open. IDLE: kept open; else -1 */
 	struct tenancy *tenancy;       /* who waits for it, or has it; NULL */
 	struct settling *settling;     /* who waits for its return; NULL */
 	struct attachment *attachment; /* a space has it, or is to have it; NULL */
@@ -116,6 +121,7 @@ struct holding {
 	double kin_read_at;        /* loop time */
 	bool has_written;          /* a child has, by names, since all was last seen right */
 	bool journal_rests;        /* its entry stands as stay_taken() writes it */
+	ev_timer kept_unused;      /* IDLE, group_fd >= 0 */
 	ev_timer retry;
 	double retry_seconds;
 	/* leaving.c's */
@@ -165,7 +171,7 @@ int group_is_usable(struct broker *broker, const struct group *group, struct ref
 
 /*
  * For the tenancy: inspects (a group with the host), or opens (a taken one); tenancy_prepared()
- * comes later. 0, or REFUSED or -errno at once.
+ * comes later, unless it was kept open: it is READY at once. 0, or REFUSED or -errno at once.
  */
 int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct refusal *refusal);
 /* PREPARED → TAKING, with the journal written first; tenancy_taken() comes later. Likewise. */
@@ -182,6 +188,15 @@ int holding_use(struct holding *holding);
  * `stay`. `settling` (NULL: nobody waits) hears of it once.
  */
 void holding_let_go(struct holding *holding, bool stay, struct settling *settling);
+/*
+ * IDLE, and kept open: a group that stays taken is opened after each lease, to see that nobody else
+ * has it open, and so it remains for a moment, for who leases it next. He is spared a doorman's
+ * way, and nobody gets in between. It is nobody's copy: no other descriptor of it is there. It is
+ * closed before a child is to open the group, when a device comes to it, leaves or changes its
+ * driver (that it is viable has to be seen anew), and when nobody has come. An unbind, a hot-unplug
+ * or a reset does not wait for a group that is open, only for open devices.
+ */
+void holding_drop_kept(struct holding *holding);
 /* Taken, and nobody has it open: it stays so, for a lease to come. */
 void holding_stay(struct holding *holding);
 /* Can it be returned now, as far as is known without opening it? 0, or REFUSED. */
@@ -264,15 +279,6 @@ void leaving_free(struct broker *broker);
 /* What the inventory says: whether there is anybody to take something away from. */
 void leaving_hear(struct broker *broker, const struct inventory_change *change);
 
-/* --- losing: devices of groups at rest that are off VFIO, and not by us ------------------ */
-
-void losing_init(struct broker *broker);
-void losing_free(struct broker *broker);
-/* What the inventory says of drivers. */
-void losing_hear(struct broker *broker, const struct inventory_change *change);
-/* It has come to rest: is all of it there still? */
-void losing_look_at(struct holding *holding);
-
 /* --- appearing: groups that rules have taken without a lease ------------------------- */
 
 /* What the inventory says. */
@@ -284,8 +290,6 @@ void appearing_take(struct broker *broker);
 /* An administrator returns it: it is not taken again until it appears anew. */
 void appearing_decline(struct broker *broker, const struct group *group);
 bool appearing_is_declined(struct broker *broker, const struct group *group);
-/* It has lost a driver, and is given back: after too many times it is not taken anew. */
-void appearing_note_loss(struct broker *broker, const struct group *group);
 /* Did vfiod's udev rule keep all of it from the host, from the beginning? */
 bool appearing_is_claimed(const struct holding *holding);
 void appearing_free_all(struct broker *broker);
@@ -357,6 +361,14 @@ void restored_forget(struct broker *broker, const struct lease *lease);
  */
 void lease_draft_record(struct lease *lease);
 void lease_drop_draft(struct lease *lease);
+/* It is freed: likewise, but a record stays. */
+void lease_forget_draft(struct lease *lease);
+/*
+ * A file that was a lease's record is kept for the next lease, who may come at once, as that one's
+ * draft; not for long.
+ */
+void drafts_init(struct broker *broker);
+void drafts_free(struct broker *broker);
 /* Before it is granted: 0 or REFUSED, and then lease_unrecord() is still due. */
 int lease_record_grant(struct lease *lease, struct refusal *refusal);
 /* As it is now: 0 or -errno. `lock`: what its process may lock. */
@@ -459,8 +471,6 @@ void space_entry_limits(struct space *space, struct limits *limits, void *entry)
 void space_entry_looked(struct space_entry *entry);
 /* With all that the next daemon needs: in the store; written down again; no more. */
 void space_entry_keep(struct space_entry *entry);
-/* Its keeper is there, or never will be: what waited for that. */
-void space_entry_has_keeper(struct space_entry *entry);
 void space_entry_follow(struct space_entry *entry);
 void space_entry_unrecord(struct space_entry *entry);
 /* Without its space. NULL: no memory. */

@@ -37,6 +37,74 @@ int tenancy_take_holder(struct tenancy *tenancy)
 	return tenancy->broker->store ? store_take(tenancy->broker->store, name) : -1;
 }
 
+/* --- drafts ---------------------------------------------------------------------------------- */
+
+static void drop_spare(struct broker *broker)
+{
+	ev_timer_stop(broker->loop, &broker->spare_unused);
+	record_drop(broker->state_directory, LEASE_RECORDS, &broker->spare);
+}
+
+static void on_spare_unused(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	drop_spare(timer->data);
+}
+
+void drafts_init(struct broker *broker)
+{
+	broker->spare = NO_DRAFT;
+	ev_init(&broker->spare_unused, on_spare_unused);
+	broker->spare_unused.data = broker;
+}
+
+void drafts_free(struct broker *broker)
+{
+	drop_spare(broker);
+}
+
+static struct draft take_spare(struct broker *broker)
+{
+	struct draft spare = broker->spare;
+
+	ev_timer_stop(broker->loop, &broker->spare_unused);
+	broker->spare = NO_DRAFT;
+	return spare;
+}
+
+/* Under the name that the next lease will have, most likely. */
+static void leave_spare(struct broker *broker, struct draft *draft)
+{
+	char name[LEASE_NAME_SIZE];
+
+	drop_spare(broker);
+	lease_book_next_name(&broker->book, name);
+	if (record_rename(broker->state_directory, LEASE_RECORDS, name, draft) < 0)
+		return;
+	broker->spare = *draft;
+	*draft = NO_DRAFT;
+	ev_timer_set(&broker->spare_unused, broker->keep_seconds, 0);
+	ev_timer_start(broker->loop, &broker->spare_unused);
+}
+
+static void close_record(struct tenancy *tenancy)
+{
+	if (tenancy->broker->drafted == tenancy)
+		tenancy->broker->drafted = NULL;
+	record_let_go(&tenancy->draft);
+}
+
+/* It has become the record. One lease has its file open: the last, who may be the first to end. */
+static void keep_open(struct tenancy *tenancy)
+{
+	struct broker *broker = tenancy->broker;
+
+	if (broker->drafted)
+		close_record(broker->drafted);
+	broker->drafted = tenancy;
+}
+
 void lease_draft_record(struct lease *lease)
 {
 	static const struct memlock_note none = { 0 };
@@ -48,36 +116,52 @@ void lease_draft_record(struct lease *lease)
 		return;
 	lease->granted_at = ev_now(tenancy->broker->loop);
 	lease_write(&writing, lease, &none);
-	if (!writing.has_failed)
-		(void)record_draft(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
-			writing.bytes, writing.length, &tenancy->draft);
+	if (writing.has_failed)
+		return;
+	tenancy->draft = take_spare(tenancy->broker);
+	(void)record_draft(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
+		writing.bytes, writing.length, &tenancy->draft);
 }
 
 void lease_drop_draft(struct lease *lease)
 {
-	struct tenancy *tenancy = lease->tenancy;
-
-	if (tenancy->draft >= 0)
-		record_drop(tenancy->broker->state_directory, LEASE_RECORDS, lease->name,
-			&tenancy->draft);
+	record_drop(lease->tenancy->broker->state_directory, LEASE_RECORDS, &lease->tenancy->draft);
 }
+
+void lease_forget_draft(struct lease *lease)
+{
+	if (lease->tenancy->is_recorded)
+		close_record(lease->tenancy);
+	else
+		lease_drop_draft(lease);
+}
+
+/* --- records --------------------------------------------------------------------------------- */
 
 static int write_record(struct lease *lease, const struct memlock_note *lock)
 {
+	struct broker *broker = lease->tenancy->broker;
 	_cleanup_writing_ struct writing writing = { 0 };
 
 	lease_write(&writing, lease, lock);
 	if (writing.has_failed)
 		return -ENOMEM;
-	return record_write_text(lease->tenancy->broker->state_directory, LEASE_RECORDS,
-		lease->name, writing.bytes, writing.length);
+	/* It will be another file, and may have the name of the spare one. */
+	close_record(lease->tenancy);
+	if (strcmp(broker->spare.name, lease->name) == 0)
+		drop_spare(broker);
+	return record_write_text(
+		broker->state_directory, LEASE_RECORDS, lease->name, writing.bytes, writing.length);
 }
 
 int lease_record_as(struct lease *lease, const struct memlock_note *lock)
 {
 	struct tenancy *tenancy = lease->tenancy;
+	bool is_drafted = !tenancy->is_recorded && tenancy->draft.fd >= 0;
 
-	int r = tenancy->draft >= 0 ? record_commit(&tenancy->draft) : write_record(lease, lock);
+	int r = is_drafted ? record_commit(&tenancy->draft) : write_record(lease, lock);
+	if (r == 0 && is_drafted)
+		keep_open(tenancy);
 	if (r == 0)
 		tenancy->is_recorded = true;
 	return r;
@@ -119,6 +203,19 @@ int refuse_record(const struct lease *lease, int result, struct refusal *refusal
 	return REFUSED;
 }
 
+static int remove_record(struct tenancy *tenancy)
+{
+	struct broker *broker = tenancy->broker;
+
+	if (broker->drafted == tenancy && record_strike(&tenancy->draft) == 0) {
+		broker->drafted = NULL;
+		leave_spare(broker, &tenancy->draft);
+		return 0;
+	}
+	close_record(tenancy);
+	return record_remove(broker->state_directory, LEASE_RECORDS, tenancy->lease->name);
+}
+
 void lease_unrecord(struct lease *lease)
 {
 	struct tenancy *tenancy = lease->tenancy;
@@ -127,7 +224,7 @@ void lease_unrecord(struct lease *lease)
 
 	if (!tenancy->is_recorded)
 		return;
-	int r = record_remove(broker->state_directory, LEASE_RECORDS, lease->name);
+	int r = remove_record(tenancy);
 	if (r < 0)
 		log_error("lease %s is over, but a restart would take it up: %s/" LEASE_RECORDS
 			  "/%s.json: %s",

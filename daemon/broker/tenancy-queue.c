@@ -169,7 +169,7 @@ struct tenancy *tenancy_make(struct broker *broker, size_t n_groups)
 	ev_init(&tenancy->holder_ended, on_holder_ended);
 	tenancy->holder_ended.data = tenancy;
 	tenancy->holder_pidfd = -1;
-	tenancy->draft = -1;
+	tenancy->draft = NO_DRAFT;
 	return tenancy;
 }
 

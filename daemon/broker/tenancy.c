@@ -40,7 +40,7 @@ void tenancy_free(struct tenancy *tenancy)
 	attachments_forget_lease(broker, tenancy->lease);
 	revoking_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
-	lease_drop_draft(tenancy->lease);
+	lease_forget_draft(tenancy->lease);
 	observing_end_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
@@ -174,7 +174,7 @@ static void tenancy_note_time(struct tenancy *tenancy)
 	struct lease *lease = tenancy->lease;
 	double now = ev_now(tenancy->broker->loop), age = now - lease->granted_at;
 
-	if (tenancy->draft >= 0 && age >= 0 && age < 1)
+	if (tenancy->draft.fd >= 0 && age >= 0 && age < 1)
 		return;
 	lease_drop_draft(lease);
 	lease->granted_at = now;
@@ -338,7 +338,7 @@ void tenancy_start(struct tenancy *tenancy)
 			r = holding_prepare(holding, tenancy, &refusal);
 		if (r == 0) {
 			tenancy->holdings[i] = holding;
-			tenancy->n_pending++;
+			tenancy->n_pending += holding->state != HOLDING_READY;
 			continue;
 		}
 		/* The holding has stepped back and may be no more: name the group oneself. */

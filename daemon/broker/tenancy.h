@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "daemon/base/record.h"
 #include "daemon/broker/parts.h"
 
 enum tenancy_phase {
@@ -31,7 +32,7 @@ struct tenancy {
 	uint64_t memory_bytes;  /* to reserve when its turn comes */
 	bool only_takes;        /* an administrator's take: no lease stays when it is done */
 	bool is_recorded;       /* the next daemon would have it */
-	int draft;              /* of its record, written while its groups are opened; -1: none */
+	struct draft draft;     /* of its record; where it has become the record, its file */
 	char **lost; /* devices that left while no daemon ran; its listener has not heard */
 	ev_timer wait;
 	ev_timer grace; /* GRANTED: its connection was lost, and it waits for a Resume */

@@ -46,6 +46,11 @@ static struct lease *lease_make(
 	return lease;
 }
 
+void lease_book_next_name(const struct lease_book *book, char name[LEASE_NAME_SIZE])
+{
+	snprintf(name, LEASE_NAME_SIZE, "L%llu", book->n_named + 1);
+}
+
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
 	size_t n_groups, struct lease **leasep)
 {
@@ -59,7 +64,8 @@ int lease_new(struct lease_book *book, const struct subject *subject, struct gro
 		return -ENOMEM;
 	memcpy(lease->token, token, sizeof(token));
 	lease->state = LEASE_QUEUED;
-	snprintf(lease->name, sizeof(lease->name), "L%llu", ++book->n_named);
+	lease_book_next_name(book, lease->name);
+	book->n_named++;
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
 	*leasep = lease;
 	return 0;

@@ -5,25 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 
-/* Another process may get the number at any moment: then that one gets back what it had. */
-int direct_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
+int direct_memlock(pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
-	struct rlimit was;
-
-	if (poll_now(pidfd, POLLIN) != 0)
-		return -ESRCH;
-	if (prlimit(pid, RLIMIT_MEMLOCK, limit, &was) < 0)
-		return -errno;
-	if (poll_now(pidfd, POLLIN) != 0) {
-		if (limit)
-			prlimit(pid, RLIMIT_MEMLOCK, &was, NULL);
-		return -ESRCH;
-	}
-	if (before)
-		*before = was;
-	return 0;
+	return prlimit(pid, RLIMIT_MEMLOCK, limit, before) < 0 ? -errno : 0;
 }
 
 int direct_pagemap(const struct process_id *process)

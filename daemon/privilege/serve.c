@@ -18,14 +18,11 @@ static bool may_ask(const struct privilege_server *server, int socket)
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid != geteuid())
 		return false;
-	if (peer.uid == geteuid() && (!server->unit || (sd_pid_get_unit(peer.pid, &unit) >= 0 &&
-							       strcmp(unit, server->unit) == 0)))
+	if (!server->unit)
 		return true;
-	log_warning("process %d of user %u and %s was turned away", (int)peer.pid,
-		(unsigned)peer.uid, unit ? unit : "no unit");
-	return false;
+	return sd_pid_get_unit(peer.pid, &unit) >= 0 && strcmp(unit, server->unit) == 0;
 }
 
 int privilege_serve(int listening, const struct privilege_server *server)
@@ -38,8 +35,10 @@ int privilege_serve(int listening, const struct privilege_server *server)
 			continue;
 		if (socket < 0)
 			return -errno;
-		if (!may_ask(server, socket))
+		if (!may_ask(server, socket)) {
+			log_warning("somebody who is not vfiod was turned away");
 			continue;
+		}
 		pid_t pid = fork();
 		if (pid < 0)
 			log_error("vfiod is not served: %s", strerror(errno));

@@ -84,7 +84,8 @@ static void move_devices(const struct job *job)
 	struct group *group = inventory_group(host, job->plan->group);
 	struct device *device;
 
-	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK || job->kind == JOB_LOOK)
+	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK || job->kind == JOB_KEEP ||
+		job->kind == JOB_LOOK)
 		return;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		for (size_t i = 0; i < job->plan->n_members; i++) {
@@ -102,6 +103,7 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
 		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
 		[JOB_CHECK] = REFUSAL_GROUP_BUSY,
+		[JOB_KEEP] = REFUSAL_GROUP_BUSY,
 		[JOB_LOOK] = REFUSAL_DEVICE_IN_USE,
 	};
 	bool is_open = job->kind == JOB_RETURN && job->plan->group % 2 == 0;
@@ -128,7 +130,7 @@ static void job_end(struct job *job)
 		refusal.errnum = ECHILD;
 	} else {
 		move_devices(job);
-		if (job->kind == JOB_TAKE || job->kind == JOB_OPEN)
+		if (job->kind == JOB_TAKE || job->kind == JOB_OPEN || job->kind == JOB_KEEP)
 			group_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	}
 	job->listener.done(job, result, &group_fd, &refusal, job->userdata);

@@ -464,12 +464,24 @@ static bool is_there(const struct bench *bench, const char *file)
 	return access(path, F_OK) == 0;
 }
 
-static void end_on_ready(struct bench *bench)
+static void end_and_stay(struct bench *bench)
 {
 	if (bench->client.lease)
 		broker_end(bench->broker, bench->client.lease, "it was enough");
 	wait_for(bench, !bench->client.lease && is_ready(bench, 1) && is_ready(bench, 2));
+}
+
+/* Who looks for records removes drafts. */
+static void end_on_ready(struct bench *bench)
+{
+	end_and_stay(bench);
 	assert_int_equal(n_records(bench), 0);
+}
+
+static bool is_kept(const struct bench *bench, int number)
+{
+	const struct holding *holding = holding_find_number(bench->broker, number);
+	return holding && holding->state == HOLDING_IDLE && holding->group_fd >= 0;
 }
 
 /* A doorman is on his way to the first group, and does not come back. */
@@ -477,6 +489,9 @@ static void ask_at_gate(struct bench *bench)
 {
 	struct subject subject = subject_of(getpid());
 
+	for (int number = 1; number <= 2; number++)
+		if (is_kept(bench, number))
+			holding_drop_kept(holding_find_number(bench->broker, number));
 	mock_kernel_gate(bench->kernel, "/dev/vfio/1");
 	begin_to_ask(bench, &subject, -1);
 	wait_for(bench, mock_kernel_has_arrived(bench->kernel));
@@ -534,6 +549,54 @@ static void test_ready(void **state)
 	assert_false(bench->client.is_granted);
 	assert_int_equal(bench->client.refusal.errnum, ENOENT);
 	end_on_ready(bench);
+}
+
+/*
+ * A group that stays taken is open after a lease, for the next one: it needs nobody to open it.
+ * Not for long, and not if a device of it has changed meanwhile.
+ */
+static void test_kept(void **state)
+{
+	struct bench *bench = *state;
+
+	stop(bench);
+	bench->rules = STAYING_RULES;
+	start(bench);
+	broker_restored(bench->broker);
+	bench->broker->keep_seconds = 1000;
+	grant(bench);
+	assert_false(is_kept(bench, 1));
+	end_and_stay(bench);
+	assert_true(is_kept(bench, 1) && is_kept(bench, 2));
+	mock_kernel_gate(bench->kernel, "/dev/vfio/1");
+	grant(bench);
+	assert_false(mock_kernel_has_arrived(bench->kernel));
+	assert_false(is_kept(bench, 1));
+	assert_string_equal(bench->client.lease->name, "L2");
+	assert_true(is_there(bench, "leases/L2.json"));
+	mock_kernel_gate(bench->kernel, "");
+	end_and_stay(bench);
+
+	/* One of two: the other one is opened. */
+	holding_drop_kept(holding_find_number(bench->broker, 1));
+	grant(bench);
+	broker_end(bench->broker, bench->client.lease, "it was enough");
+	/* Nor is the file of the last record, which is the next one's draft. */
+	assert_false(is_there(bench, "leases/L3.json"));
+	assert_true(is_there(bench, "leases/L4.json"));
+	end_and_stay(bench);
+	bench->broker->keep_seconds = 0.1;
+	grant(bench);
+	broker_end(bench->broker, bench->client.lease, "it was enough");
+	assert_true(is_there(bench, "leases/L5.json"));
+	wait_for(bench, !is_there(bench, "leases/L5.json"));
+	wait_for(bench, is_ready(bench, 1) && is_ready(bench, 2));
+	wait_for(bench, !is_kept(bench, 1) && !is_kept(bench, 2));
+	bench->broker->keep_seconds = 1000;
+	grant(bench);
+	end_and_stay(bench);
+	free(testbed_add_pci(bench->bed, "0000:03:00.0", 1, "vfio-pci"));
+	wait_for(bench, !is_kept(bench, 1));
 }
 
 /* No name is used again while the host runs, whatever became of its lease. */
@@ -1015,6 +1078,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_goes_on),
 		TEST(test_ready),
+		TEST(test_kept),
 		TEST(test_names),
 		TEST(test_resumed),
 		TEST(test_no_grace),

@@ -119,32 +119,32 @@ static void drafted(void **state)
 	struct bench *bench = *state;
 	const char *directory = bench->directory;
 	char path[PATH_MAX];
-	int draft;
+	struct draft draft = NO_DRAFT;
 
 	path_of(bench, "L1.json", path);
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
-	assert_true(draft >= 0);
+	assert_true(draft.fd >= 0);
 	assert_int_equal(record_commit(&draft), 0);
-	assert_int_equal(draft, -1);
+	record_let_go(&draft);
 	read_all(bench);
 	assert_int_equal(bench->n_told, 1);
 	assert_told(bench, 0, "L1", "one");
 
 	/* There is a record. */
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), -EEXIST);
-	assert_int_equal(draft, -1);
+	assert_int_equal(draft.fd, -1);
 	read_all(bench);
 	assert_told(bench, 0, "L1", "one");
 	assert_int_equal(record_remove(directory, KIND, "L1"), 0);
 
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
-	record_drop(directory, KIND, "L1", &draft);
-	assert_int_equal(draft, -1);
+	record_drop(directory, KIND, &draft);
+	assert_int_equal(draft.fd, -1);
 	assert_int_equal(access(path, F_OK), -1);
 
 	/* Its writer is killed: it is no record, and is removed. */
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
-	close(draft);
+	record_let_go(&draft);
 	read_all(bench);
 	assert_int_equal(bench->n_told, 0);
 	assert_int_equal(access(path, F_OK), -1);
@@ -159,9 +159,79 @@ static void drafted(void **state)
 	assert_int_equal(record_commit(&draft), 0);
 	read_all(bench);
 	assert_told(bench, 0, "L1", "two");
+	record_let_go(&draft);
 
 	assert_int_equal(record_draft(directory, KIND, "a/b", text, strlen(text), &draft), -EINVAL);
 	assert_int_equal(record_draft(directory, KIND, "L2", "[]", 2, &draft), -EINVAL);
+}
+
+static void assert_text(struct bench *bench, const char *name, const char *text)
+{
+	read_all(bench);
+	assert_int_equal(bench->n_told, 1);
+	assert_told(bench, 0, name, text);
+}
+
+static void draft(struct bench *bench, const char *name, size_t n, struct draft *draft)
+{
+	char text[2048], letters[1024 + 1];
+
+	memset(letters, 'x', n);
+	letters[n] = '\0';
+	snprintf(text, sizeof(text), "{\"version\":1,\"text\":\"%s\"}", letters);
+	assert_int_equal(record_draft(bench->directory, KIND, name, text, strlen(text), draft), 0);
+}
+
+/* The file of a record that is over becomes that of the next one, longer or shorter. */
+static void struck_out(void **state)
+{
+	struct bench *bench = *state;
+	const char *directory = bench->directory;
+	struct draft one = NO_DRAFT;
+	char path[PATH_MAX];
+	struct stat before, after;
+
+	path_of(bench, "L1.json", path);
+	draft(bench, "L1", 9, &one);
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(record_commit(&one), 0);
+	assert_int_equal(record_strike(&one), 0);
+	draft(bench, "L2", 3, &one);
+	assert_int_equal(access(path, F_OK), -1);
+	path_of(bench, "L2.json", path);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_ino, before.st_ino);
+	assert_int_equal(record_commit(&one), 0);
+	assert_text(bench, "L2", "xxx");
+
+	const size_t lengths[] = { 30, 1024, 1023, 512, 511, 0, 40 };
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		assert_int_equal(record_strike(&one), 0);
+		draft(bench, "L2", lengths[i], &one);
+		assert_int_equal(record_commit(&one), 0);
+		read_all(bench);
+		assert_int_equal(bench->n_told, 1);
+		assert_int_equal(strlen(bench->told[0].text), lengths[i] < 63 ? lengths[i] : 63);
+	}
+
+	/* There is a record of that name: it stays, and the draft does not. */
+	assert_int_equal(write_record(bench, "L3", 1, "three"), 0);
+	assert_int_equal(record_strike(&one), 0);
+	assert_int_equal(record_rename(directory, KIND, "L3", &one), -EEXIST);
+	assert_int_equal(one.fd, -1);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_text(bench, "L3", "three");
+	assert_int_equal(record_remove(directory, KIND, "L3"), 0);
+
+	/* Its writer is killed when it was struck out, or in the middle of the next one. */
+	draft(bench, "L4", 9, &one);
+	assert_int_equal(record_commit(&one), 0);
+	assert_int_equal(record_strike(&one), 0);
+	record_let_go(&one);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 0);
+	path_of(bench, "L4.json", path);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 static void written_and_read(void **state)
@@ -358,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(written_and_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(drafted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(struck_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_root_reads_them, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_and_foreign, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_large, set_up, tear_down),

@@ -92,6 +92,10 @@ static void test_one_for_all(void **state)
 		assert_int_equal(ask(&bench, JOB_OPEN), doorman);
 		assert_int_equal(bench.result, 0);
 		job_bench_close(&bench);
+		assert_int_equal(ask(&bench, JOB_KEEP), doorman);
+		assert_int_equal(bench.result, 0);
+		assert_true(bench.group_fd >= 0);
+		job_bench_close(&bench);
 	}
 	/* Whatever he has done, he waits with nothing but his socket. */
 	ask(&bench, JOB_CHECK);
@@ -123,6 +127,11 @@ static void test_reasons(void **state)
 	assert_int_equal(bench.result, REFUSED);
 	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
 	assert_int_equal(bench.refusal.owner_pid, 902);
+	ask(&bench, JOB_KEEP);
+	assert_int_equal(bench.result, REFUSED);
+	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
+	assert_int_equal(bench.group_fd, -1);
+	assert_int_equal(bench.kernel->n_open, 0);
 	ask(&bench, JOB_OPEN);
 	assert_int_equal(bench.result, 0);
 	job_bench_close(&bench);
@@ -170,7 +179,7 @@ static void test_second_try(void **state)
 	job_bench_close(&bench);
 	/* Each operation of a visit fails: open, viable, and the search for a node's opener. */
 	for (unsigned at = 1; at <= 2; at++)
-		for (enum job_kind kind = JOB_OPEN; kind <= JOB_CHECK; kind++) {
+		for (enum job_kind kind = JOB_OPEN; kind <= JOB_KEEP; kind++) {
 			if (kind == JOB_JOIN)
 				continue;
 			fake_kernel_calm(bench.kernel);
@@ -178,7 +187,7 @@ static void test_second_try(void **state)
 			bench.kernel->faults[0].error = EIO;
 			ask(&bench, kind);
 			assert_int_equal(bench.result, 0);
-			assert_int_equal(bench.group_fd >= 0, kind == JOB_OPEN);
+			assert_int_equal(bench.group_fd >= 0, kind != JOB_CHECK);
 			job_bench_close(&bench);
 			assert_int_equal(bench.kernel->n_open, 0);
 		}
@@ -433,32 +442,32 @@ static void test_request(void **state)
 	(void)state;
 	struct job_bench bench;
 	struct plan *heard;
-	bool checks;
+	enum doorman_wish wish;
 	int pair[2];
 
 	set_up(&bench);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	assert_int_equal(doorman_request_send(pair[0], bench.plan, true), 0);
-	assert_int_equal(doorman_request_receive(pair[1], &heard, &checks), 0);
-	assert_true(checks);
+	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_KEEPS), 0);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
+	assert_int_equal(wish, DOORMAN_KEEPS);
 	assert_int_equal(heard->group, FAKE_GROUP);
 	assert_int_equal(heard->n_members, 2);
 	for (size_t i = 0; i < 2; i++)
 		assert_string_equal(heard->members[i].syspath, bench.plan->members[i].syspath);
 	plan_free(heard);
-	assert_int_equal(doorman_request_send(pair[0], bench.plan, false), 0);
-	assert_int_equal(doorman_request_receive(pair[1], &heard, &checks), 0);
-	assert_false(checks);
+	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_OPENS), 0);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
+	assert_int_equal(wish, DOORMAN_OPENS);
 	assert_int_equal(heard->n_members, 0);
 	plan_free(heard);
 	/* No request at all, and a text without its end. */
 	assert_int_equal(send(pair[0], "x", 1, 0), 1);
-	assert_int_equal(doorman_request_receive(pair[1], &heard, &checks), -EPROTO);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), -EPROTO);
 	assert_int_equal(send(pair[0], "12345678/sys", 12, 0), 12);
-	assert_int_equal(doorman_request_receive(pair[1], &heard, &checks), -EPROTO);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), -EPROTO);
 	close(pair[0]);
-	assert_true(doorman_request_receive(pair[1], &heard, &checks) < 0);
-	assert_int_equal(doorman_request_send(pair[1], bench.plan, false), -EPIPE);
+	assert_true(doorman_request_receive(pair[1], &heard, &wish) < 0);
+	assert_int_equal(doorman_request_send(pair[1], bench.plan, DOORMAN_OPENS), -EPIPE);
 	close(pair[1]);
 
 	/* Too large to be told to anybody: a child of the job's own has it by its birth. */

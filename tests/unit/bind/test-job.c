@@ -481,6 +481,7 @@ static void test_wire(void **state)
 	assert_int_equal(record_send(pair[0], &sent, -1, 0), 0);
 	assert_int_equal(record_receive(pair[1], &record, &fd, 0), -EPROTO);
 	sent.step = STEP_NONE;
+	sent.refusal.kind = REFUSAL_SYSTEM;
 	memset(sent.refusal.text, 'x', sizeof(sent.refusal.text));
 	assert_int_equal(record_send(pair[0], &sent, -1, 0), 0);
 	assert_int_equal(record_receive(pair[1], &record, &fd, 0), -EPROTO);

@@ -568,12 +568,12 @@ static void test_device_node_open(void **state)
 	assert_int_equal(take(&bench), 0);
 	close_group(&bench);
 	bench.kernel.n_writes = 0;
-	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), 0);
+	assert_int_equal(transaction_check(&bench.transaction, NULL, &bench.refusal), 0);
 	assert_int_equal(bench.kernel.n_open, 0);
 
 	bench.kernel.is_node_open = true;
 	bench.kernel.opener_pid = 902;
-	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), REFUSED);
+	assert_int_equal(transaction_check(&bench.transaction, NULL, &bench.refusal), REFUSED);
 	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
 	assert_int_equal(bench.refusal.owner_pid, 902);
 	assert_int_equal(give_back(&bench), REFUSED);
@@ -589,7 +589,7 @@ static void test_device_node_open(void **state)
 	assert_int_equal(take(&bench), 0);
 	close_group(&bench);
 	bench.kernel.is_open_elsewhere = true;
-	assert_int_equal(transaction_check(&bench.transaction, &bench.refusal), REFUSED);
+	assert_int_equal(transaction_check(&bench.transaction, NULL, &bench.refusal), REFUSED);
 	assert_int_equal(bench.refusal.kind, REFUSAL_GROUP_BUSY);
 	assert_int_equal(bench.refusal.owner_pid, 0);
 	bench.kernel.is_open_elsewhere = false;

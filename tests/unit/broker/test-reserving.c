@@ -64,7 +64,7 @@ static void add_lease(struct bench *bench, size_t i)
 		.broker = &bench->broker,
 		.lease = bench->leases[i],
 		.holder_pidfd = -1,
-		.draft = -1,
+		.draft = NO_DRAFT,
 	};
 	bench->leases[i]->tenancy = &bench->tenancies[i];
 }
