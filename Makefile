@@ -224,7 +224,7 @@ MAN5 := $(wildcard man/*.5)
 MAN8 := $(wildcard man/*.8)
 
 # Every file of an installation but the configuration: `uninstall` removes the same list.
-INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper \
+INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper $(libexecdir)/vfiod-privileged \
 	$(libdir)/libvfiod.so.$(VERSION) $(libdir)/libvfiod.so.$(SOVERSION) $(libdir)/libvfiod.so \
 	$(libdir)/libvfiod.a $(libdir)/pkgconfig/libvfiod.pc $(includedir)/vfiod.h \
 	$(patsubst proto/%,$(datadir)/vfiod/%,$(INTERFACES)) \
@@ -233,11 +233,12 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper \
 	$(mandir)/man7/org.vfiod.7 \
 	$(bashcompletiondir)/vfioctl $(zshcompletiondir)/_vfioctl $(fishcompletiondir)/vfioctl.fish \
 	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
+	$(UNITDIR)/vfiod-privileged.service $(UNITDIR)/vfiod-privileged.socket \
 	$(systemdlibdir)/sysusers.d/vfiod.conf $(systemdlibdir)/tmpfiles.d/vfiod.conf \
 	$(systemdlibdir)/systemd/catalog/vfiod.catalog \
 	$(systemdlibdir)/modules-load.d/vfiod.conf $(systemdlibdir)/udev/rules.d/60-vfiod.rules
 
-fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libdir@|$(libdir)|g' \
+fill_in = sed -e 's|@prefix@|$(prefix)|g' -e 's|@sbindir@|$(sbindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@libdir@|$(libdir)|g' \
 	-e 's|@includedir@|$(includedir)|g' -e 's|@version@|$(VERSION)|g'
 # Changes when one of the paths does, and with it what they are written into.
 PATHS := $(BUILD)/gen/paths
@@ -259,9 +260,10 @@ $(BUILD)/libvfiod.pc: client/libvfiod.pc.in $(PATHS) Makefile
 
 .PHONY: install uninstall
 # vfiod.conf is the administrator's: never overwritten.
-install: all $(BUILD)/vfiod.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
+install: all $(BUILD)/vfiod.service $(BUILD)/vfiod-privileged.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm755 $(BUILD)/vfiod $(DESTDIR)$(sbindir)/vfiod
 	$(INSTALL) -Dm755 $(BUILD)/vfiod-keeper $(DESTDIR)$(libexecdir)/vfiod-keeper
+	$(INSTALL) -Dm755 $(BUILD)/vfiod-privileged $(DESTDIR)$(libexecdir)/vfiod-privileged
 	$(INSTALL) -Dm755 $(BUILD)/vfioctl $(DESTDIR)$(bindir)/vfioctl
 	$(INSTALL) -Dm755 $(LIBVFIOD) $(DESTDIR)$(libdir)/libvfiod.so.$(VERSION)
 	ln -sf libvfiod.so.$(VERSION) $(DESTDIR)$(libdir)/libvfiod.so.$(SOVERSION)
@@ -278,7 +280,8 @@ install: all $(BUILD)/vfiod.service $(BUILD)/60-vfiod.rules $(BUILD)/libvfiod.pc
 	$(INSTALL) -Dm644 client/completion/vfioctl $(DESTDIR)$(bashcompletiondir)/vfioctl
 	$(INSTALL) -Dm644 client/completion/_vfioctl $(DESTDIR)$(zshcompletiondir)/_vfioctl
 	$(INSTALL) -Dm644 client/completion/vfioctl.fish $(DESTDIR)$(fishcompletiondir)/vfioctl.fish
-	$(INSTALL) -Dm644 -t $(DESTDIR)$(UNITDIR) $(BUILD)/vfiod.service systemd/vfiod.socket
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(UNITDIR) $(BUILD)/vfiod.service systemd/vfiod.socket \
+		$(BUILD)/vfiod-privileged.service systemd/vfiod-privileged.socket
 	$(INSTALL) -Dm644 systemd/vfiod.sysusers.conf $(DESTDIR)$(systemdlibdir)/sysusers.d/vfiod.conf
 	$(INSTALL) -Dm644 systemd/vfiod.tmpfiles.conf $(DESTDIR)$(systemdlibdir)/tmpfiles.d/vfiod.conf
 	$(INSTALL) -Dm644 systemd/vfiod.modules-load.conf \

@@ -8,6 +8,7 @@
 #include "daemon/broker/restoring.h"
 #include "daemon/broker/spaces.h"
 #include "daemon/lease/config-last.h"
+#include "daemon/privilege/privilege.h"
 #include "daemon/service/misconfigured.h"
 #include "daemon/service/restart-question.h"
 #include "daemon/service/service.h"
@@ -30,7 +31,7 @@
 static const double STOP_SECONDS = 20;
 
 struct options {
-	const char *config, *socket, *state, *claim, *keeper;
+	const char *config, *socket, *state, *claim, *keeper, *privileged;
 	bool check_config;
 	unsigned fd_store;
 	int log_level;
@@ -68,6 +69,8 @@ static int help(FILE *to)
 	      "      --state-dir DIR   keep the journal of taken groups there (" DEFAULT_STATE ")\n"
 	      "      --keeper PATH     the program that holds a space\n"
 	      "                        (" DEFAULT_KEEPER ")\n"
+	      "      --privileged SOCKET  ask vfiod-privileged there for what takes a capability,\n"
+	      "                        and need none\n"
 	      "      --fd-store N      systemd keeps so many descriptors for it over a restart:\n"
 	      "                        FileDescriptorStoreMax= of its unit (0)\n"
 	      "      --log-level LEVEL error, warning, info or debug (info)\n"
@@ -112,7 +115,7 @@ static int parse_count(const char *text, unsigned *count)
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, KEEPER, FD_STORE, LOG_LEVEL };
+	enum { CHECK_CONFIG = 256, CLAIM, STATE_DIR, KEEPER, PRIVILEGED, FD_STORE, LOG_LEVEL };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, CHECK_CONFIG },
@@ -120,6 +123,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "socket", required_argument, NULL, 's' },
 		{ "state-dir", required_argument, NULL, STATE_DIR },
 		{ "keeper", required_argument, NULL, KEEPER },
+		{ "privileged", required_argument, NULL, PRIVILEGED },
 		{ "fd-store", required_argument, NULL, FD_STORE },
 		{ "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "help", no_argument, NULL, 'h' },
@@ -146,6 +150,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 			break;
 		case KEEPER:
 			options->keeper = optarg;
+			break;
+		case PRIVILEGED:
+			options->privileged = optarg;
 			break;
 		case FD_STORE:
 			if (parse_count(optarg, &options->fd_store) == 0)
@@ -457,6 +464,7 @@ int main(int argc, char **argv)
 		return check_config(&daemon.options);
 	if (daemon.options.claim)
 		return claim(&daemon.options);
+	privilege_ask(daemon.options.privileged);
 	hold_signals(SIG_BLOCK);
 	/* The default loop: it is the one that reaps children. */
 	daemon.loop = ev_default_loop(EVFLAG_NOENV);

@@ -19,7 +19,7 @@ check-completion: setup-check $(BUILD)/vfioctl
 	@VFIOCTL=$(BUILD)/vfioctl tests/unit/run.sh tests/completion/test-completion.sh
 # The inventory on a mocked sysfs, and the daemon itself on one (tests/host).
 # gcc's ASan wants to be the first library; umockdev's is.
-check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) $(BUILD)/vfiod $(BUILD)/vfiod-keeper
+check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) $(BUILD)/vfiod $(BUILD)/vfiod-keeper $(BUILD)/vfiod-privileged
 	@status=0; \
 	RUNNER="env ASAN_OPTIONS=verify_asan_link_order=0 umockdev-wrapper" \
 		tests/unit/run.sh $(MOCK_BIN) || status=1; \
@@ -203,7 +203,7 @@ VALGRIND_NOT := %/base/test-errand %/bind/test-doorman %/bind/test-job %/bind/te
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
 # The daemon itself runs under it in two of the host tests.
-check-valgrind: setup-check $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_HOST) $(BUILD)/vfiod
+check-valgrind: setup-check $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_HOST) $(BUILD)/vfiod $(BUILD)/vfiod-keeper $(BUILD)/vfiod-privileged
 	@echo "    not under valgrind: $(notdir $(filter $(VALGRIND_NOT),$(UNIT_BIN) $(FUZZ_BIN)))"
 	@status=0; \
 	RUNNER="$(VALGRIND)" tests/unit/run.sh $(filter-out $(VALGRIND_NOT),$(UNIT_BIN) $(FUZZ_BIN)) || status=1; \

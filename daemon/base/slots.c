@@ -191,3 +191,20 @@ void slots_clear(struct slots *slots, size_t index)
 	if (index < slots->maybe_free)
 		slots->maybe_free = index;
 }
+
+static uint32_t *settling;
+
+void slot_settles(uint32_t *word)
+{
+	settling = word;
+}
+
+void slot_settle(void)
+{
+	if (!settling)
+		return;
+	slot_publish();
+	*settling = 0;
+	slot_publish();
+	settling = NULL;
+}

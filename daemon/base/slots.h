@@ -37,6 +37,16 @@ int slots_free_one(struct slots *slots);
 /* All zero, from its beginning on: what comes first in it says what the rest is. */
 void slots_clear(struct slots *slots, size_t index);
 
+/*
+ * Of an operation that is over, and has a caller to be told: its word is to be zero as soon as the
+ * caller's own slot says that the answer is being sent. Not before: a call that was done would be
+ * answered Interrupted. Not after: what a caller was told to be done would be undone. One at a
+ * time; NULL: he was told, or there was nobody.
+ */
+void slot_settles(uint32_t *word);
+/* Now: an answer is being sent. */
+void slot_settle(void);
+
 /* All stores before it are made before all after it, in memory. */
 static inline void slot_publish(void)
 {

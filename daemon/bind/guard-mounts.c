@@ -65,15 +65,20 @@ struct search {
 
 static int search_process(struct search *search, const char *process, char *point, size_t size)
 {
-	char directory[PATH_MAX], mountinfo[PATH_MAX], namespace[64];
+	char directory[PATH_MAX], mountinfo[PATH_MAX], path[PATH_MAX], namespace[64];
+	int r = 0;
 
 	if (path_join(directory, search->proc, process) < 0 ||
-		path_join(mountinfo, directory, "mountinfo") < 0)
+		path_join(mountinfo, directory, "mountinfo") < 0 ||
+		path_join(path, directory, "ns/mnt") < 0)
 		return -ENAMETOOLONG;
-	link_name(directory, "ns/mnt", namespace, sizeof(namespace));
-	if (!*namespace || strv_contains(search->namespaces, namespace))
+	ssize_t n = readlink(path, namespace, sizeof(namespace) - 1);
+	namespace[n > 0 ? n : 0] = '\0';
+	/* Which one it is takes CAP_SYS_PTRACE to know; what is in it does not. */
+	if ((n < 0 && errno != EACCES) || strv_contains(search->namespaces, namespace))
 		return 0;
-	int r = strv_add(&search->namespaces, namespace);
+	if (n >= 0)
+		r = strv_add(&search->namespaces, namespace);
 	/* It may end at any time, and what has ended uses nothing. */
 	return r < 0 ? r : (mounts_find(mountinfo, search->node, point, size), 0);
 }

@@ -6,6 +6,7 @@
 #include <libkmod.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <syslog.h>
 
 /* The general driver, which has an alias for every device. */
@@ -65,15 +66,29 @@ static int choose(struct kmod_list *candidates, const char *modalias, char *name
 	return least < INT_MAX && strcmp(name, GENERAL) != 0;
 }
 
+/*
+ * ProtectKernelModules=yes hides /lib/modules; our unit shows it here. NULL: it is where libkmod
+ * looks.
+ */
+static const char *modules_at(char *path, size_t size)
+{
+	struct utsname system;
+
+	if (uname(&system) < 0)
+		return NULL;
+	snprintf(path, size, "/run/vfiod/modules/%s", system.release);
+	return access(path, F_OK) == 0 ? path : NULL;
+}
+
 int module_find_variant(const char *modalias, char *module, size_t size)
 {
 	struct kmod_list *found = NULL, *allowed = NULL;
-	char alias[PATH_MAX];
+	char alias[PATH_MAX], directory[128];
 
 	int n = snprintf(alias, sizeof(alias), "vfio_%s", modalias);
 	if (n < 0 || (size_t)n >= sizeof(alias))
 		return -ENAMETOOLONG;
-	struct kmod_ctx *context = kmod_new(NULL, NULL);
+	struct kmod_ctx *context = kmod_new(modules_at(directory, sizeof(directory)), NULL);
 	if (!context)
 		return -ENOMEM;
 	kmod_set_log_priority(context, LOG_CRIT);

@@ -18,6 +18,7 @@ struct appearance {
 	struct group *group; /* held */
 	bool is_due;         /* something has changed */
 	bool is_declined;    /* an administrator has returned it */
+	unsigned n_losses;   /* times that somebody else took a device of it from VFIO */
 	struct lease *lease; /* a take is under way; NULL */
 	uint64_t tried;      /* the state in which it failed last; 0: it did not */
 	uint64_t trying;
@@ -99,6 +100,7 @@ void appearing_look_at_all(struct broker *broker)
 
 	TAILQ_FOREACH (appearance, &broker->appearances, of_broker) {
 		appearance->is_declined = false;
+		appearance->n_losses = 0;
 		appearance->tried = 0;
 	}
 	TAILQ_FOREACH (group, inventory_groups(broker->inventory), of_inventory)
@@ -165,6 +167,31 @@ static uint64_t state_of(const struct group *group)
 		hash = (hash ^ '/') * 1099511628211U;
 	}
 	return hash ? hash : 1;
+}
+
+/* Somebody who does so each time is not to be fought with. */
+enum { LOSSES_MAX = 8 };
+
+void appearing_note_loss(struct broker *broker, const struct group *group)
+{
+	struct appearance *appearance = find(broker, group);
+
+	if (appearance && appearance->n_losses <= LOSSES_MAX)
+		appearance->n_losses++;
+}
+
+static bool is_lost_again_and_again(struct appearance *appearance)
+{
+	char text[REFUSAL_TEXT_SIZE];
+
+	if (appearance->n_losses <= LOSSES_MAX)
+		return false;
+	snprintf(text, sizeof(text),
+		"a rule has it taken, but something else has taken a device of it from VFIO %d "
+		"times; find out what, then `vfioctl reload` has it taken again",
+		LOSSES_MAX + 1);
+	set_problem(appearance, text);
+	return true;
 }
 
 /* --- the take ---------------------------------------------------------------------- */
@@ -266,6 +293,8 @@ static void consider(struct appearance *appearance)
 	}
 	/* As it failed, or was given back and nobody wanted it: news of that are no news. */
 	if (appearance->tried == state_of(group))
+		return;
+	if (is_lost_again_and_again(appearance))
 		return;
 	if (has_stray(group)) {
 		appearance->tried = state_of(group);

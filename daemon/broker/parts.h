@@ -58,7 +58,7 @@ struct broker {
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
-	ev_timer look_for_leavers;
+	ev_timer look_for_leavers, look_for_lost;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
 	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
 	bool has_appeared;     /* likewise: a group that rules may want taken */
@@ -279,6 +279,15 @@ void leaving_free(struct broker *broker);
 /* What the inventory says: whether there is anybody to take something away from. */
 void leaving_hear(struct broker *broker, const struct inventory_change *change);
 
+/* --- losing: devices of groups at rest that are off VFIO, and not by us ------------------ */
+
+void losing_init(struct broker *broker);
+void losing_free(struct broker *broker);
+/* What the inventory says of drivers. */
+void losing_hear(struct broker *broker, const struct inventory_change *change);
+/* It has come to rest: is all of it there still? */
+void losing_look_at(struct holding *holding);
+
 /* --- appearing: groups that rules have taken without a lease ------------------------- */
 
 /* What the inventory says. */
@@ -290,6 +299,8 @@ void appearing_take(struct broker *broker);
 /* An administrator returns it: it is not taken again until it appears anew. */
 void appearing_decline(struct broker *broker, const struct group *group);
 bool appearing_is_declined(struct broker *broker, const struct group *group);
+/* It has lost a driver, and is given back: after too many times it is not taken anew. */
+void appearing_note_loss(struct broker *broker, const struct group *group);
 /* Did vfiod's udev rule keep all of it from the host, from the beginning? */
 bool appearing_is_claimed(const struct holding *holding);
 void appearing_free_all(struct broker *broker);
@@ -471,6 +482,8 @@ void space_entry_limits(struct space *space, struct limits *limits, void *entry)
 void space_entry_looked(struct space_entry *entry);
 /* With all that the next daemon needs: in the store; written down again; no more. */
 void space_entry_keep(struct space_entry *entry);
+/* Its keeper is there, or never will be: what waited for that. */
+void space_entry_has_keeper(struct space_entry *entry);
 void space_entry_follow(struct space_entry *entry);
 void space_entry_unrecord(struct space_entry *entry);
 /* Without its space. NULL: no memory. */

@@ -392,15 +392,29 @@ static void on_kept(bool is_kept, void *userdata)
 		kept(entry->kept_userdata);
 }
 
-int space_entry_when_kept(struct space_entry *entry, void (*kept)(void *userdata), void *userdata)
+static int keep_now(struct space_entry *entry)
 {
-	struct store *store = entry->broker->store;
-
-	entry->kept = kept;
-	entry->kept_userdata = userdata;
 	space_entry_keep(entry);
 	if (entry->is_kept)
-		return store_when_kept(store, on_kept, entry);
+		return store_when_kept(entry->broker->store, on_kept, entry);
 	on_kept(false, entry);
 	return 0;
+}
+
+int space_entry_when_kept(struct space_entry *entry, void (*kept)(void *userdata), void *userdata)
+{
+	entry->kept = kept;
+	entry->kept_userdata = userdata;
+	entry->is_to_be_kept =
+		space_state(entry->space) == SPACE_STARTING && space_keeper_pid(entry->space) == 0;
+	return entry->is_to_be_kept ? 0 : keep_now(entry);
+}
+
+void space_entry_has_keeper(struct space_entry *entry)
+{
+	if (!entry->is_to_be_kept)
+		return;
+	entry->is_to_be_kept = false;
+	if (entry->state == SPACE_ENDED || keep_now(entry) < 0)
+		on_kept(false, entry);
 }

@@ -236,6 +236,8 @@ static void on_changed(struct space *space, const char *text, void *userdata)
 		attachments_orphan(entry);
 		space_entry_looked(entry);
 	}
+	if (entry->state != SPACE_STARTING)
+		space_entry_has_keeper(entry);
 	if (entry->state == SPACE_ENDED)
 		space_entry_news(
 			entry, &(struct broker_news){ .event = "spaceEnded", .text = text });

@@ -37,6 +37,7 @@ struct space_entry {
 	bool is_restored;  /* of an earlier daemon, and not compared with its leases yet */
 	void (*kept)(void *userdata); /* who waits for that; NULL: nobody */
 	void *kept_userdata;
+	bool is_to_be_kept;     /* when it is known which process its keeper is */
 	ev_timer grace;         /* its connection was lost in a restart */
 	bool is_dismissed;      /* its client is done with it: the token means nothing any more */
 	enum space_state state; /* that was told last */

@@ -150,10 +150,10 @@ static void on_reported(struct ev_loop *loop, ev_io *watcher, int revents)
 		has_started(keeper, &heard);
 	else if (r > 0 && heard.what == KEEPER_ENDED && keeper->pidfd >= 0)
 		has_ended(keeper, heard.result);
+	else if (r > 0 && heard.what == KEEPER_FAILED)
+		hear_no_more(keeper, heard.result);
 	else
-		hear_no_more(keeper, r > 0 && heard.what == KEEPER_FAILED ? heard.result
-				     : r < 0                              ? r
-									  : -ECONNRESET);
+		hear_no_more(keeper, r < 0 ? r : -ECONNRESET);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -411,6 +411,8 @@ static struct keeper *clear(struct keeper *keeper)
 	ev_timer_stop(keeper->loop, &keeper->deadline);
 	if (keeper->pidfd >= 0)
 		close(keeper->pidfd);
+	if (keeper->report >= 0)
+		close(keeper->report);
 	if (keeper->book >= 0)
 		close(keeper->book);
 	free(keeper);
@@ -478,8 +480,8 @@ int keeper_limit_locked(struct keeper *keeper, uint64_t bytes)
 	int r = bytes == keeper->limited_to
 			? 0
 			: keeper->ops->limit_locked(keeper->pidfd, keeper->pid, bytes);
-	if (r == 0)
-		keeper->limited_to = bytes;
+	/* What has failed may have been done. */
+	keeper->limited_to = r == 0 ? bytes : UINT64_MAX;
 	return r;
 }
 

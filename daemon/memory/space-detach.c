@@ -4,6 +4,15 @@
 
 #include <errno.h>
 
+/*
+ * A file that its last holder has closed lives on for as long as another process looks at it
+ * (fs/proc/fd.c takes a reference for one readlink): a refusal has to last for a tenth of a second.
+ */
+#define BUSY_ATTEMPTS 6
+static const double BUSY_PAUSE_SECONDS = 0.02;
+
+static void ask_to_leave(struct operation *operation);
+
 static void finish(struct operation *operation)
 {
 	space_limit_locked(operation->space);
@@ -61,6 +70,24 @@ static void left(struct operation *operation, struct group *group)
 		finish(operation);
 }
 
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	/* Its keeper has died meanwhile: that will be heard. */
+	ask_to_leave(timer->data);
+}
+
+static bool may_ask_again(struct operation *operation)
+{
+	if (++operation->attempts >= BUSY_ATTEMPTS)
+		return false;
+	ev_timer_init(&operation->back_off, on_pause_over, BUSY_PAUSE_SECONDS, 0);
+	operation->back_off.data = operation;
+	ev_timer_start(operation->space->loop, &operation->back_off);
+	return true;
+}
+
 static void detach_answered(struct operation *operation, const struct wire_done *done,
 	const struct wire_info *info, int fd)
 {
@@ -78,6 +105,8 @@ static void detach_answered(struct operation *operation, const struct wire_done 
 		space->hooks.let_go(space, group->number, true, space->userdata);
 		operation_finish(operation, 0);
 	} else if (done->result == -EBUSY) {
+		if (may_ask_again(operation))
+			return;
 		refuse(&operation->refusal, REFUSAL_GROUP_BUSY, "a device of it is open");
 		operation->refusal.group = group->number;
 		operation->refusal.owner_pid = space->subject.pid;
@@ -88,19 +117,25 @@ static void detach_answered(struct operation *operation, const struct wire_done 
 	}
 }
 
-void detach_start(struct operation *operation)
+static void ask_to_leave(struct operation *operation)
 {
-	struct space *space = operation->space;
-	const struct group *group = space_group(space, operation->group_number);
 	struct wire_request request = {
 		.header.type = WIRE_DETACH,
 		.group = (uint32_t)operation->group_number,
 		.flags = operation->force ? WIRE_FORCE : 0,
 	};
 
+	operation_ask(operation, &request, NULL, 0, space_pages(operation->space), detach_answered);
+}
+
+void detach_start(struct operation *operation)
+{
+	struct space *space = operation->space;
+	const struct group *group = space_group(space, operation->group_number);
+
 	if (space->state <= SPACE_LIVE && group && !group->is_let_go) {
 		operation_begin(operation, WORK_DETACH, (uint32_t)group->number);
-		operation_ask(operation, &request, NULL, 0, space_pages(space), detach_answered);
+		ask_to_leave(operation);
 	} else if (operation->force) {
 		operation_finish(operation, 0);
 	} else {

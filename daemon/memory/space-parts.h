@@ -99,7 +99,7 @@ struct adoption; /* space-adopt.c */
 
 /* What the next daemon has to finish, or to undo, if this one ends in the middle of it. */
 enum space_work {
-	WORK_NONE,
+	WORK_NONE = 0,      /* as a slot is cleared */
 	WORK_ADD_MEMORY,    /* number: the memory */
 	WORK_REMOVE_MEMORY, /* likewise */
 	WORK_MAP,           /* the mapping */
@@ -111,7 +111,7 @@ enum space_work {
 /* In memory that outlives the daemon (base/slots.h). */
 struct space_slot {
 	uint32_t is_used;
-	uint32_t work; /* enum space_work; written last, cleared when done() has returned */
+	uint32_t work; /* enum space_work; written last, cleared by slot_settle() */
 	uint32_t number;
 	uint32_t is_forced;
 	uint32_t is_filling; /* WORK_MAP: holes of the memory, that is */

@@ -144,10 +144,13 @@ void operation_finish(struct operation *operation, int result)
 		space->current = NULL;
 	operation->answer.result = result;
 	operation->answer.refusal = &operation->refusal;
+	/* Once its caller's answer is on its way, it is not undone any more. */
+	if (was_current)
+		slot_settles(&space->slot->work);
 	if (operation->done)
 		operation->done(space, &operation->answer, operation->userdata);
-	/* Its caller's answer is on its way: it is not undone any more. */
 	if (was_current) {
+		slot_settles(NULL);
 		slot_publish();
 		space->slot->work = WORK_NONE;
 	}

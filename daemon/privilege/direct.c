@@ -5,10 +5,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 
-int direct_memlock(pid_t pid, const struct rlimit *limit, struct rlimit *before)
+/* Another process may get the number at any moment: then that one gets back what it had. */
+int direct_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
-	return prlimit(pid, RLIMIT_MEMLOCK, limit, before) < 0 ? -errno : 0;
+	struct rlimit was;
+
+	if (poll_now(pidfd, POLLIN) != 0)
+		return -ESRCH;
+	if (prlimit(pid, RLIMIT_MEMLOCK, limit, &was) < 0)
+		return -errno;
+	if (poll_now(pidfd, POLLIN) != 0) {
+		if (limit)
+			prlimit(pid, RLIMIT_MEMLOCK, &was, NULL);
+		return -ESRCH;
+	}
+	if (before)
+		*before = was;
+	return 0;
 }
 
 int direct_pagemap(const struct process_id *process)

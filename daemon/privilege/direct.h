@@ -3,6 +3,6 @@
 
 #include "daemon/privilege/privilege.h"
 
-int direct_memlock(pid_t pid, const struct rlimit *limit, struct rlimit *before);
+int direct_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before);
 int direct_pagemap(const struct process_id *process);
 int direct_config_space(const char *directory);

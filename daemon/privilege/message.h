@@ -1,8 +1,7 @@
 /*
- * What vfiod and vfiod-privileged say to each other, in packets of a SOCK_SEQPACKET socket: numbers
- * only, each message of one size. Connections are served one request after the other.
+ * What vfiod and vfiod-privileged say to each other, in packets (base/packet.h): numbers only, each
+ * message of one size. Connections are served one request after the other.
  *
- *   MEMLOCK      request (the pidfd with it)  → reply
  *   SIGNAL       request (the pidfd with it)    no reply
  *   PAGEMAP, CONFIG_SPACE                     → reply (the descriptor with it)
  *   FILES        struct open_file_seen for each that matters, then a reply
@@ -18,8 +17,7 @@
 #define PRIVILEGE_VERSION 1
 
 enum privilege_type {
-	PRIVILEGE_MEMLOCK = 1,
-	PRIVILEGE_SIGNAL,
+	PRIVILEGE_SIGNAL = 1,
 	PRIVILEGE_PAGEMAP,
 	PRIVILEGE_CONFIG_SPACE,
 	PRIVILEGE_FILES,
@@ -31,18 +29,15 @@ struct privilege_request {
 	uint32_t version, type;
 	uint64_t until;       /* CLOCK_MONOTONIC in ns: it is not begun later */
 	uint64_t start_ticks; /* of pid; PAGEMAP, KEEPER */
-	uint64_t soft, hard;
 	int32_t pid;
 	int32_t number; /* SIGNAL: which; DEVICE: the descriptor; FILES: seconds; KEEPER: its role
 			 */
-	uint32_t sets;  /* MEMLOCK: soft and hard, and not only reads them */
-	char name[28];  /* CONFIG_SPACE: "0000:3b:02.0", terminated */
+	char name[32];  /* CONFIG_SPACE: "0000:3b:02.0", terminated */
 };
 
 struct privilege_reply {
 	int32_t result; /* 0, 1 or -errno; of a KEEPER that has ended: as from wait(2) */
 	int32_t pid;
-	uint64_t soft, hard; /* MEMLOCK: as they were */
 };
 
 union privilege_answer {
@@ -53,10 +48,3 @@ union privilege_answer {
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t privilege_now(void);
-/* fd: -1, or goes with it, and stays the caller's. 0 or -errno. */
-int privilege_send(int socket, const void *message, size_t size, int fd, int flags);
-/*
- * One message of at most `size` bytes: its length; 0 at the end; or -errno. *fd: -1, or the
- * descriptor that came with it, the caller's. Anything else that comes is -EBADMSG.
- */
-ssize_t privilege_receive(int socket, void *message, size_t size, int *fd, int flags);

@@ -20,8 +20,7 @@ void privilege_ask(const char *socket)
 
 int privilege_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before)
 {
-	return asked ? remote_memlock(asked, pidfd, limit, before)
-		     : direct_memlock(pid, limit, before);
+	return direct_memlock(pidfd, pid, limit, before);
 }
 
 int privilege_signal(int pidfd, int signal)

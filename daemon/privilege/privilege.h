@@ -1,7 +1,7 @@
 /*
  * All that vfiod does which takes a capability, and that nothing else in it may need: installed, it
- * has none. vfiod-privileged does these things for it then (privilege/serve.h), a process that
- * hears neither clients nor JSON. A vfiod that was started by hand does them itself.
+ * has one, CAP_SYS_RESOURCE. vfiod-privileged does the rest for it then (privilege/serve.h), a
+ * process that hears neither clients nor JSON. A vfiod that was started by hand does all itself.
  *
  * Whose privilege it is belongs to the process, as its uid does: so it is no object to be passed
  * around.
@@ -21,14 +21,14 @@
 void privilege_ask(const char *socket);
 
 /* --- on the loop -------------------------------------------------------------------------------
- * None of these waits for anybody but vfiod-privileged, and for that one 200 ms at most: -ETIMEDOUT
- * then, and it is not done later either. -ECONNREFUSED, -ECONNRESET, …: it is not there.
+ * None of these waits for anybody. -EAGAIN, -ECONNREFUSED, …: vfiod-privileged is not there.
  */
 
 /*
- * prlimit(2) of RLIMIT_MEMLOCK. pid: whose pidfd it is. limit: NULL leaves it as it is; before:
- * NULL, or what it was. 0 or -errno, as -ESRCH; vfiod-privileged looks at the pidfd before and
- * after, too.
+ * prlimit(2) of RLIMIT_MEMLOCK, always here: what is charged and what a process may lock go
+ * together, with nobody in between who might not answer. pid: whose pidfd it is, which is looked at
+ * before and after. limit: NULL leaves it as it is; before: NULL, or what it was. 0 or -errno, as
+ * -ESRCH.
  */
 int privilege_memlock(int pidfd, pid_t pid, const struct rlimit *limit, struct rlimit *before);
 /* SIGTERM or SIGKILL: 0 or -errno: -ESRCH if it has ended. Another's is sent later; that it cannot

@@ -1,6 +1,7 @@
 #include "daemon/privilege/remote.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/privilege/message.h"
 
@@ -11,14 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define NS_PER_MS UINT64_C(1000000)
-
-/* On the loop; the other side begins nothing in the last quarter, so what it has begun is heard. */
-#define WAIT_MS 200
-#define BEGIN_MS 150
-/* What need not be waited for, and what children ask: these have deadlines. */
-#define LATER_MS 30000
-#define NO_END UINT64_MAX
+/* Who asks has given up by then. */
+#define REQUEST_NS (30 * UINT64_C(1000000000))
 
 /* Of the whole process, one connection for what is answered at once. */
 static struct {
@@ -59,11 +54,12 @@ static int kept_open(const char *path)
 	return kept.fd < 0 ? kept.fd : 0;
 }
 
+/* Once, until it has answered again. */
 static int tell_missed(int r)
 {
 	if (r < 0 && !kept.is_missed)
 		log_warning("vfiod-privileged does not answer: %s", strerror(-r));
-	kept.is_missed = r < 0;
+	kept.is_missed = kept.is_missed || r < 0;
 	return r;
 }
 
@@ -73,12 +69,12 @@ static int kept_send(const char *path, const struct privilege_request *request, 
 	int r = kept_open(path);
 
 	if (r == 0)
-		r = privilege_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
+		r = packet_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
 	if (r == -EPIPE || r == -ECONNRESET) {
 		kept_close();
 		r = kept_open(path);
 		if (r == 0)
-			r = privilege_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
+			r = packet_send(kept.fd, request, sizeof(*request), fd, MSG_DONTWAIT);
 	}
 	if (r < 0)
 		kept_close();
@@ -86,32 +82,29 @@ static int kept_send(const char *path, const struct privilege_request *request, 
 }
 
 /* One answer, of any kind. Its length or -errno: whatever came later would be of no use. */
-static ssize_t kept_receive(union privilege_answer *answer, int *fd, uint64_t until)
+static ssize_t kept_receive(union privilege_answer *answer, int *fd)
 {
+	struct pollfd readable = { .fd = kept.fd, .events = POLLIN };
+	ssize_t n;
+
 	*fd = -1;
-	for (;;) {
-		ssize_t n = privilege_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT);
-		if (n > 0)
-			return n;
-		uint64_t now = privilege_now();
-		struct pollfd poll_fd = { .fd = kept.fd, .events = POLLIN };
-		if (n == -EAGAIN && now < until) {
-			int ms = until == NO_END ? -1 : (int)((until - now) / NS_PER_MS) + 1;
-			if (poll(&poll_fd, 1, ms) >= 0 || errno == EINTR)
-				continue;
-			n = -errno;
-		}
-		kept_close();
-		return tell_missed(n == -EAGAIN ? -ETIMEDOUT : n == 0 ? -ECONNRESET : (int)n);
+	while ((n = packet_receive(kept.fd, answer, sizeof(*answer), fd, MSG_DONTWAIT)) == -EAGAIN)
+		if (poll(&readable, 1, -1) < 0 && errno != EINTR)
+			break;
+	if (n > 0) {
+		kept.is_missed = false;
+		return n;
 	}
+	kept_close();
+	return tell_missed(n == 0 ? -ECONNRESET : (int)n);
 }
 
 /* The reply at the end, or all there is. */
-static int kept_reply(struct privilege_reply *reply, int *fd, uint64_t until)
+static int kept_reply(struct privilege_reply *reply, int *fd)
 {
 	union privilege_answer answer;
 
-	ssize_t n = kept_receive(&answer, fd, until);
+	ssize_t n = kept_receive(&answer, fd);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n == sizeof(answer.reply)) {
@@ -124,39 +117,20 @@ static int kept_reply(struct privilege_reply *reply, int *fd, uint64_t until)
 	return -EBADMSG;
 }
 
-static void begin(struct privilege_request *request, enum privilege_type type, unsigned ms)
+static void begin(struct privilege_request *request, enum privilege_type type)
 {
 	request->version = PRIVILEGE_VERSION;
 	request->type = type;
-	request->until = privilege_now() + ms * NS_PER_MS;
+	request->until = privilege_now() + REQUEST_NS;
 }
 
 /* --- on the loop ------------------------------------------------------------------------------ */
-
-int remote_memlock(const char *socket, int pidfd, const struct rlimit *limit, struct rlimit *before)
-{
-	struct privilege_request request = { .sets = limit != NULL };
-	struct privilege_reply reply;
-	int fd;
-
-	begin(&request, PRIVILEGE_MEMLOCK, BEGIN_MS);
-	if (limit) {
-		request.soft = limit->rlim_cur;
-		request.hard = limit->rlim_max;
-	}
-	int r = kept_send(socket, &request, pidfd);
-	if (r == 0)
-		r = kept_reply(&reply, &fd, privilege_now() + WAIT_MS * NS_PER_MS);
-	if (r == 0 && before)
-		*before = (struct rlimit){ reply.soft, reply.hard };
-	return r;
-}
 
 int remote_signal(const char *socket, int pidfd, int signal)
 {
 	struct privilege_request request = { .number = signal };
 
-	begin(&request, PRIVILEGE_SIGNAL, LATER_MS);
+	begin(&request, PRIVILEGE_SIGNAL);
 	return kept_send(socket, &request, pidfd);
 }
 
@@ -169,10 +143,10 @@ int remote_start_keeper(const char *socket, enum keeper_role role, const struct 
 		.start_ticks = client->start_ticks,
 	};
 
-	begin(&request, PRIVILEGE_KEEPER, LATER_MS);
+	begin(&request, PRIVILEGE_KEEPER);
 	_cleanup_close_ int fd = connect_new(socket);
 	int r = fd < 0 ? fd
-		       : privilege_send(fd, &request, sizeof(request), keeper_socket, MSG_DONTWAIT);
+		       : packet_send(fd, &request, sizeof(request), keeper_socket, MSG_DONTWAIT);
 	if (r == 0)
 		*report = steal_fd(&fd);
 	return tell_missed(r);
@@ -183,7 +157,7 @@ int privilege_hear_keeper(int report, struct keeper_report *heard)
 	struct privilege_reply reply;
 	int fd;
 
-	ssize_t n = privilege_receive(report, &reply, sizeof(reply), &fd, MSG_DONTWAIT);
+	ssize_t n = packet_receive(report, &reply, sizeof(reply), &fd, MSG_DONTWAIT);
 	if (n <= 0)
 		return (int)n;
 	*heard = (struct keeper_report){ .pidfd = fd, .pid = reply.pid, .result = reply.result };
@@ -206,7 +180,7 @@ static int ask_descriptor(const char *socket, const struct privilege_request *re
 
 	int r = kept_send(socket, request, -1);
 	if (r == 0)
-		r = kept_reply(&reply, &fd, NO_END);
+		r = kept_reply(&reply, &fd);
 	if (r == 0)
 		return fd < 0 ? -EBADMSG : fd;
 	if (fd >= 0)
@@ -221,7 +195,7 @@ int remote_pagemap(const char *socket, const struct process_id *process)
 		.start_ticks = process->start_ticks,
 	};
 
-	begin(&request, PRIVILEGE_PAGEMAP, LATER_MS);
+	begin(&request, PRIVILEGE_PAGEMAP);
 	return ask_descriptor(socket, &request);
 }
 
@@ -232,7 +206,7 @@ int remote_config_space(const char *socket, const char *directory)
 
 	if (string_copy(request.name, sizeof(request.name), slash ? slash + 1 : directory) < 0)
 		return -ENAMETOOLONG;
-	begin(&request, PRIVILEGE_CONFIG_SPACE, LATER_MS);
+	begin(&request, PRIVILEGE_CONFIG_SPACE);
 	return ask_descriptor(socket, &request);
 }
 
@@ -246,12 +220,12 @@ int remote_visit_files(
 	bool wants_more = true, is_done = false;
 	int fd;
 
-	begin(&request, PRIVILEGE_FILES, LATER_MS);
+	begin(&request, PRIVILEGE_FILES);
 	int r = kept_send(socket, &request, -1);
 	if (r < 0)
 		return r;
 	for (;;) {
-		ssize_t n = kept_receive(&answer, &fd, NO_END);
+		ssize_t n = kept_receive(&answer, &fd);
 		if (n < 0)
 			return (int)n;
 		if (fd >= 0)
@@ -280,13 +254,13 @@ int remote_device_facts(const char *socket, pid_t pid, int fd, struct device_fac
 	union privilege_answer answer;
 	int none;
 
-	begin(&request, PRIVILEGE_DEVICE, LATER_MS);
+	begin(&request, PRIVILEGE_DEVICE);
 	int r = kept_send(socket, &request, -1);
 	if (r == 0)
-		r = kept_reply(&reply, &none, NO_END);
+		r = kept_reply(&reply, &none);
 	if (r < 0)
 		return r;
-	ssize_t n = kept_receive(&answer, &none, NO_END);
+	ssize_t n = kept_receive(&answer, &none);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n != sizeof(answer.facts)) {

@@ -3,8 +3,6 @@
 
 #include "daemon/privilege/privilege.h"
 
-int remote_memlock(
-	const char *socket, int pidfd, const struct rlimit *limit, struct rlimit *before);
 int remote_signal(const char *socket, int pidfd, int signal);
 /* 0 and the connection in *report, or -errno. */
 int remote_start_keeper(const char *socket, enum keeper_role role, const struct process_id *client,

@@ -18,11 +18,14 @@ static bool may_ask(const struct privilege_server *server, int socket)
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid != geteuid())
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
-	if (!server->unit)
+	if (peer.uid == geteuid() && (!server->unit || (sd_pid_get_unit(peer.pid, &unit) >= 0 &&
+							       strcmp(unit, server->unit) == 0)))
 		return true;
-	return sd_pid_get_unit(peer.pid, &unit) >= 0 && strcmp(unit, server->unit) == 0;
+	log_warning("process %d of user %u and %s was turned away", (int)peer.pid,
+		(unsigned)peer.uid, unit ? unit : "no unit");
+	return false;
 }
 
 int privilege_serve(int listening, const struct privilege_server *server)
@@ -35,10 +38,8 @@ int privilege_serve(int listening, const struct privilege_server *server)
 			continue;
 		if (socket < 0)
 			return -errno;
-		if (!may_ask(server, socket)) {
-			log_warning("somebody who is not vfiod was turned away");
+		if (!may_ask(server, socket))
 			continue;
-		}
 		pid_t pid = fork();
 		if (pid < 0)
 			log_error("vfiod is not served: %s", strerror(errno));

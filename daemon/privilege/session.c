@@ -1,6 +1,7 @@
 #include "daemon/privilege/session.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/privilege/direct.h"
 #include "daemon/privilege/keeper-start.h"
@@ -39,29 +40,6 @@ static pid_t pid_of(int pidfd)
 		return -1;
 	const char *line = strstr(text, "\nPid:");
 	return line ? (pid_t)strtol(line + strlen("\nPid:"), NULL, 10) : -1;
-}
-
-/* Another process may get the number at any moment: then that one gets back what it had. */
-static int do_memlock(struct session *session)
-{
-	const struct privilege_request *request = &session->request;
-	const struct rlimit limit = { request->soft, request->hard };
-	struct rlimit before;
-	pid_t pid = pid_of(session->fd);
-
-	if (pid <= 1 || poll_now(session->fd, POLLIN))
-		return -ESRCH;
-	int r = direct_memlock(pid, request->sets ? &limit : NULL, &before);
-	if (r < 0)
-		return r;
-	if (poll_now(session->fd, POLLIN)) {
-		if (request->sets)
-			direct_memlock(pid, &before, NULL);
-		return -ESRCH;
-	}
-	session->reply.soft = before.rlim_cur;
-	session->reply.hard = before.rlim_max;
-	return 0;
 }
 
 /* Nobody waits for it. */
@@ -111,7 +89,7 @@ static enum open_file_next send_file(void *userdata, const struct open_file *fil
 	seen.is_node = open_file_number(file, &seen.is_block, &seen.number);
 	if (open_file_info(file, seen.info, sizeof(seen.info)) < 0)
 		seen.info[0] = '\0';
-	session->reply.result = privilege_send(session->socket, &seen, sizeof(seen), -1, 0);
+	session->reply.result = packet_send(session->socket, &seen, sizeof(seen), -1, 0);
 	return session->reply.result < 0 ? OPEN_FILE_DONE : OPEN_FILE_NEXT;
 }
 
@@ -141,7 +119,7 @@ static int do_files(struct session *session)
 static void reply(struct session *session, int result, int fd)
 {
 	session->reply.result = result;
-	if (privilege_send(session->socket, &session->reply, sizeof(session->reply), fd, 0) < 0)
+	if (packet_send(session->socket, &session->reply, sizeof(session->reply), fd, 0) < 0)
 		_exit(0);
 }
 
@@ -204,8 +182,6 @@ static void serve(struct session *session)
 	bool is_device = r == 0 && session->request.type == PRIVILEGE_DEVICE;
 	if (r < 0)
 		;
-	else if (session->request.type == PRIVILEGE_MEMLOCK)
-		r = do_memlock(session);
 	else if (session->request.type == PRIVILEGE_SIGNAL)
 		r = do_signal(session);
 	else if (session->request.type == PRIVILEGE_PAGEMAP)
@@ -227,8 +203,7 @@ static void serve(struct session *session)
 		return;
 	}
 	reply(session, r, session->reply_fd);
-	if (is_device && r == 0 &&
-		privilege_send(session->socket, &facts, sizeof(facts), -1, 0) < 0)
+	if (is_device && r == 0 && packet_send(session->socket, &facts, sizeof(facts), -1, 0) < 0)
 		_exit(0);
 }
 
@@ -239,7 +214,7 @@ void privilege_session(int socket, const struct privilege_server *server)
 	for (;;) {
 		session.fd = session.reply_fd = -1;
 		session.reply = (struct privilege_reply){ 0 };
-		ssize_t n = privilege_receive(
+		ssize_t n = packet_receive(
 			socket, &session.request, sizeof(session.request), &session.fd, 0);
 		if (n != sizeof(session.request))
 			return;

@@ -5,54 +5,14 @@
  * (net/ipv4/af_inet.c, inet_release).
  */
 #include "daemon/base/child.h"
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/service/fetch-wire.h"
 #include "daemon/service/parts.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-
-union one_fd {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-int fetch_send_fd(int socket, int fd)
-{
-	union one_fd control = { .header = { .cmsg_level = SOL_SOCKET,
-					 .cmsg_type = SCM_RIGHTS,
-					 .cmsg_len = CMSG_LEN(sizeof(int)) } };
-	char byte = 0;
-	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-int fetch_receive_fd(int socket)
-{
-	union one_fd control;
-	char byte;
-	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	int fd;
-	if (recvmsg(socket, &header, MSG_CMSG_CLOEXEC) <= 0 || !CMSG_FIRSTHDR(&header))
-		return -EPIPE;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(fd));
-	return fd;
-}
 
 static void send_fetched(const struct fetched *fetched, const int *passing, size_t n_passing)
 {
@@ -106,8 +66,9 @@ void fetch_child(const struct input *before, size_t max_bytes, int channel)
 	if (child_isolate("vfiod-fetch", channel) < 0)
 		_exit(1);
 	char byte;
-	int connection = fetch_receive_fd(CHILD_FD);
-	if (connection >= 0 && before)
+	int connection;
+	if (packet_receive(CHILD_FD, &byte, sizeof(byte), &connection, 0) > 0 && connection >= 0 &&
+		before)
 		fetch(connection, before, max_bytes);
 	else
 		/* Ours has to be the last reference: the daemon says when its own has gone. */

@@ -14,12 +14,9 @@ struct fetched {
 	char bytes[INPUT_PART_MAX];
 };
 
-/* A descriptor with a byte or a record. 0 or -errno. */
-int fetch_send_fd(int socket, int fd);
-int fetch_receive_fd(int socket); /* the descriptor, or -errno */
-
 /*
- * In the child, whose CHILD_FD is a socket over which the connection comes. `before`: what has
- * arrived of the message; NULL: the connection is only to be closed.
+ * In the child, whose CHILD_FD is a socket over which the connection comes, with a byte
+ * (base/packet.h). `before`: what has arrived of the message; NULL: the connection is only to be
+ * closed.
  */
 _Noreturn void fetch_child(const struct input *before, size_t max_bytes, int channel);

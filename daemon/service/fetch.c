@@ -1,6 +1,7 @@
 /* Children that handle what clients send besides bytes, seen from the loop. */
 #include "daemon/base/child.h"
 #include "daemon/base/log.h"
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
 #include "daemon/service/fetch-wire.h"
 #include "daemon/service/parts.h"
@@ -214,7 +215,8 @@ static int fetch_new(struct user *user, const struct input *before, size_t max_b
 	int r = pid < 0 ? pid : 0;
 	if (r == 0) {
 		fetch->pidfd = pidfd_open(pid, 0);
-		r = fetch->pidfd < 0 ? -errno : fetch_send_fd(fetch->channel, connection);
+		r = fetch->pidfd < 0 ? -errno
+				     : packet_send(fetch->channel, "", 1, connection, MSG_DONTWAIT);
 	}
 	if (r < 0) {
 		/* The child, if there is one, gets no connection, and ends. */

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-enum { FORMAT = 1, SLOTS_MAX = 65536 };
+enum { FORMAT = 1, SLOTS_MAX = 65536, PROGRESS_MASK = 0xff };
 
 struct connection_slot {
 	uint32_t is_taken;
@@ -72,7 +72,11 @@ void inflight_publish(const struct session *session)
 	if (call)
 		word |= (uint32_t)call->stream << 8 | (uint32_t)call->varlink.oneway << 16;
 	struct connection_slot *slot = slots_at(session->service->slots, session->connection - 1);
+	uint32_t before = slot->word;
 	__atomic_store_n(&slot->word, word, __ATOMIC_SEQ_CST);
+	if ((before & PROGRESS_MASK) == PROGRESS_WORKING &&
+		(word & PROGRESS_MASK) == PROGRESS_SENDING)
+		slot_settle();
 }
 
 static void on_kept(bool is_kept, void *userdata)
@@ -155,7 +159,7 @@ bool inflight_read(struct service *service, unsigned index, int fd, struct infli
 	if (!slot->is_taken || socket_cookie(fd, &cookie) < 0 || cookie != slot->cookie)
 		return false;
 	*inflight = (struct inflight){
-		.progress = slot->word & 0xff,
+		.progress = slot->word & PROGRESS_MASK,
 		.stream = slot->word >> 8 & 0xff,
 		.is_oneway = slot->word >> 16 & 1,
 		.start_ticks = slot->start_ticks,

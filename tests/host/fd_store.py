@@ -114,7 +114,8 @@ class KeptDaemon(Daemon):
             self.process = subprocess.Popen(
                 ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", "umockdev-wrapper", *WRAPPER,
                  BUILD / "vfiod", "--config", self.config, "--fd-store", str(self.maximum),
-                 "--state-dir", self.directory / "state", "--keeper", self.keeper],
+                 "--state-dir", self.directory / "state", "--keeper", self.keeper,
+                 *self.options],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 close_fds=False, preexec_fn=move)
 

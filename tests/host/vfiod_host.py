@@ -176,6 +176,8 @@ def check_reply(reply):
 class Daemon:
     """vfiod on a Host, in a directory of its own."""
 
+    options = ()
+
     def __init__(self, host, config="", **environment):
         self.host = host
         self.more_environment = environment
@@ -207,7 +209,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 ["umockdev-wrapper", *WRAPPER, BUILD / "vfiod", "--config", self.config,
                  "--socket", self.socket, "--state-dir", self.directory / "state",
-                 "--keeper", self.keeper],
+                 "--keeper", self.keeper, *self.options],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until("the daemon answers", self.answers)
 

@@ -87,6 +87,36 @@ assert_locked "$KEEPER" 2048
 assert_ledger alice "host=2048/2048 uid:1000=2048/2048"
 assert_eq "$(awk '/^(Uid|CapPrm|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$KEEPER/status" | xargs)" \
 	"$(id -u vfiod-keeper) 0000000000000000 0000000000000000 1 2"
+# Clients talk to a process with CAP_SYS_RESOURCE and no other, and what has more talks to that one alone.
+service=$(systemctl show -P MainPID vfiod.service)
+assert_eq "$(awk '/^Cap(Inh|Prm|Eff|Bnd|Amb):/ { print $2 }' "/proc/$service/status" | xargs)" \
+	"0000000000000000 0000000001000000 0000000001000000 0000000001000000 0000000000000000"
+PRIVILEGED=/run/vfiod-privileged/socket
+assert_eq "$(stat -c '%U %G %a' "$PRIVILEGED" "${PRIVILEGED%/*}" | xargs)" "root root 600 root root 700"
+cat >other <<END
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("$PRIVILEGED")
+print(s.recv(1))
+END
+assert_eq "$(/usr/bin/python3 other)" "b''" "what another process of root's hears"
+refused as_user alice /usr/bin/python3 other
+# Killed with all that serves vfiod, and with vfiod itself, it takes no keeper along; the next one does as well.
+ask alice memfd more 4K
+ask alice add space more
+systemctl kill --signal=KILL vfiod-privileged.service
+# It starts who fills holes.
+has_mapped() {
+	tell alice map space more 0 0x5000000 4K rw
+	hear alice
+	[[ $ANSWER == ok* ]]
+}
+wait_until 20 has_mapped
+is_active() { [ "$(systemctl is-active vfiod-privileged.service)" = active ]; }
+wait_until 20 is_active
+step "the capabilities are elsewhere, and may go at any time"
+ask alice unmap space 0x5000000 4K
+
 ask alice pattern memory 0 1
 ask alice device device space lease "$EDU"
 ask alice edu device

@@ -1,12 +1,15 @@
 #include "fake-keeper.h"
 
+#include "daemon/base/packet.h"
 #include "daemon/base/util.h"
+#include "daemon/privilege/message.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -70,7 +73,6 @@ _Noreturn static void child_run(void)
 static pid_t spawn(const char *path, enum keeper_role role, const struct subject *client,
 	int socket, int *report)
 {
-	(void)report;
 	(void)path;
 	(void)client;
 	if (fake_host.spawn_fails)
@@ -90,6 +92,14 @@ static pid_t spawn(const char *path, enum keeper_role role, const struct subject
 	ev_io_start(fake_host.loop, &keeper->readable);
 	if (!fake_host.is_silent)
 		fake_hello(keeper, WIRE_VERSION);
+	if (fake_host.is_elsewhere) {
+		int pair[2];
+		int r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+		assert(r == 0);
+		*report = pair[0];
+		fake_host.report = pair[1];
+		return 0;
+	}
 	return pid;
 }
 
@@ -134,13 +144,49 @@ const struct keeper_ops fake_ops = {
 	.headroom = headroom,
 };
 
+static void report(const struct privilege_reply *reply, int fd)
+{
+	int r = packet_send(fake_host.report, reply, sizeof(*reply), fd, 0);
+	assert(r == 0);
+}
+
+void fake_report_failed(int result)
+{
+	report(&(struct privilege_reply){ .result = result }, -1);
+}
+
+void fake_report_started(void)
+{
+	pid_t pid = fake_host.keepers[fake_host.n_keepers - 1].pid;
+	int pidfd = pidfd_open(pid, 0);
+
+	assert(pidfd >= 0);
+	report(&(struct privilege_reply){ .pid = pid }, pidfd);
+	close(pidfd);
+}
+
+void fake_report_ended(int status)
+{
+	report(&(struct privilege_reply){ .result = status }, -1);
+}
+
+void fake_report_close(void)
+{
+	if (fake_host.report >= 0)
+		close(fake_host.report);
+	fake_host.report = -1;
+}
+
 void fake_host_init(struct ev_loop *loop, fake_answer answer)
 {
-	fake_host = (struct fake_host){ .loop = loop, .answer = answer, .version = WIRE_VERSION };
+	fake_host = (struct fake_host){
+		.loop = loop, .answer = answer, .version = WIRE_VERSION, .report = -1
+	};
 }
 
 void fake_host_clear(void)
 {
+	fake_report_close();
 	for (size_t i = 0; i < fake_host.n_keepers; i++)
 		if (fake_host.keepers[i].socket >= 0)
 			end(&fake_host.keepers[i]);

@@ -24,11 +24,13 @@ typedef void (*fake_answer)(struct fake_keeper *keeper, const struct wire_reques
 struct fake_host {
 	struct ev_loop *loop;
 	fake_answer answer;
-	bool is_silent;   /* no hello, and no answer to a sync */
-	uint32_t version; /* that it says to a sync */
-	int spawn_fails;  /* -errno */
-	bool no_room;     /* headroom: 0 bytes */
-	int no_container; /* -errno */
+	bool is_silent;    /* no hello, and no answer to a sync */
+	uint32_t version;  /* that it says to a sync */
+	int spawn_fails;   /* -errno */
+	bool is_elsewhere; /* vfiod-privileged starts it: */
+	int report;        /* its end; -1: closed */
+	bool no_room;      /* headroom: 0 bytes */
+	int no_container;  /* -errno */
 	uint64_t locked_limit;
 	int64_t locked;
 	struct fake_keeper keepers[FAKE_KEEPERS_MAX];
@@ -40,6 +42,12 @@ extern const struct keeper_ops fake_ops;
 void fake_host_init(struct ev_loop *loop, fake_answer answer);
 /* Every process has ended. */
 void fake_host_clear(void);
+
+/* What it says of the last keeper: -errno, its pid, or if it has ended, as from wait(2). */
+void fake_report_failed(int result);
+void fake_report_started(void);
+void fake_report_ended(int status);
+void fake_report_close(void);
 
 void fake_hello(struct fake_keeper *keeper, uint32_t version);
 void fake_done(struct fake_keeper *keeper, const struct wire_done *done, int fd);

@@ -1,7 +1,9 @@
 #include "space-bench.h"
 
 #include "daemon/base/child.h"
+#include "daemon/base/slots.h"
 #include "daemon/base/util.h"
+#include "daemon/memory/space-parts.h"
 #include "tests/unit/count-fds.h"
 
 #include <errno.h>
@@ -212,6 +214,12 @@ static int do_detach(struct reply *reply, const struct wire_request *request)
 	struct bench_group *group = &bench.groups[request->group];
 
 	assert_true(group->is_there && group->has_fd);
+	bench.n_asked_to_leave++;
+	if (bench.n_busy > 0) {
+		bench.n_busy--;
+		bench.dies_soon = bench.n_busy == 0 && bench.dies_when_busy;
+		return -EBUSY;
+	}
 	if (bench.has_device_open[request->group] && group->container >= 0) {
 		if (request->flags & WIRE_FORCE)
 			group->has_fd = false;
@@ -432,6 +440,9 @@ static void answer_space(struct fake_keeper *keeper, const struct wire_request *
 	if (fault == FAULT_ERROR && request->flags & WIRE_FORCE)
 		bench.groups[request->group].has_fd = false;
 	fail_so(&reply, fault);
+	if (bench.dies_soon)
+		fake_die(keeper);
+	bench.dies_soon = false;
 	if (reply.fd >= 0)
 		close(reply.fd);
 }
@@ -497,11 +508,21 @@ static void on_let_go(struct space *space, int group, bool still_open, void *use
 
 const struct space_hooks bench_hooks = { on_limits, on_changed, on_let_go };
 
+/* What is under way, as the next daemon would find it. */
+static uint32_t bench_work(void)
+{
+	const struct space_slot *slot = (const struct space_slot *)bench.slot;
+	return slot->work;
+}
+
 static void on_done(struct space *space, const struct space_answer *answer_, void *userdata)
 {
 	(void)space;
 	assert_ptr_equal(userdata, &bench);
 	bench.n_done++;
+	bench.work_before_answer = bench_work();
+	slot_settle();
+	bench.work_in_answer = bench_work();
 	ev_break(bench.loop, EVBREAK_ALL);
 	bench.answer = *answer_;
 	bench.refusal = *answer_->refusal;

@@ -51,6 +51,8 @@ struct bench {
 	/* What the space has said. */
 	unsigned n_done, n_changed;
 	struct space_answer answer;
+	uint32_t work_before_answer,
+		work_in_answer; /* as written down, when it begins to be sent */
 	struct refusal refusal;
 	enum space_state state;
 	bool has_ended;
@@ -70,7 +72,9 @@ struct bench {
 	uint64_t n_holes;   /* a read finds so many, until they are filled */
 	int map_error;      /* -errno, in the container */
 	int attach_error, new_error, reset_error;
-	unsigned n_wanted; /* groups that a reset of a bus reaches beside */
+	unsigned n_wanted;                 /* groups that a reset of a bus reaches beside */
+	unsigned n_asked_to_leave, n_busy; /* refused so many times, as by who only looks */
+	bool dies_when_busy, dies_soon;    /* and then it dies */
 	bool populate_dies, populate_fails, keeps_holes;
 	bool book_lies;
 	unsigned n_populated, n_punched, n_requests;

@@ -186,6 +186,108 @@ static void test_not_started(void **state)
 	assert_null(bench.keeper);
 }
 
+/* Both have to come, in any order: that it is isolated, and which process it is. */
+static void test_started_elsewhere(void **state)
+{
+	(void)state;
+	fake_host.is_elsewhere = true;
+	start(KEEPER_PUNCH);
+	assert_int_equal(keeper_pid(bench.keeper), 0);
+	for (int i = 0; i < 5; i++)
+		ev_run(bench.loop, EVRUN_NOWAIT);
+	assert_int_equal(bench.n_ready, 0);
+	fake_report_started();
+	wait_for_news();
+	assert_int_equal(bench.n_ready, 1);
+	assert_int_equal(keeper_pid(bench.keeper), fake_host.keepers[0].pid);
+	keeper_kill(bench.keeper, "no reason");
+	fake_report_ended(SIGKILL);
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 1);
+	assert_string_equal(bench.text, "its keeper was killed: no reason");
+}
+
+static void test_its_end_is_reported(void **state)
+{
+	(void)state;
+	fake_host.is_elsewhere = fake_host.is_silent = true;
+	start(KEEPER_POPULATE);
+	fake_report_started();
+	fake_report_ended(3 << 8);
+	fake_report_close();
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 1);
+	assert_int_equal(bench.status, 3 << 8);
+	assert_string_equal(bench.text, "its keeper has ended with status 3");
+}
+
+/* One message each time that the loop goes round: the news of its end are older than its last
+ * words. */
+static void say_all_and_die(struct fake_keeper *keeper)
+{
+	const frame_run run = run_make(12, 34);
+
+	for (int i = 0; i < 8; i++)
+		fake_runs(keeper, 0, &run, 1);
+	fake_done(keeper, &(struct wire_done){ .result = 0 }, -1);
+	fake_report_ended(SIGKILL);
+	fake_report_close();
+	fake_die(keeper);
+}
+
+static void test_last_words_elsewhere(void **state)
+{
+	(void)state;
+	fake_host.is_elsewhere = true;
+	start(KEEPER_SPACE);
+	fake_report_started();
+	wait_for_news();
+	bench.says = say_all_and_die;
+	ask(WIRE_READ, PATIENCE_SECONDS);
+	while (bench.n_gone == 0)
+		wait_for_news();
+	assert_int_equal(bench.n_runs, 8);
+	assert_int_equal(bench.n_done, 1);
+	assert_int_equal(bench.status, SIGKILL);
+}
+
+/* Who has started it tells no more of it: then the kernel does. */
+static void test_nobody_reports(void **state)
+{
+	(void)state;
+	fake_host.is_elsewhere = true;
+	start(KEEPER_SPACE);
+	fake_report_started();
+	fake_report_close();
+	wait_for_news();
+	assert_int_equal(bench.n_ready, 1);
+	fake_die(&fake_host.keepers[0]);
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 1);
+	assert_int_equal(bench.status, -1);
+	assert_string_equal(bench.text, "its keeper has ended");
+}
+
+static void test_not_started_elsewhere(void **state)
+{
+	(void)state;
+	fake_host.is_elsewhere = fake_host.is_silent = true;
+	start(KEEPER_PUNCH);
+	fake_report_failed(-EAGAIN);
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 1);
+	assert_int_equal(bench.status, -1);
+	assert_string_equal(
+		bench.text, "its keeper could not be started: Resource temporarily unavailable");
+	fake_report_close();
+	start(KEEPER_PUNCH);
+	fake_report_close();
+	wait_for_news();
+	assert_int_equal(bench.n_gone, 2);
+	assert_string_equal(
+		bench.text, "its keeper could not be started: Connection reset by peer");
+}
+
 static void say_runs_and_done(struct fake_keeper *keeper)
 {
 	static frame_run runs[WIRE_RUNS_MAX];
@@ -481,6 +583,11 @@ int main(void)
 		TEST(test_begins_with_the_book),
 		TEST(test_a_helper_has_no_book),
 		TEST(test_not_started),
+		TEST(test_started_elsewhere),
+		TEST(test_its_end_is_reported),
+		TEST(test_last_words_elsewhere),
+		TEST(test_nobody_reports),
+		TEST(test_not_started_elsewhere),
 		TEST(test_request_and_answer),
 		TEST(test_a_device_comes),
 		TEST(test_info_follows),

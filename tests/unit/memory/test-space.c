@@ -444,6 +444,45 @@ static void test_holes_again_and_again(void **state)
 	assert_int_equal(bench.n_populated, 3);
 }
 
+/* Undone by the next daemon until its answer is being sent, and not from then on. */
+static void test_answered_is_done(void **state)
+{
+	(void)state;
+	start();
+	WORKS(bench_attach(10));
+	WORKS(bench_map(1, 0, 16, 0));
+	assert_int_not_equal(bench.work_before_answer, 0);
+	assert_int_equal(bench.work_in_answer, 0);
+	WORKS(bench_detach(10, false));
+	assert_int_not_equal(bench.work_before_answer, 0);
+	assert_int_equal(bench.work_in_answer, 0);
+}
+
+/* Closed, and somebody only looks at the file: asked again. */
+static void test_detach_of_a_group_just_closed(void **state)
+{
+	(void)state;
+	start();
+	WORKS(bench_map(1, 0, 16, 0));
+	WORKS(bench_attach(10));
+	bench.n_busy = 5;
+	WORKS(bench_detach(10, false));
+	assert_int_equal(bench.n_asked_to_leave, 6);
+	assert_false(space_has_group(bench.space, 10));
+	assert_int_equal(bench_owed(), 0);
+}
+
+/* While it is to be asked again, its keeper dies. */
+static void test_detach_pauses_for_a_dead_keeper(void **state)
+{
+	(void)state;
+	start();
+	WORKS(bench_attach(10));
+	bench.n_busy = 2;
+	bench.dies_when_busy = true;
+	REFUSES(REFUSAL_SPACE_ENDED, bench_detach(10, false));
+}
+
 static void test_detach_of_a_group_in_use(void **state)
 {
 	(void)state;
@@ -452,6 +491,7 @@ static void test_detach_of_a_group_in_use(void **state)
 	WORKS(bench_attach(10));
 	bench.has_device_open[10] = true;
 	REFUSES(REFUSAL_GROUP_BUSY, bench_detach(10, false));
+	assert_int_equal(bench.n_asked_to_leave, 6);
 	assert_int_equal(bench.n_let_go, 0);
 	WORKS(bench_detach(10, true));
 	assert_true(bench.is_waiting[10]);
@@ -638,6 +678,9 @@ int main(void)
 		TEST(test_holes_are_filled),
 		TEST(test_holes_that_cannot_be_filled),
 		TEST(test_holes_again_and_again),
+		TEST(test_answered_is_done),
+		TEST(test_detach_of_a_group_just_closed),
+		TEST(test_detach_pauses_for_a_dead_keeper),
 		TEST(test_detach_of_a_group_in_use),
 		TEST(test_destroy_with_a_device_open),
 		TEST(test_destroy_while_others_wait),

@@ -17,8 +17,8 @@ depmod -b "$WORK/root" "$release"
 if [ -n "${UNIT:-}" ]; then
 	other=/run/systemd/system/modprobe@.service.d
 	mkdir -p "$other"
-	echo "BindReadOnlyPaths=-$WORK/root/lib/modules:/lib/modules" >unit.conf
-	{ echo "[Service]" && cat unit.conf; } >"$other/test.conf"
+	printf '[Service]\nBindReadOnlyPaths=-%s:/lib/modules\n' "$WORK/root/lib/modules" >"$other/test.conf"
+	printf 'BindReadOnlyPaths=\nBindReadOnlyPaths=-%s:/run/vfiod/modules\n' "$WORK/root/lib/modules" >unit.conf
 else
 	cat >bin/vfiod <<-END
 	#!/bin/sh

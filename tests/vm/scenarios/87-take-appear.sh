@@ -40,6 +40,12 @@ assert_contains "$(problem "$NIC_A" | tr -s '\n ' ' ')" "covers $NIC_B"
 assert_contains "$(<daemon.log)" "covers $NIC_B; add whole-group = yes"
 assert_eq "$(count_of "$NIC_A") $(driver_of "$NIC_A")" "0 e1000"
 
+# Taken from VFIO by hand: it goes home, and is taken anew.
+echo "$NIC_1" >"/sys/bus/pci/devices/$NIC_1/driver/unbind"
+wait_until 20 grep -q "$NIC_1 of group .* was taken from VFIO" daemon.log
+wait_until 20 is_on "$NIC_1" vfio-pci
+wait_until 10 is "$NIC_1" taken
+
 # Leases come and go without a write.
 forget_writes
 as_user alice vfioctl run --device "$NIC_1" -- true
