@@ -53,6 +53,7 @@ LDFLAGS ?=
 # work on a machine that does not have it yet.
 PKGS_daemon := json-c libudev libsystemd libkmod inih
 PKGS_client := json-c
+PKGS_vfioctl := json-c libseccomp
 PKGS_keeper := libseccomp
 PKGS_privileged := libsystemd
 PKGS_test   := $(PKGS_daemon) $(PKGS_keeper) cmocka
@@ -126,7 +127,7 @@ $(BUILD)/vfiod-privileged: $(BUILD)/daemon/privilege/main.o $(call libs_below,pr
 
 $(BUILD)/vfioctl: $(BUILD)/client/vfioctl/main.o $(call libs_below,vfioctl)
 	$(call say,LD)
-	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_client))
+	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_vfioctl))
 
 $(LIBVFIOD): $(call libs_below,client) client/libvfiod.map
 	$(call say,LD)

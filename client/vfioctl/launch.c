@@ -12,36 +12,7 @@
 
 #include "client/vfioctl/run.h"
 
-union rights {
-	struct cmsghdr header;
-	char space[CMSG_SPACE(RUN_MAX_GROUPS * sizeof(int))];
-};
-
 /* --- in the child: after fork(2), before CMD ------------------------------------------ */
-
-/* Blocks until the descriptors are here. False: there will be none, vfioctl has gone. */
-static bool fds_receive(int socket, int *fds, size_t n_fds)
-{
-	char byte;
-	struct iovec vector = { &byte, 1 };
-	union rights rights;
-	struct msghdr message = { .msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = rights.space,
-		.msg_controllen = sizeof rights.space };
-	struct cmsghdr *header;
-	ssize_t n;
-
-	do
-		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	header = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!header || header->cmsg_type != SCM_RIGHTS || (message.msg_flags & MSG_CTRUNC) ||
-		header->cmsg_len != CMSG_LEN(n_fds * sizeof(int)))
-		return false;
-	memcpy(fds, CMSG_DATA(header), n_fds * sizeof(int));
-	return true;
-}
 
 /*
  * To RUN_FIRST_FD and up, open over execve(2). First out of the way of each other; the
@@ -74,22 +45,31 @@ static bool environment_set(const char *names, size_t n_fds)
 	       setenv("LISTEN_FDNAMES", names, 1) == 0;
 }
 
+__attribute__((noreturn)) void command_execute(char *const argv[])
+{
+	int error;
+
+	execvp(argv[0], argv);
+	error = errno;
+	fprintf(stderr, "vfioctl: cannot run %s: %s\n", argv[0], strerrordesc_np(error));
+	_exit(error == ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT_EXECUTE);
+}
+
 __attribute__((noreturn)) static void child_run(
 	int socket, char *const argv[], const char *names, size_t n_fds)
 {
-	int fds[RUN_MAX_GROUPS], error;
+	int fds[RUN_MAX_GROUPS];
+	char byte;
 
-	if (!fds_receive(socket, fds, n_fds))
+	/* Blocks until the descriptors are here. */
+	if (!fds_receive(socket, &byte, 1, fds, n_fds))
 		_exit(EXIT_RUN_FAILED); /* whoever closed the socket has said why */
 	if (!fds_install(fds, n_fds) || !environment_set(names, n_fds)) {
 		fprintf(stderr, "vfioctl: cannot hand the groups to %s: %s\n", argv[0],
 			strerrordesc_np(errno));
 		_exit(EXIT_RUN_FAILED);
 	}
-	execvp(argv[0], argv);
-	error = errno;
-	fprintf(stderr, "vfioctl: cannot run %s: %s\n", argv[0], strerrordesc_np(error));
-	_exit(error == ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT_EXECUTE);
+	command_execute(argv);
 }
 
 /* --- in vfioctl ------------------------------------------------------------------------ */
@@ -132,37 +112,22 @@ static void signals_of_interest(sigset_t *set)
 	sigaddset(set, SIGTERM);
 }
 
-static int fds_send(int socket, const int *fds, size_t n_fds)
+int launch_block_signals(void)
 {
-	char byte = 0;
-	struct iovec vector = { &byte, 1 };
-	union rights rights = { 0 };
-	struct msghdr message = { .msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = rights.space,
-		.msg_controllen = CMSG_SPACE(n_fds * sizeof(int)) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	ssize_t n;
+	sigset_t set;
 
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-	memcpy(CMSG_DATA(header), fds, n_fds * sizeof(int));
-	do
-		n = sendmsg(socket, &message, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	signals_of_interest(&set);
+	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
 }
 
 int launch_go(struct launch *launch, const int *fds, size_t n_fds)
 {
-	sigset_t set;
-	int r;
+	char byte = 0;
+	int r = launch_block_signals();
 
-	signals_of_interest(&set);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	r = fds_send(launch->socket, fds, n_fds);
+	if (r < 0)
+		return r;
+	r = fds_send(launch->socket, &byte, 1, fds, n_fds);
 	close(launch->socket);
 	launch->socket = -1;
 	/* EPIPE: somebody killed it while it waited; launch_wait() will tell. */
@@ -194,32 +159,59 @@ static void signal_pass_on(const struct launch *launch, int signals)
 
 	if (read(signals, &info, sizeof info) == sizeof info && info.ssi_signo != SIGCHLD &&
 		info.ssi_code != SI_KERNEL)
-		kill(launch->pid, (int)info.ssi_signo);
+		pidfd_send_signal(launch->pidfd, (int)info.ssi_signo, NULL, 0);
+}
+
+/* What the supervisor says of it, who is its parent: as launch_ended(). */
+static int shim_ended(struct launch *launch, int *status)
+{
+	ssize_t n = recv(launch->socket, status, sizeof *status, MSG_DONTWAIT);
+	struct pollfd cmd = { .fd = launch->pidfd, .events = POLLIN };
+
+	if (n == sizeof *status)
+		return 1;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	fputs("vfioctl: the supervisor of --shim was killed: nothing can be opened any more\n",
+		stderr);
+	while (poll(&cmd, 1, -1) < 0)
+		;
+	return -ESRCH;
+}
+
+/* 1 and its status; 0: not yet; -errno: nobody knows how. */
+static int launch_ended(struct launch *launch, int *status)
+{
+	pid_t ended;
+
+	if (launch->supervisor)
+		return shim_ended(launch, status);
+	ended = waitpid(launch->pid, status, WNOHANG);
+	return ended < 0 ? -errno : ended > 0;
 }
 
 int launch_wait(struct launch *launch, int watched, int (*on_news)(void *userdata), void *userdata)
 {
-	struct pollfd fds[] = { { .events = POLLIN }, { .fd = watched, .events = POLLIN } };
-	int status = 0, next = NEWS_WHEN_READABLE;
-	pid_t ended;
+	struct pollfd fds[] = { { .events = POLLIN }, { .fd = watched, .events = POLLIN },
+		{ .fd = launch->socket, .events = POLLIN } };
+	int status = 0, next = NEWS_WHEN_READABLE, ended;
 	sigset_t set;
 
 	signals_of_interest(&set);
 	fds[0].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	/* Without it, no signal is passed on: they are blocked, and CMD ends by itself. */
 	if (fds[0].fd < 0)
-		ended = waitpid(launch->pid, &status, 0);
-	else
-		while ((ended = waitpid(launch->pid, &status, WNOHANG)) == 0) {
-			int n = poll(fds, 2, next >= 0 ? next : -1);
-			if (n < 0)
-				continue;
-			if (fds[0].revents)
-				signal_pass_on(launch, fds[0].fd);
-			if (n == 0 || (fds[1].fd >= 0 && fds[1].revents))
-				next = on_news(userdata);
-			fds[1].fd = next == NEWS_WHEN_READABLE ? watched : -1;
-		}
+		fds[0].fd = fcntl(launch->pidfd, F_DUPFD_CLOEXEC, 0);
+	while ((ended = launch_ended(launch, &status)) == 0) {
+		int n = poll(fds, 3, next >= 0 ? next : -1);
+		if (n < 0)
+			continue;
+		if (fds[0].revents)
+			signal_pass_on(launch, fds[0].fd);
+		if (n == 0 || (fds[1].fd >= 0 && fds[1].revents))
+			next = on_news(userdata);
+		fds[1].fd = next == NEWS_WHEN_READABLE ? watched : -1;
+	}
 	if (fds[0].fd >= 0)
 		close(fds[0].fd);
 	signals_restore(&set);
@@ -229,12 +221,15 @@ int launch_wait(struct launch *launch, int watched, int (*on_news)(void *userdat
 
 void launch_close(struct launch *launch)
 {
+	pid_t child;
+
 	if (launch->socket >= 0)
 		close(launch->socket); /* the child reads the end, and ends */
 	if (launch->pidfd >= 0)
 		close(launch->pidfd);
-	if (launch->pid > 0)
-		while (waitpid(launch->pid, NULL, 0) < 0 && errno == EINTR)
+	child = launch->supervisor ? launch->supervisor : launch->pid;
+	if (launch->pid > 0 && child > 0)
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
 	*launch = (struct launch){ .pid = -1, .pidfd = -1, .socket = -1 };
 }

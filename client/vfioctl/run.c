@@ -1,8 +1,9 @@
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "client/vfioctl/dry-run.h"
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/run.h"
+#include "client/vfioctl/shim.h"
 
 #define AGAIN_MS 100     /* until a daemon that has gone is looked for once more */
 #define SETTLE_TRIES 100 /* of a tenth of a second: for groups that go back by themselves */
@@ -23,6 +25,7 @@ struct run {
 	int wait_seconds;
 	uint64_t memory_bytes; /* for CMD to map by itself */
 	bool is_dry;
+	bool is_shim; /* CMD opens the groups by itself */
 	int pidfd; /* of CMD; launch's */
 	char end[512];
 	bool is_lost; /* the lease has ended before CMD, or nobody will say so: told already */
@@ -71,10 +74,14 @@ static int groups_resolve(struct run *run)
 	return 0;
 }
 
-static int placeholder_complain(const struct run_groups *groups, const char *wrong)
+static int placeholder_complain(const struct run *run, const char *wrong)
 {
+	const struct run_groups *groups = &run->groups;
+
 	fprintf(stderr, "vfioctl run: %s: ", wrong);
-	if (strncmp(wrong, "{device", 7) == 0 || strncmp(wrong, "{iommufd", 8) == 0) {
+	if (run->is_shim) {
+		fputs("with --shim CMD has no descriptors to be named", stderr);
+	} else if (strncmp(wrong, "{device", 7) == 0 || strncmp(wrong, "{iommufd", 8) == 0) {
 		fputs("not supported by this vfiod", stderr);
 	} else if (strcmp(wrong, "{group}") == 0) {
 		fputs("ambiguous: name one of", stderr);
@@ -89,6 +96,8 @@ static int placeholder_complain(const struct run_groups *groups, const char *wro
 
 static int arguments_expand(struct run *run, int argc, char *argv[])
 {
+	static const struct run_groups none;
+
 	run->argv = calloc((size_t)argc + 1, sizeof *run->argv);
 	if (!run->argv)
 		return out_of_memory();
@@ -99,10 +108,10 @@ static int arguments_expand(struct run *run, int argc, char *argv[])
 		if (i == 0)
 			run->argv[i] = strdup(argv[i]);
 		else
-			r = placeholders_expand(
-				&run->groups, argv[i], &run->argv[i], wrong, sizeof wrong);
+			r = placeholders_expand(run->is_shim ? &none : &run->groups, argv[i],
+				&run->argv[i], wrong, sizeof wrong);
 		if (r == -EINVAL)
-			return placeholder_complain(&run->groups, wrong);
+			return placeholder_complain(run, wrong);
 		if (!run->argv[i])
 			return out_of_memory();
 	}
@@ -137,16 +146,38 @@ static int fds_sort(const struct run *run, struct vfiod_lease *lease, int *fds)
 	return n == run->groups.n ? 0 : -ESTALE;
 }
 
+/* What the supervisor has to know of it. */
+static int shim_lease_make(const struct run *run, const struct vfiod_lease *lease, const int *fds,
+	struct shim_lease *made)
+{
+	struct stat status;
+
+	*made = (struct shim_lease){ .n_groups = (uint32_t)run->groups.n };
+	snprintf(made->token, sizeof made->token, "%s", vfiod_lease_token(lease));
+	for (size_t i = 0; i < run->groups.n; i++) {
+		if (fstat(fds[i], &status) < 0)
+			return -errno;
+		made->groups[i].number = run->groups.groups[i].number;
+		made->groups[i].device = status.st_rdev;
+	}
+	return 0;
+}
+
 static int child_start(struct run *run, struct launch *launch, struct vfiod_lease *lease)
 {
 	int fds[RUN_MAX_GROUPS], r = fds_sort(run, lease, fds);
+	struct shim_lease shim_lease;
 
-	if (r == 0)
+	if (r == 0 && run->is_shim)
+		r = shim_lease_make(run, lease, fds, &shim_lease);
+	else if (r == 0)
 		r = launch_go(launch, fds, run->groups.n);
 	/* Only CMD has them from here on: a copy would keep the groups from going back. */
 	for (size_t i = 0; i < run->groups.n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	if (r == 0 && run->is_shim)
+		r = shim_go(launch, &shim_lease);
 	if (r == 0)
 		return 0;
 	fprintf(stderr, "vfioctl: cannot hand the groups to %s: %s\n", run->argv[0],
@@ -288,10 +319,9 @@ static void on_event(
 /* That CMD ends is why a lease ends, most of the time; whoever waits for it will see. */
 static int tell_end(struct run *run)
 {
-	siginfo_t info = { 0 };
+	struct pollfd cmd = { .fd = run->pidfd, .events = POLLIN };
 
-	if (waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-		info.si_pid == 0)
+	if (poll(&cmd, 1, 0) == 0)
 		fprintf(stderr,
 			"vfioctl: the lease has ended: %s; %s goes on, and its devices go back "
 			"when it has closed them\n",
@@ -355,8 +385,10 @@ static int run_command(struct run *run)
 	struct launch launch;
 	int exit_code, r;
 
-	r = launch_fork(
-		&launch, run->argv, run->names, run->groups.n, vfiod_get_fd(run->context->vfiod));
+	r = run->is_shim ? shim_launch(&launch, run->argv, run->context->socket,
+				   vfiod_get_fd(run->context->vfiod))
+			 : launch_fork(&launch, run->argv, run->names, run->groups.n,
+				   vfiod_get_fd(run->context->vfiod));
 	if (r < 0) {
 		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
 		return EXIT_RUN_FAILED;
@@ -400,6 +432,10 @@ static int run_option(struct run *run, int option)
 		run->is_dry = true;
 		return 0;
 	}
+	if (option == 's') {
+		run->is_shim = true;
+		return 0;
+	}
 	if (option == 'd' && !target_is_valid(optarg)) {
 		usage_error(run->context, "--device '%s': neither a device nor a group", optarg);
 		return EXIT_RUN_FAILED;
@@ -429,6 +465,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "group", required_argument, NULL, 'g' },
 		{ "wait", required_argument, NULL, 'w' },
 		{ "memory", required_argument, NULL, 'm' },
+		{ "shim", no_argument, NULL, 's' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
 	};
@@ -509,7 +546,7 @@ static int run_run(struct context *context, int argc, char *argv[])
 const struct command command_run = {
 	.name = "run",
 	.arguments = "[--device DEVICE | --group GROUP]… [--memory BYTES] \\\n"
-		     "            [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
+		     "            [--shim] [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
@@ -517,6 +554,8 @@ const struct command command_run = {
 		"or one of its devices; {group} is enough where there is one group.\n"
 		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
 		"                  has the lease; charged to your account, see vfioctl ledger\n"
+		"  --shim          for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
+		"                  so, and no descriptors\n"
 		"  --wait SECONDS  wait in the queue while others have the groups\n"
 		"  --dry-run       say what would be done with each device, and what is in the\n"
 		"                  way; nothing is run, and CMD may be left out\n"

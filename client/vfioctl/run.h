@@ -50,12 +50,20 @@ int placeholders_expand(const struct run_groups *groups, const char *argument, c
 /* Can execvp(3) be expected to run it? 0 or -errno: -ENOENT, -EACCES, … */
 int command_lookup(const char *name);
 
+/* --- passing.c --------------------------------------------------------------------- */
+
+/* One message of a SOCK_SEQPACKET pair, with at most RUN_MAX_GROUPS descriptors. 0 or -errno. */
+int fds_send(int socket, const void *data, size_t size, const int *fds, size_t n_fds);
+/* Waits for one of just this form; they are close-on-exec. False: there will be none. */
+bool fds_receive(int socket, void *data, size_t size, int *fds, size_t n_fds);
+
 /* --- launch.c ---------------------------------------------------------------------- */
 
 struct launch {
 	pid_t pid;
 	int pidfd;
-	int socket; /* to the child, which waits for its descriptors */
+	int socket;       /* to the child, which waits for its descriptors; to the supervisor */
+	pid_t supervisor; /* shim.h's; 0: none */
 };
 /*
  * Forks the process that will be CMD; it waits until launch_go(), and ends silently when
@@ -71,5 +79,9 @@ int launch_go(struct launch *launch, const int *fds, size_t n_fds);
  */
 enum { NEWS_WHEN_READABLE = -1, NEWS_NEVER = -2 };
 int launch_wait(struct launch *launch, int watched, int (*on_news)(void *userdata), void *userdata);
+/* For who lets it go by other means. 0 or -errno. */
+int launch_block_signals(void);
+/* In a child: becomes CMD, or says why not, and ends. */
+__attribute__((noreturn)) void command_execute(char *const argv[]);
 /* For one that was never let go, or after launch_wait(). */
 void launch_close(struct launch *launch);

@@ -173,6 +173,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	reservations_init(broker);
 	drafts_init(broker);
 	LIST_INIT(&broker->revocations);
+	LIST_INIT(&broker->reopenings);
 	TAILQ_INIT(&broker->appearances);
 	lease_book_init(&broker->book);
 	ev_prepare_init(&broker->pump_later, pump);
@@ -215,6 +216,7 @@ struct broker *broker_free(struct broker *broker)
 		holding_free(holding);
 	recovery_free_all(broker);
 	revoking_free_all(broker);
+	reopenings_free_all(broker);
 	doormen_free(broker->doormen);
 	if (broker->state_lock >= 0) {
 		names_settle(broker);

@@ -15,6 +15,7 @@
  *   attaching groups of leases into spaces, and out of them
  *   observing what clients that map by themselves report to have mapped (observing.h)
  *   reserving what the kernel may bill those who map by themselves (reserving.h)
+ *   reopening groups of leases whose holders have closed them (reopening.h)
  *
  * All functions run on the loop and return at once; what takes time is told to
  * listeners later.

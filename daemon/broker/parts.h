@@ -27,6 +27,7 @@ TAILQ_HEAD(appearance_list, appearance);
 TAILQ_HEAD(restored_list, restored);
 LIST_HEAD(reservation_list, reservation);
 LIST_HEAD(revocation_list, revocation);
+LIST_HEAD(reopening_list, reopening);
 
 struct broker {
 	struct ev_loop *loop;
@@ -55,6 +56,7 @@ struct broker {
 	unsigned long long n_leases_ahead, n_spaces_ahead; /* up to these, names are written down */
 	struct reservation_list reservations;
 	struct revocation_list revocations;
+	struct reopening_list reopenings;
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
@@ -395,6 +397,9 @@ int tenancy_take_holder(struct tenancy *tenancy); /* its pidfd, or -1 */
 /* The lease is over: what is left of its revocation goes on. */
 void revoking_forget_lease(struct broker *broker, const struct lease *lease);
 void revoking_free_all(struct broker *broker);
+
+/* Before the doormen. Who asked hears nothing more. */
+void reopenings_free_all(struct broker *broker);
 
 /* --- what leases have reserved ------------------------------------------------------------ */
 

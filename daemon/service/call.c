@@ -36,6 +36,7 @@ static const struct method *method_find(const char *name)
 		attach_methods,
 		ledger_methods,
 		report_methods,
+		reopen_methods,
 		audit_methods,
 		metrics_methods,
 	};

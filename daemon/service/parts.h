@@ -287,7 +287,8 @@ struct method {
 };
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
-	attach_methods[], ledger_methods[], report_methods[], audit_methods[], metrics_methods[];
+	attach_methods[], ledger_methods[], report_methods[], audit_methods[], metrics_methods[],
+	reopen_methods[];
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong

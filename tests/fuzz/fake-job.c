@@ -96,6 +96,12 @@ static void move_devices(const struct job *job)
 		}
 }
 
+/* Some plans are of the group alone. */
+static const char *job_device(const struct job *job)
+{
+	return job->plan->n_members > 0 ? job->plan->members[0].name : "";
+}
+
 static int refuse_job(const struct job *job, struct refusal *refusal)
 {
 	static const enum refusal_kind kinds[] = {
@@ -113,7 +119,7 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 	refusal->step = STEP_OPEN;
 	refusal->errnum = EBUSY;
 	refusal->rolled_back = true;
-	snprintf(refusal->device, sizeof(refusal->device), "%s", job->plan->members[0].name);
+	string_copy(refusal->device, sizeof(refusal->device), job_device(job));
 	return REFUSED;
 }
 
@@ -146,8 +152,7 @@ static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 		bool was_late = job->is_late;
 		job->is_late = true;
 		if (!was_late && job->listener.late)
-			job->listener.late(
-				job, STEP_UNBIND, job->plan->members[0].name, job->userdata);
+			job->listener.late(job, STEP_UNBIND, job_device(job), job->userdata);
 		return;
 	}
 	job->is_late = false;

@@ -9,6 +9,7 @@
 #include "daemon/base/util.h"
 #include "daemon/broker/parts.h"
 #include "daemon/broker/preview.h"
+#include "daemon/broker/reopening.h"
 #include "daemon/inventory/internal.h"
 #include "tests/fuzz/fake-job.h"
 
@@ -475,6 +476,99 @@ static void test_dry_run(void **state)
 	assert_int_equal(bench->broker->n_previews, 0);
 }
 
+/* --- a group once more ----------------------------------------------------------------------- */
+
+struct reopened {
+	unsigned n;
+	int result, fd;
+	enum refusal_kind kind;
+};
+
+static void on_reopened(int result, int *group_fd, const struct refusal *refusal, void *userdata)
+{
+	struct reopened *reopened = userdata;
+
+	reopened->n++;
+	reopened->result = result;
+	reopened->fd = *group_fd;
+	reopened->kind = result == REFUSED ? refusal->kind : REFUSAL_NONE;
+}
+
+/* What is said at once. */
+static int reopen(struct bench *bench, unsigned uid, const char *token, int group,
+	struct reopened *reopened)
+{
+	struct subject subject = { .uid = uid };
+
+	*reopened = (struct reopened){ .fd = -1 };
+	return lease_reopen(bench->broker, &subject, token, group, on_reopened, reopened,
+		&bench->refusal);
+}
+
+static void assert_reopened(
+	struct bench *bench, const struct reopened *reopened, int result, enum refusal_kind kind)
+{
+	go_round(bench);
+	assert_int_equal(reopened->n, 1);
+	assert_int_equal(reopened->result, result);
+	assert_int_equal(reopened->kind, kind);
+	assert_int_equal(reopened->fd >= 0, result == 0);
+	assert_true(LIST_EMPTY(&bench->broker->reopenings));
+}
+
+static void test_reopened(void **state)
+{
+	struct bench *bench = *state;
+	struct subject subject = alice();
+	struct reopened reopened;
+	char token[TOKEN_SIZE];
+
+	ask(bench, &subject, false, TRUSTING, READY);
+	strcpy(token, bench->lease->token);
+	assert_int_equal(reopen(bench, 1000, token, READY, &reopened), 0);
+	assert_reopened(bench, &reopened, 0, REFUSAL_NONE);
+	/* The kernel says who is the first. */
+	fake_job_outcome(FAKE_REFUSED);
+	assert_int_equal(reopen(bench, 1000, token, TRUSTING, &reopened), 0);
+	assert_reopened(bench, &reopened, REFUSED, REFUSAL_GROUP_BUSY);
+	fake_job_outcome(FAKE_DIES);
+	assert_int_equal(reopen(bench, 1000, token, TRUSTING, &reopened), 0);
+	assert_reopened(bench, &reopened, -ECHILD, REFUSAL_NONE);
+	fake_job_outcome(FAKE_HANGS);
+	assert_int_equal(reopen(bench, 1000, token, TRUSTING, &reopened), 0);
+	assert_reopened(bench, &reopened, REFUSED, REFUSAL_STUCK);
+	fake_job_outcome(FAKE_WELL);
+
+	assert_int_equal(reopen(bench, 1000, token, FREE, &reopened), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_ACCESS_DENIED);
+	assert_int_equal(reopen(bench, 1001, token, READY, &reopened), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_NO_SUCH_LEASE);
+	assert_int_equal(reopen(bench, 1000, "0123", READY, &reopened), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_NO_SUCH_LEASE);
+
+	/* Who asked has gone; the lease has; the daemon does. */
+	assert_int_equal(reopen(bench, 1000, token, READY, &reopened), 0);
+	lease_reopen_forget(bench->broker, &reopened);
+	go_round(bench);
+	assert_int_equal(reopened.n, 0);
+	assert_true(LIST_EMPTY(&bench->broker->reopenings));
+	assert_int_equal(reopen(bench, 1000, token, READY, &reopened), 0);
+	broker_end(bench->broker, bench->lease, "the test goes on");
+	assert_reopened(bench, &reopened, REFUSED, REFUSAL_NO_SUCH_LEASE);
+	assert_nothing_left(bench);
+	ask(bench, &subject, true, READY, 0);
+	assert_int_equal(reopen(bench, 1000, bench->lease->token, READY, &reopened), REFUSED);
+	assert_int_equal(bench->refusal.kind, REFUSAL_ACCESS_DENIED);
+	broker_end(bench->broker, bench->lease, "the test goes on");
+	assert_nothing_left(bench);
+	ask(bench, &subject, false, READY, 0);
+	assert_int_equal(reopen(bench, 1000, bench->lease->token, READY, &reopened), 0);
+	broker_end(bench->broker, bench->lease, "the test is over");
+	reopenings_free_all(bench->broker);
+	go_round(bench);
+	assert_int_equal(reopened.n, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -486,6 +580,7 @@ int main(void)
 		TEST(test_ends_meanwhile),
 		TEST(test_reset_in_turn),
 		TEST(test_dry_run),
+		TEST(test_reopened),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,177 @@
+/* vfioctl's two children with --shim: the supervisor, and CMD, which is his. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/vfioctl/shim.h"
+
+/* --- in CMD's process, before CMD ------------------------------------------------------- */
+
+__attribute__((noreturn)) static void child_run(int socket, char *const argv[])
+{
+	int listener, r;
+	char byte;
+
+	if (read(socket, &byte, 1) != 1)
+		_exit(EXIT_RUN_FAILED); /* whoever closed it has said why */
+	r = shim_filter_install(&listener);
+	/* From here on it must open nothing by itself before the supervisor has it. */
+	if (r == 0)
+		r = fds_send(socket, &byte, 1, &listener, 1);
+	if (r < 0) {
+		fprintf(stderr, "vfioctl: cannot answer for what %s opens: %s%s\n", argv[0],
+			strerrordesc_np(-r),
+			r == -EBUSY ? "; vfioctl runs under another such supervisor" : "");
+		_exit(EXIT_RUN_FAILED);
+	}
+	close(listener);
+	command_execute(argv);
+}
+
+/* --- in the supervisor ------------------------------------------------------------------ */
+
+/* Those that come from the terminal, or to everybody, are meant for CMD. */
+static void signals_ignore(void)
+{
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU,
+		SIGPIPE };
+
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		signal(signals[i], SIG_IGN);
+}
+
+/* Who reads what CMD writes must not wait for us. */
+static void stdio_drop(int first, int last)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = first; fd <= last; fd++)
+		if (null < 0)
+			close(fd);
+		else
+			dup2(null, fd);
+	if (null > last)
+		close(null);
+}
+
+/* CMD's end is told to vfioctl; ours is when nobody has the filter any more. */
+static void wait_for_all(pid_t pid, int pidfd, int vfioctl, int listener)
+{
+	/* kernel/seccomp.c, seccomp_notify_poll(): POLLHUP. Others are the workers'. */
+	struct pollfd fds[] = { { .fd = pidfd, .events = POLLIN }, { .fd = listener } };
+
+	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+		int status;
+
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents)
+			fds[1].fd = -1;
+		if (!fds[0].revents || waitpid(pid, &status, WNOHANG) != pid)
+			continue;
+		send(vfioctl, &status, sizeof status, MSG_NOSIGNAL);
+		close(vfioctl);
+		stdio_drop(2, 2);
+		fds[0].fd = -1;
+	}
+}
+
+/* Until CMD is to be run: false, it is not. */
+static bool cmd_begin(struct shim *shim, struct shim_lease *lease, int vfioctl, int cmd)
+{
+	char byte = 0;
+
+	if (recv(vfioctl, lease, sizeof *lease, 0) != sizeof *lease)
+		return false;
+	shim->lease = lease;
+	stdio_drop(0, 1);
+	/* If it does not get as far as that, it says so by its status. */
+	if (send(cmd, &byte, 1, MSG_NOSIGNAL) < 0 ||
+		!fds_receive(cmd, &byte, 1, &shim->listener, 1))
+		return true;
+	int r = shim_serve(shim);
+	if (r < 0)
+		fprintf(stderr, "vfioctl: nobody can answer for what it opens: %s\n",
+			strerrordesc_np(-r));
+	return r == 0;
+}
+
+__attribute__((noreturn)) static void supervise(
+	int vfioctl, char *const argv[], const char *vfiod_socket)
+{
+	static struct shim_lease lease;
+	static struct shim shim = { .listener = -1 };
+	int pair[2], pidfd;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		_exit(EXIT_RUN_FAILED);
+	pid = fork();
+	if (pid == 0) {
+		close(vfioctl);
+		close(pair[0]);
+		child_run(pair[1], argv);
+	}
+	close(pair[1]);
+	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	if (pidfd < 0 || fds_send(vfioctl, &pid, sizeof pid, &pidfd, 1) < 0)
+		_exit(EXIT_RUN_FAILED);
+	signals_ignore();
+	prctl(PR_SET_NAME, "vfioctl-shim");
+	shim.socket = vfiod_socket;
+	if (!cmd_begin(&shim, &lease, vfioctl, pair[0])) {
+		close(pair[0]);
+		if (shim.listener >= 0)
+			close(shim.listener);
+		waitpid(pid, NULL, 0);
+		_exit(EXIT_RUN_FAILED);
+	}
+	close(pair[0]);
+	wait_for_all(pid, pidfd, vfioctl, shim.listener);
+	_exit(0);
+}
+
+/* --- in vfioctl ------------------------------------------------------------------------ */
+
+int shim_launch(struct launch *launch, char *const argv[], const char *socket, int close_in_child)
+{
+	int pair[2], r;
+
+	*launch = (struct launch){ .pid = -1, .pidfd = -1, .socket = -1 };
+	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* if inherited as ignored, wait(2) fails */
+		return -errno;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	launch->supervisor = fork();
+	if (launch->supervisor == 0) {
+		close(pair[0]);
+		close(close_in_child);
+		supervise(pair[1], argv, socket);
+	}
+	r = launch->supervisor < 0 ? -errno : 0;
+	close(pair[1]);
+	launch->socket = pair[0];
+	if (r == 0 &&
+		!fds_receive(pair[0], &launch->pid, sizeof launch->pid, &launch->pidfd, 1))
+		r = -EAGAIN;
+	if (r < 0)
+		launch_close(launch);
+	return r;
+}
+
+int shim_go(struct launch *launch, const struct shim_lease *lease)
+{
+	int r = launch_block_signals();
+
+	if (r == 0 && send(launch->socket, lease, sizeof *lease, MSG_NOSIGNAL) < 0)
+		r = -errno;
+	/* EPIPE: somebody killed it while it waited; launch_wait() will tell. */
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+}

@@ -1,0 +1,93 @@
+/*
+ * vfioctl run --shim: a program that opens /dev/vfio/N by itself gets the lease's group.
+ *
+ * A seccomp filter lets a process of ours, the supervisor, answer each open(2) of CMD and of all
+ * that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). If the path means one of
+ * the lease's groups, it has vfiod open that group anew, and puts the descriptor into the caller.
+ * Everything else the kernel does itself, as if nobody had looked: so whoever rewrites a path while it
+ * is read gets no more than the kernel gives him anyway, or a group of his own lease
+ * (seccomp_unotify(2)).
+ *
+ *   vfioctl ── acquires the lease, waits for the status, as without --shim
+ *   └─ supervisor ── lives on until nobody is left who has the filter
+ *      └─ CMD
+ *
+ * The supervisor keeps no group open: that a second open of one is EBUSY, and one after the last
+ * close is not, is what the kernel says to vfiod. vfioctl may be killed; without its supervisor CMD
+ * can open no file at all (ENOSYS).
+ */
+#pragma once
+
+#include <linux/seccomp.h>
+#include <pthread.h>
+
+#include "client/vfioctl/run.h"
+
+/* --- shim-filter.c ----------------------------------------------------------------- */
+
+enum shim_call { SHIM_OPEN, SHIM_CREAT, SHIM_OPENAT, SHIM_OPENAT2, SHIM_N_CALLS };
+
+/*
+ * In CMD, before execve(2): from here on no privilege can be gained (no_new_privs), and opens wait
+ * for who has *listener. 0 or -errno.
+ */
+int shim_filter_install(int *listener);
+/* Of a notification; SHIM_N_CALLS: none that we asked for. */
+enum shim_call shim_call_of(const struct seccomp_data *data);
+
+/* --- shim-path.c ------------------------------------------------------------------- */
+
+/* An open(2) as its caller meant it. */
+struct shim_open {
+	int dirfd;
+	uint64_t path; /* where, in its memory */
+	uint64_t flags, resolve;
+};
+/* 0, or -errno where the kernel has to say what is wrong with it. */
+int shim_open_read(const struct seccomp_notif *notif, struct shim_open *open);
+/*
+ * The character device that it would open, by the caller's own root and directories: 0 with *device,
+ * or -errno. Nothing is opened. What it says is true of a process that is still there afterwards.
+ */
+int shim_open_device(pid_t pid, const struct shim_open *open, dev_t *device);
+
+/* --- shim-answer.c ----------------------------------------------------------------- */
+
+struct shim_group {
+	int32_t number;
+	uint64_t device; /* of /dev/vfio/N */
+};
+/* What vfioctl tells the supervisor when it has the lease. */
+struct shim_lease {
+	char token[80];
+	uint32_t n_groups;
+	struct shim_group groups[RUN_MAX_GROUPS];
+};
+struct shim {
+	const char *socket; /* of vfiod */
+	const struct shim_lease *lease;
+	int listener;
+	pthread_mutex_t lock; /* one group is opened at a time */
+};
+/*
+ * Answers it; may take as long as the caller's own open(2) might. `response` is room for it: the
+ * kernel says how large it is.
+ */
+void shim_answer(struct shim *shim, const struct seccomp_notif *notif,
+	struct seccomp_notif_resp *response);
+
+/* --- shim-serve.c ------------------------------------------------------------------ */
+
+/*
+ * Begins to answer, in threads: one more than wait for somebody, as a path can lead into a file
+ * system that is served by CMD itself. 0 or -errno.
+ */
+int shim_serve(struct shim *shim);
+
+/* --- shim-launch.c ----------------------------------------------------------------- */
+
+/* As launch_fork(), with the supervisor in between. socket: vfiod's, NULL for the default. */
+int shim_launch(
+	struct launch *launch, char *const argv[], const char *socket, int close_in_child);
+/* As launch_go(). */
+int shim_go(struct launch *launch, const struct shim_lease *lease);
