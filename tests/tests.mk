@@ -87,6 +87,13 @@ $(VM_SPACE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/vm/programs/space/*.c)
 	$(call say,LD)
 	$(Q)$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKGS_client)) -pthread
 
+# One of them without any library: what loads no other code is a client, too.
+VM_STATIC := $(BUILD)/tests/vm/programs/edu-dma-static
+$(VM_STATIC): $(BUILD)/%-static: %.c $(VM_SHARED) | setup-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP -fPIC,$(BASE_CFLAGS)) $(WARNINGS) -O2 -g $(CFLAGS) -static $^ -o $@
+
 # Those in preload/ are libraries.
 VM_PRELOAD := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/vm/programs/preload/*.c))
 $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-build
@@ -95,7 +102,7 @@ $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-b
 	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
 
 .PHONY: vm-programs check-vm shell
-vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD)
+vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without. UNIT=1: their daemon is the installed
 # service, under systemd as the first process.
 check-vm: setup-vm all vm-programs $(if $(UNIT),vm-installed)

@@ -26,7 +26,7 @@ struct run {
 	uint64_t memory_bytes; /* for CMD to map by itself */
 	bool is_dry;
 	bool is_shim; /* CMD opens the groups by itself */
-	int pidfd; /* of CMD; launch's */
+	int pidfd;    /* of CMD; launch's */
 	char end[512];
 	bool is_lost; /* the lease has ended before CMD, or nobody will say so: told already */
 	bool is_away; /* the daemon has gone, and may come back */

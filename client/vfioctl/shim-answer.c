@@ -8,8 +8,8 @@
 
 #include "client/vfioctl/shim.h"
 
-#define AWAY_TRIES 100   /* of a tenth of a second: for a vfiod that is being restarted */
-#define REPLY_MS   60000 /* it has a deadline of its own: take-timeout in vfiod.conf(5) */
+#define AWAY_TRIES 100 /* of a tenth of a second: for a vfiod that is being restarted */
+#define REPLY_MS 60000 /* it has a deadline of its own: take-timeout in vfiod.conf(5) */
 
 /* Does somebody still wait for it, so that its pid means him? */
 static bool is_waiting(const struct shim *shim, const struct seccomp_notif *notif)
@@ -74,8 +74,8 @@ static int reopen_once(const struct shim *shim, const struct shim_group *group, 
 	return r < 0 ? r : fd;
 }
 
-static int reopen(const struct shim *shim, const struct seccomp_notif *notif,
-	const struct shim_group *group)
+static int reopen(
+	const struct shim *shim, const struct seccomp_notif *notif, const struct shim_group *group)
 {
 	const struct timespec tenth = { .tv_nsec = 100000000 };
 
@@ -126,8 +126,8 @@ static int group_give(struct shim *shim, const struct seccomp_notif *notif,
 	return 1; /* not to be had: as without us */
 }
 
-void shim_answer(struct shim *shim, const struct seccomp_notif *notif,
-	struct seccomp_notif_resp *response)
+void shim_answer(
+	struct shim *shim, const struct seccomp_notif *notif, struct seccomp_notif_resp *response)
 {
 	const struct shim_group *group = NULL;
 	struct shim_open open;

@@ -20,8 +20,7 @@ static const char *const names[SHIM_N_CALLS] = { "open", "creat", "openat", "ope
 /* The other ways into the same kernel; 0: there is none. */
 static const uint32_t other_architectures[] = {
 #if defined(__x86_64__)
-	SCMP_ARCH_X86,
-	SCMP_ARCH_X32,
+	SCMP_ARCH_X86, SCMP_ARCH_X32,
 #elif defined(__aarch64__)
 	SCMP_ARCH_ARM,
 #endif

@@ -158,8 +158,7 @@ int shim_launch(struct launch *launch, char *const argv[], const char *socket, i
 	r = launch->supervisor < 0 ? -errno : 0;
 	close(pair[1]);
 	launch->socket = pair[0];
-	if (r == 0 &&
-		!fds_receive(pair[0], &launch->pid, sizeof launch->pid, &launch->pidfd, 1))
+	if (r == 0 && !fds_receive(pair[0], &launch->pid, sizeof launch->pid, &launch->pidfd, 1))
 		r = -EAGAIN;
 	if (r < 0)
 		launch_close(launch);

@@ -144,7 +144,8 @@ int shim_open_device(pid_t pid, const struct shim_open *open, dev_t *device)
 	if (r < 0)
 		return r;
 	/* openat2(2): then an absolute one begins at dirfd as well. */
-	start = start_open(pid, open->dirfd, *path == '/' && !(how.resolve & RESOLVE_IN_ROOT), &how);
+	start = start_open(
+		pid, open->dirfd, *path == '/' && !(how.resolve & RESOLVE_IN_ROOT), &how);
 	if (start < 0)
 		return start;
 	fd = (int)syscall(SYS_openat2, start, path, &how, sizeof how);

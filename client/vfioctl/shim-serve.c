@@ -42,7 +42,8 @@ static bool worker_is_busy(struct pool *pool)
 
 static int worker_start(struct pool *pool);
 
-static void serve(struct pool *pool, struct seccomp_notif *notif, struct seccomp_notif_resp *response)
+static void serve(
+	struct pool *pool, struct seccomp_notif *notif, struct seccomp_notif_resp *response)
 {
 	do {
 		/* It fails if who it was has been killed meanwhile. */

@@ -2,10 +2,10 @@
  * vfioctl run --shim: a program that opens /dev/vfio/N by itself gets the lease's group.
  *
  * A seccomp filter lets a process of ours, the supervisor, answer each open(2) of CMD and of all
- * that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). If the path means one of
- * the lease's groups, it has vfiod open that group anew, and puts the descriptor into the caller.
- * Everything else the kernel does itself, as if nobody had looked: so whoever rewrites a path while it
- * is read gets no more than the kernel gives him anyway, or a group of his own lease
+ * that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). If the path means one
+ * of the lease's groups, it has vfiod open that group anew, and puts the descriptor into the
+ * caller. Everything else the kernel does itself, as if nobody had looked: so whoever rewrites a
+ * path while it is read gets no more than the kernel gives him anyway, or a group of his own lease
  * (seccomp_unotify(2)).
  *
  *   vfioctl ── acquires the lease, waits for the status, as without --shim
@@ -46,8 +46,9 @@ struct shim_open {
 /* 0, or -errno where the kernel has to say what is wrong with it. */
 int shim_open_read(const struct seccomp_notif *notif, struct shim_open *open);
 /*
- * The character device that it would open, by the caller's own root and directories: 0 with *device,
- * or -errno. Nothing is opened. What it says is true of a process that is still there afterwards.
+ * The character device that it would open, by the caller's own root and directories: 0 with
+ * *device, or -errno. Nothing is opened. What it says is true of a process that is still there
+ * afterwards.
  */
 int shim_open_device(pid_t pid, const struct shim_open *open, dev_t *device);
 
@@ -73,8 +74,8 @@ struct shim {
  * Answers it; may take as long as the caller's own open(2) might. `response` is room for it: the
  * kernel says how large it is.
  */
-void shim_answer(struct shim *shim, const struct seccomp_notif *notif,
-	struct seccomp_notif_resp *response);
+void shim_answer(
+	struct shim *shim, const struct seccomp_notif *notif, struct seccomp_notif_resp *response);
 
 /* --- shim-serve.c ------------------------------------------------------------------ */
 
@@ -87,7 +88,6 @@ int shim_serve(struct shim *shim);
 /* --- shim-launch.c ----------------------------------------------------------------- */
 
 /* As launch_fork(), with the supervisor in between. socket: vfiod's, NULL for the default. */
-int shim_launch(
-	struct launch *launch, char *const argv[], const char *socket, int close_in_child);
+int shim_launch(struct launch *launch, char *const argv[], const char *socket, int close_in_child);
 /* As launch_go(). */
 int shim_go(struct launch *launch, const struct shim_lease *lease);

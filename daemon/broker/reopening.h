@@ -17,7 +17,7 @@ typedef void (*reopened_fn)(
  * For a granted lease that has its descriptors. 0: reopened() comes, later. At once: REFUSED
  * (NO_SUCH_LEASE; ACCESS_DENIED: the group is not of this lease, or it is brokered; …) or -errno.
  */
-int lease_reopen(struct broker *broker, const struct subject *subject, const char *token,
-	int group, reopened_fn reopened, void *userdata, struct refusal *refusal);
+int lease_reopen(struct broker *broker, const struct subject *subject, const char *token, int group,
+	reopened_fn reopened, void *userdata, struct refusal *refusal);
 /* Who asked is no more: what is opened for him is closed again. */
 void lease_reopen_forget(struct broker *broker, const void *userdata);

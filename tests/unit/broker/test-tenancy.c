@@ -495,14 +495,14 @@ static void on_reopened(int result, int *group_fd, const struct refusal *refusal
 }
 
 /* What is said at once. */
-static int reopen(struct bench *bench, unsigned uid, const char *token, int group,
-	struct reopened *reopened)
+static int reopen(
+	struct bench *bench, unsigned uid, const char *token, int group, struct reopened *reopened)
 {
 	struct subject subject = { .uid = uid };
 
 	*reopened = (struct reopened){ .fd = -1 };
-	return lease_reopen(bench->broker, &subject, token, group, on_reopened, reopened,
-		&bench->refusal);
+	return lease_reopen(
+		bench->broker, &subject, token, group, on_reopened, reopened, &bench->refusal);
 }
 
 static void assert_reopened(

@@ -1,7 +1,7 @@
 /*
- * vfioctl run --shim, with a daemon whose "groups" are devices that everybody has: /dev/null is group
- * 13, /dev/zero group 7, and what it opens for them is /dev/full. CMD is this program once more: what
- * it opens is in the tables below.
+ * vfioctl run --shim, with a daemon whose "groups" are devices that everybody has: /dev/null is
+ * group 13, /dev/zero group 7, and what it opens for them is /dev/full. CMD is this program once
+ * more: what it opens is in the tables below.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -159,8 +159,8 @@ static long by_int80(int number, long first, long second, long third)
 /* As a program of 32 bits would, in the same kernel. */
 static void cmd_i386(void)
 {
-	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *low = mmap(
+		NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
 	CHECK(low != MAP_FAILED);
 	if (by_int80(20, 0, 0, 0) < 0) /* getpid: a kernel without it */
@@ -584,15 +584,15 @@ static void the_exit_status_is_cmds(void **state)
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c", "kill -KILL $$", NULL), 128 + SIGKILL);
 	assert_int_equal(ctl(fake, SHIM, "/nonexistent/cmd", NULL), EXIT_RUN_NOT_FOUND);
 	assert_int_equal(ctl(fake, SHIM, "echo", "{group:7}", NULL), EXIT_RUN_FAILED);
-	assert_string_equal(ctl_err, "vfioctl run: {group:7}: with --shim CMD has no descriptors to "
-				     "be named; nothing was acquired\n");
+	assert_string_equal(ctl_err,
+		"vfioctl run: {group:7}: with --shim CMD has no descriptors to "
+		"be named; nothing was acquired\n");
 	/* What somebody sends to vfioctl alone reaches CMD. */
-	assert_int_equal(
-		ctl(fake, SHIM, "sh", "-c",
-			"trap 'echo got it; exit 7' TERM; "
-			"read -r _ _ _ up _ </proc/$PPID/stat; kill $up; "
-			"while :; do sleep 0.05; done",
-			NULL),
+	assert_int_equal(ctl(fake, SHIM, "sh", "-c",
+				 "trap 'echo got it; exit 7' TERM; "
+				 "read -r _ _ _ up _ </proc/$PPID/stat; kill $up; "
+				 "while :; do sleep 0.05; done",
+				 NULL),
 		7);
 	assert_string_equal(ctl_out, "got it\n");
 	fake_stop(fake);

@@ -1,8 +1,8 @@
 /*
- * edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] GROUP_FD DEVICE
+ * edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] GROUP DEVICE
  *
- * Drives QEMU's edu device (edu.h) with the fd of its group: DMA both ways at an IOVA, then the
- * same addresses without a mapping.
+ * Drives QEMU's edu device (edu.h) with the fd of its group, or its node, /dev/vfio/N: DMA both
+ * ways at an IOVA, then the same addresses without a mapping.
  *
  *   --pause        waits for a line on stdin before it unmaps: for who wants to look
  *   --hold         opens the device, and holds it until SIGTERM; no DMA
@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 static void hold_in_child(struct edu *edu)
@@ -31,10 +32,22 @@ static void hold_in_child(struct edu *edu)
 	program_hold("holding the device only");
 }
 
+/* Its descriptor, or its node. */
+static int group_of(const char *argument)
+{
+	bool is_node = *argument == '/';
+	int group = is_node ? open(argument, O_RDWR | O_CLOEXEC)
+			    : (int)program_number(argument, INT_MAX);
+
+	if (group < 0 || fcntl(group, F_GETFD) < 0)
+		err(EXIT_SYSTEM, "%s%s", is_node ? "" : "descriptor ", argument);
+	return group;
+}
+
 static void usage(void)
 {
 	errx(EXIT_USAGE, "usage: edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] "
-			 "GROUP_FD DEVICE");
+			 "GROUP DEVICE");
 }
 
 int main(int argc, char *argv[])
@@ -59,11 +72,7 @@ int main(int argc, char *argv[])
 	}
 	if (argc - optind != 2)
 		usage();
-	int group = (int)program_number(argv[optind], INT_MAX);
-	if (fcntl(group, F_GETFD) < 0)
-		err(EXIT_SYSTEM, "descriptor %d", group);
-
-	edu_open(&edu, group, argv[optind + 1]);
+	edu_open(&edu, group_of(argv[optind]), argv[optind + 1]);
 	if (what == 'h') {
 		program_hold("holding");
 		return 0;
