@@ -94,6 +94,14 @@ $(VM_STATIC): $(BUILD)/%-static: %.c $(VM_SHARED) | setup-build
 	$(call say,CC)
 	$(Q)$(CC) $(filter-out -MMD -MP -fPIC,$(BASE_CFLAGS)) $(WARNINGS) -O2 -g $(CFLAGS) -static $^ -o $@
 
+# What people begin with, as they would build it: run by 12-examples.
+EXAMPLES := $(BUILD)/client/examples/vmm
+$(BUILD)/client/examples/%: client/examples/%.c $(BUILD)/libvfiod.a client/include/vfiod.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(VARIANT_CFLAGS) $(CFLAGS) -Iclient/include $(VARIANT_LDFLAGS) $(LDFLAGS) \
+		-o $@ $< $(BUILD)/libvfiod.a $(call pkg_libs,$(PKGS_client))
+
 # Those in preload/ are libraries.
 VM_PRELOAD := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/vm/programs/preload/*.c))
 $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-build
@@ -102,7 +110,7 @@ $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-b
 	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
 
 .PHONY: vm-programs check-vm shell
-vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC)
+vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC) $(EXAMPLES)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without. UNIT=1: their daemon is the installed
 # service, under systemd as the first process.
 check-vm: setup-vm all vm-programs $(if $(UNIT),vm-installed)

@@ -73,6 +73,7 @@ complete -c vfioctl -n '__vfioctl_is -1 run' -l device -x -a '(__vfioctl_names d
 complete -c vfioctl -n '__vfioctl_is -1 run' -l group -x -a '(__vfioctl_names groups)' -d 'This group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l memory -x -d 'For what it maps: 512M, 16G'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l shim -d 'It opens its groups by itself'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l observe -d 'Tell the ledger what it maps'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l wait -x -d 'In the queue, so many seconds'
 
 complete -c vfioctl -n '__vfioctl_is 0 status why' -a '(__vfioctl_names devices groups)'

@@ -25,8 +25,9 @@ struct run {
 	int wait_seconds;
 	uint64_t memory_bytes; /* for CMD to map by itself */
 	bool is_dry;
-	bool is_shim; /* CMD opens the groups by itself */
-	int pidfd;    /* of CMD; launch's */
+	bool is_shim;  /* CMD opens the groups by itself */
+	bool observes; /* and what it maps is told to vfiod */
+	int pidfd;     /* of CMD; launch's */
 	char end[512];
 	bool is_lost; /* the lease has ended before CMD, or nobody will say so: told already */
 	bool is_away; /* the daemon has gone, and may come back */
@@ -385,7 +386,7 @@ static int run_command(struct run *run)
 	struct launch launch;
 	int exit_code, r;
 
-	r = run->is_shim ? shim_launch(&launch, run->argv, run->context->socket,
+	r = run->is_shim ? shim_launch(&launch, run->argv, run->context->socket, run->observes,
 				   vfiod_get_fd(run->context->vfiod))
 			 : launch_fork(&launch, run->argv, run->names, run->groups.n,
 				   vfiod_get_fd(run->context->vfiod));
@@ -432,8 +433,8 @@ static int run_option(struct run *run, int option)
 		run->is_dry = true;
 		return 0;
 	}
-	if (option == 's') {
-		run->is_shim = true;
+	if (option == 's' || option == 'o') {
+		*(option == 's' ? &run->is_shim : &run->observes) = true;
 		return 0;
 	}
 	if (option == 'd' && !target_is_valid(optarg)) {
@@ -466,6 +467,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "wait", required_argument, NULL, 'w' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "shim", no_argument, NULL, 's' },
+		{ "observe", no_argument, NULL, 'o' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
 	};
@@ -484,6 +486,10 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 	if ((optind == argc && !run->is_dry) || run->groups.n_targets == 0) {
 		usage_error(run->context, run->groups.n_targets > 0 ? "which command?"
 								    : "which --device or --group?");
+		return EXIT_RUN_FAILED;
+	}
+	if (run->observes && !run->is_shim) {
+		usage_error(run->context, "--observe goes with --shim");
 		return EXIT_RUN_FAILED;
 	}
 	*is_done = false;
@@ -546,7 +552,7 @@ static int run_run(struct context *context, int argc, char *argv[])
 const struct command command_run = {
 	.name = "run",
 	.arguments = "[--device DEVICE | --group GROUP]… [--memory BYTES] \\\n"
-		     "            [--shim] [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
+		     "            [--shim [--observe]] [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
@@ -556,6 +562,7 @@ const struct command command_run = {
 		"                  has the lease; charged to your account, see vfioctl ledger\n"
 		"  --shim          for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
 		"                  so, and no descriptors\n"
+		"  --observe       with --shim: tell the ledger what CMD maps, if rules trust you\n"
 		"  --wait SECONDS  wait in the queue while others have the groups\n"
 		"  --dry-run       say what would be done with each device, and what is in the\n"
 		"                  way; nothing is run, and CMD may be left out\n"

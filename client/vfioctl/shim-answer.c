@@ -134,8 +134,10 @@ void shim_answer(
 	dev_t device;
 	int r = 1;
 
-	if (shim_open_read(notif, &open) == 0 && is_plain(&open) &&
-		shim_open_device((pid_t)notif->pid, &open, &device) == 0)
+	if (shim_call_of(&notif->data) == SHIM_IOCTL)
+		shim_observe(shim, notif);
+	else if (shim_open_read(notif, &open) == 0 && is_plain(&open) &&
+		 shim_open_device((pid_t)notif->pid, &open, &device) == 0)
 		group = group_of(shim, device);
 	/* Only now is it known that what was read was his, and not a later process's. */
 	if (group && is_waiting(shim, notif))

@@ -1,6 +1,7 @@
 /* Which system calls the supervisor is asked about. */
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/vfio.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,7 +16,7 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
-static const char *const names[SHIM_N_CALLS] = { "open", "creat", "openat", "openat2" };
+static const char *const names[SHIM_N_CALLS] = { "open", "creat", "openat", "openat2", "ioctl" };
 
 /* The other ways into the same kernel; 0: there is none. */
 static const uint32_t other_architectures[] = {
@@ -27,23 +28,29 @@ static const uint32_t other_architectures[] = {
 	0
 };
 
+/* The kernel looks at 32 bits of a request only. */
+static const uint64_t mappings[] = { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA };
+
 /*
  * All but these calls is allowed by its number alone, so that the kernel remembers it in a bitmap,
  * and runs no filter (kernel/seccomp.c, seccomp_cache_prepare()).
  */
-static int filter_make(scmp_filter_ctx filter)
+static int filter_make(scmp_filter_ctx filter, bool observes)
 {
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
 
 	for (const uint32_t *arch = other_architectures; r == 0 && *arch; arch++)
 		r = seccomp_arch_add(filter, *arch);
-	for (size_t i = 0; r == 0 && i < SHIM_N_CALLS; i++) {
+	for (size_t i = 0; r == 0 && i < SHIM_IOCTL; i++) {
 		int number = seccomp_syscall_resolve_name(names[i]);
 
 		/* arm64 has no open(2): a negative number, which its 32-bit sister knows. */
 		if (number != __NR_SCMP_ERROR)
 			r = seccomp_rule_add(filter, SCMP_ACT_NOTIFY, number, 0);
 	}
+	for (size_t i = 0; r == 0 && observes && i < sizeof mappings / sizeof *mappings; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
+			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, mappings[i]));
 	return r;
 }
 
@@ -88,14 +95,14 @@ static int filter_install(scmp_filter_ctx filter, int *listener)
 	return program_install(&program, listener);
 }
 
-int shim_filter_install(int *listener)
+int shim_filter_install(bool observes, int *listener)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
 
 	if (!filter)
 		return -ENOMEM;
-	r = filter_make(filter);
+	r = filter_make(filter, observes);
 	if (r == 0)
 		r = filter_install(filter, listener);
 	seccomp_release(filter);

@@ -14,14 +14,14 @@
 
 /* --- in CMD's process, before CMD ------------------------------------------------------- */
 
-__attribute__((noreturn)) static void child_run(int socket, char *const argv[])
+__attribute__((noreturn)) static void child_run(int socket, char *const argv[], bool observes)
 {
 	int listener, r;
 	char byte;
 
 	if (read(socket, &byte, 1) != 1)
 		_exit(EXIT_RUN_FAILED); /* whoever closed it has said why */
-	r = shim_filter_install(&listener);
+	r = shim_filter_install(observes, &listener);
 	/* From here on it must open nothing by itself before the supervisor has it. */
 	if (r == 0)
 		r = fds_send(socket, &byte, 1, &listener, 1);
@@ -104,7 +104,7 @@ static bool cmd_begin(struct shim *shim, struct shim_lease *lease, int vfioctl, 
 }
 
 __attribute__((noreturn)) static void supervise(
-	int vfioctl, char *const argv[], const char *vfiod_socket)
+	int vfioctl, char *const argv[], const char *vfiod_socket, bool observes)
 {
 	static struct shim_lease lease;
 	static struct shim shim = { .listener = -1 };
@@ -117,7 +117,7 @@ __attribute__((noreturn)) static void supervise(
 	if (pid == 0) {
 		close(vfioctl);
 		close(pair[0]);
-		child_run(pair[1], argv);
+		child_run(pair[1], argv, observes);
 	}
 	close(pair[1]);
 	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
@@ -126,6 +126,7 @@ __attribute__((noreturn)) static void supervise(
 	signals_ignore();
 	prctl(PR_SET_NAME, "vfioctl-shim");
 	shim.socket = vfiod_socket;
+	shim.tells = observes;
 	if (!cmd_begin(&shim, &lease, vfioctl, pair[0])) {
 		close(pair[0]);
 		if (shim.listener >= 0)
@@ -140,7 +141,8 @@ __attribute__((noreturn)) static void supervise(
 
 /* --- in vfioctl ------------------------------------------------------------------------ */
 
-int shim_launch(struct launch *launch, char *const argv[], const char *socket, int close_in_child)
+int shim_launch(struct launch *launch, char *const argv[], const char *socket, bool observes,
+	int close_in_child)
 {
 	int pair[2], r;
 
@@ -153,7 +155,7 @@ int shim_launch(struct launch *launch, char *const argv[], const char *socket, i
 	if (launch->supervisor == 0) {
 		close(pair[0]);
 		close(close_in_child);
-		supervise(pair[1], argv, socket);
+		supervise(pair[1], argv, socket, observes);
 	}
 	r = launch->supervisor < 0 ? -errno : 0;
 	close(pair[1]);

@@ -12,8 +12,7 @@
 
 #include "client/vfioctl/shim.h"
 
-/* At most `size` bytes, up to where its memory ends: how many, or -errno. */
-static ssize_t memory_read(pid_t pid, uint64_t address, void *buffer, size_t size)
+ssize_t shim_memory_read(pid_t pid, uint64_t address, void *buffer, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), first = page - address % page;
 	struct iovec local = { buffer, size };
@@ -53,7 +52,7 @@ int shim_open_read(const struct seccomp_notif *notif, struct shim_open *open)
 		/* A longer one may say what we do not know. */
 		if (args[3] != sizeof how)
 			return -E2BIG;
-		if (memory_read((pid_t)notif->pid, args[2], &how, sizeof how) != sizeof how)
+		if (shim_memory_read((pid_t)notif->pid, args[2], &how, sizeof how) != sizeof how)
 			return -EFAULT;
 		open->flags = how.flags;
 		open->resolve = how.resolve;
@@ -91,7 +90,7 @@ static int path_rename(pid_t pid, char *path, size_t size)
 
 static int path_read(pid_t pid, uint64_t address, char *path, size_t size)
 {
-	ssize_t n = memory_read(pid, address, path, size);
+	ssize_t n = shim_memory_read(pid, address, path, size);
 
 	if (n < 0)
 		return (int)n;

@@ -96,6 +96,7 @@ int shim_serve(struct shim *shim)
 	pool->shim = shim;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_mutex_init(&shim->lock, NULL);
+	pthread_mutex_init(&shim->observing, NULL);
 	r = syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &pool->sizes) < 0 ? -errno : 0;
 	if (r == 0)
 		r = worker_start(pool);

@@ -25,13 +25,13 @@
 
 /* --- shim-filter.c ----------------------------------------------------------------- */
 
-enum shim_call { SHIM_OPEN, SHIM_CREAT, SHIM_OPENAT, SHIM_OPENAT2, SHIM_N_CALLS };
+enum shim_call { SHIM_OPEN, SHIM_CREAT, SHIM_OPENAT, SHIM_OPENAT2, SHIM_IOCTL, SHIM_N_CALLS };
 
 /*
  * In CMD, before execve(2): from here on no privilege can be gained (no_new_privs), and opens wait
- * for who has *listener. 0 or -errno.
+ * for who has *listener; and VFIO_IOMMU_MAP_DMA and UNMAP_DMA if it observes. 0 or -errno.
  */
-int shim_filter_install(int *listener);
+int shim_filter_install(bool observes, int *listener);
 /* Of a notification; SHIM_N_CALLS: none that we asked for. */
 enum shim_call shim_call_of(const struct seccomp_data *data);
 
@@ -43,6 +43,8 @@ struct shim_open {
 	uint64_t path; /* where, in its memory */
 	uint64_t flags, resolve;
 };
+/* At most `size` bytes, up to where its memory ends: how many, or -errno. */
+ssize_t shim_memory_read(pid_t pid, uint64_t address, void *buffer, size_t size);
 /* 0, or -errno where the kernel has to say what is wrong with it. */
 int shim_open_read(const struct seccomp_notif *notif, struct shim_open *open);
 /*
@@ -69,6 +71,10 @@ struct shim {
 	const struct shim_lease *lease;
 	int listener;
 	pthread_mutex_t lock; /* one group is opened at a time */
+
+	bool tells; /* what is mapped is told to vfiod: --observe, and it is heeded */
+	pthread_mutex_t observing;
+	struct shim_reporter *reporters;
 };
 /*
  * Answers it; may take as long as the caller's own open(2) might. `response` is room for it: the
@@ -76,6 +82,15 @@ struct shim {
  */
 void shim_answer(
 	struct shim *shim, const struct seccomp_notif *notif, struct seccomp_notif_resp *response);
+
+/* --- shim-observe.c ---------------------------------------------------------------- */
+
+/*
+ * Of an ioctl that may map or unmap: tells vfiod, which looks for the pages in the caller's memory,
+ * and looks again later. The kernel is next: it may refuse what was told, which then stays told
+ * until it is mapped over or unmapped.
+ */
+void shim_observe(struct shim *shim, const struct seccomp_notif *notif);
 
 /* --- shim-serve.c ------------------------------------------------------------------ */
 
@@ -88,6 +103,7 @@ int shim_serve(struct shim *shim);
 /* --- shim-launch.c ----------------------------------------------------------------- */
 
 /* As launch_fork(), with the supervisor in between. socket: vfiod's, NULL for the default. */
-int shim_launch(struct launch *launch, char *const argv[], const char *socket, int close_in_child);
+int shim_launch(struct launch *launch, char *const argv[], const char *socket, bool observes,
+	int close_in_child);
 /* As launch_go(). */
 int shim_go(struct launch *launch, const struct shim_lease *lease);

@@ -56,7 +56,8 @@ struct observed_lease {
 struct reporter {
 	TAILQ_ENTRY(reporter) of_observing;
 	struct observing *observing;
-	const struct subject *subject; /* the connection's */
+	struct subject
+		subject; /* the connection's, or of whom it speaks; its pointers are that's */
 	struct observed_user *user;
 	struct observed_process *process;
 	struct reports reports;

@@ -58,8 +58,25 @@ static void unmap(struct call *call)
 		hand_on(call, &report, report_unmap);
 }
 
+static void report_for(struct call *call)
+{
+	struct session *session = call->session;
+	struct subject holder = session->subject; /* its pointers stay the session's */
+	struct refusal refusal;
+	_cleanup_close_ int pidfd = -1;
+
+	int r = call_take_holder(call, &pidfd, &holder, &refusal);
+	if (r == 0) {
+		session->reporter = reporter_free(session->reporter);
+		session->reporter = reporter_new(session->service->broker, &holder);
+		r = session->reporter ? 0 : -ENOMEM;
+	}
+	answer(call, r, &refusal);
+}
+
 const struct method report_methods[] = {
 	{ .name = "org.vfiod.Ledger.ReportMap", .run = map },
 	{ .name = "org.vfiod.Ledger.ReportUnmap", .run = unmap },
+	{ .name = "org.vfiod.Ledger.ReportFor", .run = report_for, .takes_fds = true },
 	{ .name = NULL },
 };
