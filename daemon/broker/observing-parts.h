@@ -56,8 +56,7 @@ struct observed_lease {
 struct reporter {
 	TAILQ_ENTRY(reporter) of_observing;
 	struct observing *observing;
-	struct subject
-		subject; /* the connection's, or of whom it speaks; its pointers are that's */
+	const struct subject *subject; /* the connection's */
 	struct observed_user *user;
 	struct observed_process *process;
 	struct reports reports;

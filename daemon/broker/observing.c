@@ -58,7 +58,7 @@ struct reporter *reporter_new(struct broker *broker, const struct subject *subje
 	if (!reporter)
 		return NULL;
 	reporter->observing = observing;
-	reporter->subject = *subject;
+	reporter->subject = subject;
 	reporter->user = observed_user_get(observing, subject->uid);
 	reporter->process = observed_process_get(observing, subject->pid, subject->start_ticks);
 	TAILQ_INSERT_TAIL(&observing->reporters, reporter, of_observing);
@@ -119,7 +119,7 @@ static int find_lease(const struct reporter *reporter, const char *token,
 	const struct lease **leasep, struct refusal *refusal)
 {
 	struct broker *broker = reporter->observing->broker;
-	const struct subject *subject = &reporter->subject;
+	const struct subject *subject = reporter->subject;
 	const struct lease *lease =
 		token ? lease_by_token(broker, subject, token) : lease_of_process(broker, subject);
 
@@ -162,7 +162,7 @@ static int check_bound(const struct reporter *reporter, size_t n_replaced, struc
 	const struct config *config = reporter->observing->broker->config;
 	size_t max = config->bounds.reports_per_user, n = reporter->user->n_reports;
 
-	if (policy_is_admin(config, &reporter->subject))
+	if (policy_is_admin(config, reporter->subject))
 		n = reporter->reports.n;
 	if (n - n_replaced < max)
 		return 0;

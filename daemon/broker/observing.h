@@ -21,7 +21,6 @@ struct observing_figures {
 	uint64_t unobserved_pages;
 };
 
-/* Copies the subject, but for what it points to. NULL: no memory. */
 struct reporter *reporter_new(struct broker *broker, const struct subject *subject);
 struct reporter *reporter_free(struct reporter *reporter);
 struct report {

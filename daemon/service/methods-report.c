@@ -68,7 +68,8 @@ static void report_for(struct call *call)
 	int r = call_take_holder(call, &pidfd, &holder, &refusal);
 	if (r == 0) {
 		session->reporter = reporter_free(session->reporter);
-		session->reporter = reporter_new(session->service->broker, &holder);
+		session->reports_for = holder;
+		session->reporter = reporter_new(session->service->broker, &session->reports_for);
 		r = session->reporter ? 0 : -ENOMEM;
 	}
 	answer(call, r, &refusal);

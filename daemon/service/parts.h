@@ -187,6 +187,7 @@ struct session {
 	bool at_eof, is_dead;
 	struct acquisition_list acquisitions; /* leases that live with this connection */
 	struct reporter *reporter;            /* NULL: it has reported nothing */
+	struct subject reports_for; /* of the reporter, if not itself; its pointers are subject's */
 };
 
 /*
