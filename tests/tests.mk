@@ -177,11 +177,13 @@ fuzz-merge: fuzz-build
 
 # --- tests/bench: what it costs --------------------------------------------------
 # A program a bench, of what the other files there share. Needs nothing but libc, and those that map libvfiod.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire connections dma-map fairness mapping messages restart)
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire connections dma-map fairness mapping messages restart shim)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood effort)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
-	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client)))
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client))) $(LDLIBS)
 $(BUILD)/tests/bench/mapping $(BUILD)/tests/bench/dma-map: $(BUILD)/libvfiod.a
+$(BUILD)/tests/bench/shim: $(BUILD)/client/vfioctl/shim-filter.o
+$(BUILD)/tests/bench/shim: LDLIBS := -lseccomp
 # Against what is written in C++; not among the programs that `check` compiles, which does without
 # its packages.
 BENCH_CXX := $(BUILD)/tests/bench/coverage

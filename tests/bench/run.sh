@@ -3,7 +3,7 @@
 # every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head), and what
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
 #   run.sh [BENCH…]      (all)
-# On the host: coverage messages connections restart. In the virtual machine, those that follow each other in one boot:
+# On the host: coverage messages connections restart shim. In the virtual machine, those that follow each other in one boot:
 # fairness acquire mapping dma-map.
 # BUILD is where the programs are.
 set -eu -o pipefail
@@ -94,6 +94,10 @@ bench_coverage() {
 	"$BUILD/tests/bench/coverage"
 }
 
+bench_shim() {
+	"$BUILD/tests/bench/shim"
+}
+
 # In one boot.
 bench_vm() { # NAME…
 	printf 'set -- %s\n. "%s/tests/bench/guest.sh"\n' "$*" "$PWD" >"$results/guest.sh"
@@ -101,12 +105,12 @@ bench_vm() { # NAME…
 }
 
 is_on_host() { # NAME
-	case $1 in coverage | messages | connections | restart) true ;; *) false ;; esac
+	case $1 in coverage | messages | connections | restart | shim) true ;; *) false ;; esac
 }
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-[ $# -gt 0 ] || set -- coverage messages connections restart fairness acquire mapping dma-map
+[ $# -gt 0 ] || set -- coverage messages connections restart shim fairness acquire mapping dma-map
 while [ $# -gt 0 ]; do
 	echo
 	names=("$1")
