@@ -168,7 +168,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->keep_seconds = 1;
 	inquiries_init(broker);
 	leaving_init(broker);
-	losing_init(broker);
+	drifting_init(broker);
 	spaces_init(broker);
 	reservations_init(broker);
 	drafts_init(broker);
@@ -224,7 +224,7 @@ struct broker *broker_free(struct broker *broker)
 	}
 	inquiries_free(broker);
 	leaving_free(broker);
-	losing_free(broker);
+	drifting_free(broker);
 	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
 	config_free(broker->config);
@@ -527,7 +527,7 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
 	leaving_hear(broker, change);
-	losing_hear(broker, change);
+	drifting_hear(broker, change);
 	if (change->event == DEVICE_REMOVED && holding_find(broker, change->group))
 		log_departure(change);
 	/* What has been told of now, the next daemon need not tell. */

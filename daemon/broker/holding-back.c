@@ -132,7 +132,7 @@ static void stay_taken(struct holding *holding, bool is_well)
 	}
 	settling_is_home(steal_settling(holding));
 	joining_resume(holding);
-	losing_look_at(holding);
+	drifting_look_at(holding);
 	broker_pump_later(holding->broker);
 }
 

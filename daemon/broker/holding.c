@@ -190,6 +190,7 @@ void holding_fail(struct holding *holding, const struct refusal *refusal)
 	recovery_settled(holding, "failed");
 	if (holding->has_written)
 		following_begin(holding->broker, holding->plan, holding->group);
+	drifting_look_at(holding);
 }
 
 /* Nothing of vfiod's is left on the group: the kernel's word counts again. */

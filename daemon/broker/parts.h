@@ -60,7 +60,7 @@ struct broker {
 	struct memlock_book memlocks; /* of the processes that have leases with reservations */
 	broker_news_fn on_news;
 	void *news_userdata;
-	ev_timer look_for_leavers, look_for_lost;
+	ev_timer look_for_leavers, look_for_drift;
 	ev_prepare pump_later; /* pumps once, before the loop waits again */
 	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
 	bool has_appeared;     /* likewise: a group that rules may want taken */
@@ -126,6 +126,9 @@ struct holding {
 	ev_timer kept_unused;      /* IDLE, group_fd >= 0 */
 	ev_timer retry;
 	double retry_seconds;
+	/* drifting.c's */
+	bool has_come_home; /* HOLDING_FAILED: it has been returned for that since a driver changed
+			     */
 	/* leaving.c's */
 	char leaving[DEVICE_NAME_SIZE]; /* the kernel waits for who has it open; "": none */
 	unsigned n_leaving_looks;
@@ -281,14 +284,14 @@ void leaving_free(struct broker *broker);
 /* What the inventory says: whether there is anybody to take something away from. */
 void leaving_hear(struct broker *broker, const struct inventory_change *change);
 
-/* --- losing: devices of groups at rest that are off VFIO, and not by us ------------------ */
+/* --- drifting: devices that change drivers, and not by us -------------------------------- */
 
-void losing_init(struct broker *broker);
-void losing_free(struct broker *broker);
+void drifting_init(struct broker *broker);
+void drifting_free(struct broker *broker);
 /* What the inventory says of drivers. */
-void losing_hear(struct broker *broker, const struct inventory_change *change);
-/* It has come to rest: is all of it there still? */
-void losing_look_at(struct holding *holding);
+void drifting_hear(struct broker *broker, const struct inventory_change *change);
+/* It has come to rest, or has failed: is it as it should be, or could be? */
+void drifting_look_at(struct holding *holding);
 
 /* --- appearing: groups that rules have taken without a lease ------------------------- */
 

@@ -125,11 +125,13 @@ static void recovery_go(struct recovery *recovery)
 		holding_begin_check(holding);
 		return;
 	case JOURNAL_FAILED:
-		/* It failed before, and somebody may be mending it by hand: an administrator's. */
+		/* It failed before, and somebody may be mending it by hand: an administrator's,
+		 * unless nothing is left to mend. */
 		holding->state = HOLDING_FAILED;
 		group_set_binding(
 			holding->broker->inventory, group, BINDING_FAILED, recovery->failure);
 		recovery_settled(holding, "failed");
+		drifting_look_at(holding);
 		return;
 	}
 }

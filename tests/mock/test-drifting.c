@@ -1,6 +1,7 @@
 /*
  * A group that a rule has taken loses its VFIO driver to somebody else: it is given back as it was,
- * and taken anew; not while it is lent, and not for ever.
+ * and taken anew; not while it is lent, and not for ever. One that could not be given back is well
+ * when its device has found home.
  */
 #include "tests/mock/lending.h"
 
@@ -121,12 +122,89 @@ static void test_while_it_is_lent(void **state)
 	await_taken(lending);
 }
 
+#define HOST_BIND "/sys/bus/pci/drivers/e1000/bind"
+
+static void on_settled(
+	const int *lingering, size_t n_lingering, const struct refusal *refusal, void *userdata)
+{
+	(void)lingering;
+	(void)n_lingering;
+	(void)userdata;
+	assert_int_equal(refusal->kind, REFUSAL_RETURN_FAILED);
+}
+
+static struct group *fail_to_return(struct lending *lending)
+{
+	struct group *group = await_taken(lending);
+	struct settling *settling;
+	struct refusal refusal;
+
+	mock_kernel_break(lending->kernel, HOST_BIND);
+	assert_int_equal(
+		broker_return(lending->broker, group, on_settled, NULL, &settling, &refusal), 0);
+	wait_for(lending, group->binding == BINDING_FAILED);
+	mock_kernel_break(lending->kernel, "");
+	return group;
+}
+
+static void find_home(struct lending *lending)
+{
+	const struct sysfs_ops *ops = mock_kernel_ops(lending->kernel);
+
+	assert_int_equal(ops->write(ops->userdata, HOST_BIND, LENT_DEVICE), 0);
+	testbed_send(lending->bed, lending->syspath, "bind");
+}
+
+static void test_it_has_found_home(void **state)
+{
+	struct lending *lending = *state;
+	const struct group *group = fail_to_return(lending);
+
+	find_home(lending);
+	wait_for(lending, TAILQ_EMPTY(&lending->broker->holdings));
+	assert_int_equal(group->binding, BINDING_HOST);
+	assert_string_equal(override_of(lending), "(null)");
+	assert_true(is_on(lending, "e1000"));
+}
+
+/* Its override cannot be written: tried once, and again at the next change of its driver. */
+static void test_it_is_not_all_of_home(void **state)
+{
+	struct lending *lending = *state;
+	const struct sysfs_ops *ops = mock_kernel_ops(lending->kernel);
+	const struct group *group = fail_to_return(lending);
+	char path[256], by_hand[] = "vfio-pci";
+
+	find_home(lending);
+	snprintf(path, sizeof(path), "%s/driver_override", lending->syspath);
+	assert_int_equal(ops->write(ops->userdata, path, by_hand), 0);
+	mock_kernel_break(lending->kernel, path);
+	wait_for(lending, holding_find(lending->broker, group)->has_come_home);
+	wait_for(lending, group->binding == BINDING_RETURNING);
+	wait_for(lending, group->binding == BINDING_FAILED);
+	unsigned n_writes = mock_kernel_n_writes(lending->kernel);
+	double until = ev_now(lending->loop) + 2.5;
+	wait_for(lending, ev_now(lending->loop) > until);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes);
+
+	mock_kernel_break(lending->kernel, "");
+	take_driver_away(lending);
+	wait_for(lending, !*TAILQ_FIRST(&group->devices)->driver);
+	assert_int_equal(ops->write(ops->userdata, path, "\n"), 0);
+	find_home(lending);
+	wait_for(lending, TAILQ_EMPTY(&lending->broker->holdings));
+	assert_string_equal(override_of(lending), "(null)");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_it_is_taken_anew, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_for_ever, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_while_it_is_lent, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_it_has_found_home, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_it_is_not_all_of_home, set_up, lending_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
