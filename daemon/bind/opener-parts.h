@@ -30,6 +30,7 @@ struct process {
 	uid_t uid;
 	enum relation relation;
 	char command[16];
+	bool is_kernel; /* a thread of the kernel's, which has no files */
 };
 
 struct search {

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ANCESTORS_MAX 64 /* a chain of processes is longer only on purpose */
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define ANCESTORS_MAX 64      /* a chain of processes is longer only on purpose */
 
 /* The n-th field, from 1, of what follows a blank each; NULL if there are not so many. */
 static const char *field(const char *text, int n)
@@ -28,12 +29,14 @@ static int parse_stat(char *stat, struct process *process)
 
 	if (!open || !close || close < open)
 		return -EBADMSG;
-	/* After it: state, ppid, pgrp, session, … and as the 20th, starttime. */
-	const char *parent = field(close, 2), *session = field(close, 4), *start = field(close, 20);
+	/* After it: state, ppid, pgrp, session, tty_nr, tpgid, flags, … as the 20th, starttime. */
+	const char *parent = field(close, 2), *session = field(close, 4), *flags = field(close, 7),
+		   *start = field(close, 20);
 	if (!start)
 		return -EBADMSG;
 	process->parent = (pid_t)strtol(parent, NULL, 10);
 	process->session = (pid_t)strtol(session, NULL, 10);
+	process->is_kernel = strtoul(flags, NULL, 10) & PF_KTHREAD;
 	process->start_ticks = strtoull(start, NULL, 10);
 	*close = '\0';
 	snprintf(process->command, sizeof(process->command), "%.15s", open + 1);
@@ -211,7 +214,8 @@ int search_read_processes(struct search *search)
 		/* Those that end while one looks at them have nothing open any more. */
 		if (isdigit((unsigned char)*entry->d_name) &&
 			process_read(search->proc, (pid_t)strtol(entry->d_name, NULL, 10),
-				&process) == 0)
+				&process) == 0 &&
+			!process.is_kernel)
 			r = add_process(search, &process);
 	}
 	closedir(directory);

@@ -455,6 +455,20 @@ static void test_ends_meanwhile(void **state)
 	assert_string_equal(bench->opener.command, "innocent");
 }
 
+/* Most of /proc, on a machine with many processors. */
+static void test_kernel_threads(void **state)
+{
+	struct bench *bench = *state;
+
+	open_node(bench, 3, 7, NODE, OPEN_FILE);
+	fake_process(&bench->proc, 3, 2, 0, 1, "kworker/0:1");
+	assert_found(bench, OPENER_SURE, 3);
+	fake_file(&bench->proc,
+		"3 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 20 0 1 0 1 9 10\n",
+		"proc/3/stat");
+	assert_found(bench, OPENER_UNKNOWN, 0);
+}
+
 static void test_no_time(void **state)
 {
 	struct bench *bench = *state;
@@ -513,6 +527,7 @@ int main(void)
 		TEST(test_session_and_cgroup),
 		TEST(test_proof_first),
 		TEST(test_ends_meanwhile),
+		TEST(test_kernel_threads),
 		TEST(test_no_time),
 		TEST(test_no_proc),
 		TEST(test_kernel),
