@@ -42,7 +42,8 @@ begin
 refused as_alice "kill -KILL $KEEPER" 2>&1
 refused as_alice "cat /proc/$KEEPER/mem" 2>&1
 refused as_alice "ls /proc/$KEEPER/fd" 2>&1
-for file in status:CapEff:.0* status:CapBnd:.0* status:NoNewPrivs:.1 status:Seccomp:.2 status:Uid:.1003.1003.1003.1003; do
+uid=$(id -u vfiod-keeper)
+for file in status:CapEff:.0* status:CapBnd:.0* status:NoNewPrivs:.1 status:Seccomp:.2 "status:Uid:.$uid.$uid.$uid.$uid"; do
 	grep -qx "${file#*:}" "/proc/$KEEPER/${file%%:*}" || fail "${file#*:}: $(grep "^${file:7:4}" "/proc/$KEEPER/status")"
 done
 assert_eq "$(ps -o sid= -p "$KEEPER" | xargs)" "$KEEPER" "its session"
