@@ -91,9 +91,28 @@ int open_files_visit_process(
 	return visit_process(&visit, &file);
 }
 
+/*
+ * By its name: "/dev/dri/card0"; or "/dri/card0", as the name ends where a mount does that is in no
+ * namespace any more (fs/d_path.c, __prepend_path). That is how a node looks that was opened by a
+ * service with a namespace of its own, as vfiod's, which has ended since.
+ */
+static bool may_be_node(const char *target)
+{
+	static const char *const directories[] = { "/vfio/", "/dri/", "/infiniband/", "/input/",
+		"/snd/" };
+
+	if (strstr(target, "/dev/"))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+		if (strncmp(target, directories[i], strlen(directories[i])) == 0)
+			return true;
+	/* "/nvme0n1"; "/memfd:memory (deleted)" is none. */
+	return target[0] == '/' && !strpbrk(target + 1, "/ ");
+}
+
 bool open_file_matters(const struct open_file *file)
 {
-	return strstr(file->target, "/dev/") || strcmp(file->target, OPEN_FILE_VFIO_DEVICE) == 0;
+	return may_be_node(file->target) || strcmp(file->target, OPEN_FILE_VFIO_DEVICE) == 0;
 }
 
 bool open_file_number(const struct open_file *file, bool *is_block, dev_t *number)
@@ -107,11 +126,11 @@ bool open_file_number(const struct open_file *file, bool *is_block, dev_t *numbe
 		return file->seen->is_node;
 	}
 	/*
-	 * Nodes are in a /dev somewhere. What is not, is not looked up: NFS asks its server even
-	 * for a name that needs no look-up (fs/nfs/dir.c, nfs_weak_revalidate). FUSE does not
-	 * ask (fs/fuse/dir.c, fuse_update_get_attr), with this flag.
+	 * What is no node by its name is not looked up: NFS asks its server even for a name that
+	 * needs no look-up (fs/nfs/dir.c, nfs_weak_revalidate). FUSE does not ask (fs/fuse/dir.c,
+	 * fuse_update_get_attr), with this flag.
 	 */
-	if (!strstr(file->target, "/dev/"))
+	if (!may_be_node(file->target))
 		return false;
 	snprintf(path, sizeof(path), "%s/%d/fd/%d", file->proc, (int)file->pid, file->fd);
 	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &node) < 0 ||

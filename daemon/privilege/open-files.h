@@ -26,7 +26,9 @@ struct open_file {
 	const char *proc; /* where /proc is */
 	pid_t pid;
 	int fd;
-	char target[PATH_MAX]; /* "/dev/nvme0n1", "anon_inode:[vfio-device]", "socket:[7]" */
+	/* "/dev/nvme0n1", or "/nvme0n1" of a mount that is no more, "anon_inode:[vfio-device]",
+	 * "socket:[7]" */
+	char target[PATH_MAX];
 	const struct open_file_seen *seen; /* NULL: look in `proc` */
 };
 
@@ -45,7 +47,7 @@ int open_files_visit_process(
 /* The same for all processes but this one. 0 also when the visitor is done. */
 int open_files_visit(const char *proc, int seconds, open_file_visitor visitor, void *userdata);
 
-/* By its name: is it in a /dev, or a VFIO device? Nobody asks for others. */
+/* By its name: may it be a node, or is it a VFIO device? Nobody asks for others. */
 bool open_file_matters(const struct open_file *file);
 #define OPEN_FILE_VFIO_DEVICE "anon_inode:[vfio-device]"
 /* Is it a device's node, and whose? False: no node, or closed meanwhile. */

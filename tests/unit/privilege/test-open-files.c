@@ -1,4 +1,5 @@
 /* The walk through what processes have open, on a directory that looks like /proc. */
+#include "daemon/base/util.h"
 #include "daemon/privilege/open-files.h"
 
 #include <errno.h>
@@ -172,6 +173,18 @@ static void test_real(void **state)
 	assert_int_equal(number, makedev(1, 5));
 	assert_false(is_block);
 	assert_false(open_file_can_write(&file));
+	/* By its name, what it is. */
+	static const struct {
+		const char *target;
+		bool is_node;
+	} names[] = { { "/srv/dev/zero", true }, { "/zero", true }, { "/vfio/15", true },
+		{ "/dri/card0", true }, { "/vfio/15 (deleted)", true }, { "/srv/zero", false },
+		{ "/memfd:zero (deleted)", false }, { "zero", false }, { "/srv/vfio/15", false } };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		string_copy(file.target, sizeof(file.target), names[i].target);
+		assert_int_equal(open_file_number(&file, &is_block, &number), names[i].is_node);
+		assert_int_equal(open_file_matters(&file), names[i].is_node);
+	}
 	close(file.fd);
 	file.fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
 	assert_true(open_file_can_write(&file));

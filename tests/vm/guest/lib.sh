@@ -181,12 +181,13 @@ has_ended() {
 	[ ! -e "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
-# The processes that have the group of DEVICE open, one a line.
+# The processes that have the group of DEVICE open, one a line. Of a daemon with a namespace of its own that has
+# ended, the node's name begins where its mount did.
 openers_of() { # DEVICE
 	# Processes end while they are looked at, which is no failure.
 	{ ls -ln /proc/[0-9]*/fd 2>/dev/null || true; } | awk -v file="/dev/vfio/$(group_of "$1")" '
 		/^\/proc\// { split($0, part, "/") }
-		$NF == file && $(NF - 1) == "->" { print part[3] }' | sort -u
+		($NF == file || "/dev" $NF == file) && $(NF - 1) == "->" { print part[3] }' | sort -u
 }
 
 # A value in the first line of JSON on stdin, by its path; nothing for null: json group devices 0 name

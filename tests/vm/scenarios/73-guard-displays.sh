@@ -43,6 +43,12 @@ echo 0 >"${console%/name}/bind"
 hold compositor "exec 7<>$node"
 assert_in_use "$plugged" "$node is open in bash (pid $PID)"
 let_go
+# Opened by a service that has ended, with its namespace: the name is short then.
+mkdir gone
+hold former "mount --bind /dev gone && exec 7<>gone/${node#/dev/} && umount -l gone"
+assert_eq "$(readlink "/proc/$PID/fd/7")" "${node#/dev}"
+assert_in_use "$plugged" "$node is open in bash (pid $PID)"
+let_go
 pull
 
 plug '"pci-serial"' 'tty/ttyS*'
