@@ -17,6 +17,6 @@ assert_unchanged
 
 # No rule: what vfiod says is what they say.
 answer=$(refused as_user bob "$BUILD/client/examples/vmm" "$EDU" 2>&1)
-assert_contains "$answer" "no rule"
+assert_contains "$answer" "does not allow"
 answer=$(refused as_user bob env PYTHONDONTWRITEBYTECODE=1 python3 "$VM/../../client/examples/dma.py" "$EDU" 2>&1)
 assert_contains "$answer" "org.vfiod.Broker.AccessDenied"
