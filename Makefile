@@ -222,7 +222,10 @@ fishcompletiondir ?= $(datadir)/fish/vendor_completions.d
 MAN1 := $(wildcard man/*.1)
 MAN3 := $(wildcard man/*.3)
 MAN5 := $(wildcard man/*.5)
+MAN7 := $(wildcard man/*.7)
 MAN8 := $(wildcard man/*.8)
+EXAMPLE_FILES := $(addprefix client/examples/,vmm.c vfiod.py dma.py)
+examplesdir ?= $(datadir)/doc/vfiod/examples
 
 # Every file of an installation but the configuration: `uninstall` removes the same list.
 INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper $(libexecdir)/vfiod-privileged \
@@ -231,7 +234,8 @@ INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper $(libe
 	$(patsubst proto/%,$(datadir)/vfiod/%,$(INTERFACES)) \
 	$(patsubst man/%,$(mandir)/man1/%,$(MAN1)) $(patsubst man/%,$(mandir)/man3/%,$(MAN3)) \
 	$(patsubst man/%,$(mandir)/man5/%,$(MAN5)) $(patsubst man/%,$(mandir)/man8/%,$(MAN8)) \
-	$(mandir)/man7/org.vfiod.7 \
+	$(mandir)/man7/org.vfiod.7 $(patsubst man/%,$(mandir)/man7/%,$(MAN7)) \
+	$(patsubst client/examples/%,$(examplesdir)/%,$(EXAMPLE_FILES)) \
 	$(bashcompletiondir)/vfioctl $(zshcompletiondir)/_vfioctl $(fishcompletiondir)/vfioctl.fish \
 	$(UNITDIR)/vfiod.service $(UNITDIR)/vfiod.socket \
 	$(UNITDIR)/vfiod-privileged.service $(UNITDIR)/vfiod-privileged.socket \
@@ -276,7 +280,8 @@ install: all $(BUILD)/vfiod.service $(BUILD)/vfiod-privileged.service $(BUILD)/6
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man1 $(MAN1)
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man3 $(MAN3)
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man5 $(MAN5)
-	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man7 $(BUILD)/org.vfiod.7
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man7 $(BUILD)/org.vfiod.7 $(MAN7)
+	$(INSTALL) -Dm644 -t $(DESTDIR)$(examplesdir) $(EXAMPLE_FILES)
 	$(INSTALL) -Dm644 -t $(DESTDIR)$(mandir)/man8 $(MAN8)
 	$(INSTALL) -Dm644 client/completion/vfioctl $(DESTDIR)$(bashcompletiondir)/vfioctl
 	$(INSTALL) -Dm644 client/completion/_vfioctl $(DESTDIR)$(zshcompletiondir)/_vfioctl
@@ -296,6 +301,7 @@ install: all $(BUILD)/vfiod.service $(BUILD)/vfiod-privileged.service $(BUILD)/6
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	[ ! -d $(DESTDIR)$(datadir)/vfiod ] || rmdir $(DESTDIR)$(datadir)/vfiod
+	[ ! -d $(DESTDIR)$(examplesdir) ] || rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(examplesdir)
 	@echo "Left in place: $(DESTDIR)$(sysconfdir)/vfiod"
 
 # --- dependency files -----------------------------------------------------------
