@@ -29,7 +29,7 @@ static void respond(const struct shim *shim, const struct seccomp_notif *notif,
 static bool is_plain(const struct shim_open *open)
 {
 	return !(open->flags & ~(uint64_t)UINT32_MAX) && (open->flags & O_ACCMODE) != O_ACCMODE &&
-	       !(open->flags & (O_PATH | O_TMPFILE | O_DIRECTORY | O_DIRECT | O_NOATIME)) &&
+	       !(open->flags & (O_PATH | O_TMPFILE | O_DIRECT | O_NOATIME)) &&
 	       (open->flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
 }
 

@@ -91,7 +91,8 @@ static pid_t process_of(pid_t thread)
 	snprintf(name, sizeof name, "/proc/%d/status", thread);
 	status = fopen(name, "re");
 	while (status && process < 0 && fgets(line, sizeof line, status))
-		sscanf(line, "Tgid: %d", &process);
+		if (strncmp(line, "Tgid:", 5) == 0)
+			process = (pid_t)strtol(line + 5, NULL, 10);
 	if (status)
 		fclose(status);
 	return process;

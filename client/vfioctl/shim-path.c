@@ -7,29 +7,31 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "client/vfioctl/shim.h"
 
 ssize_t shim_memory_read(pid_t pid, uint64_t address, void *buffer, size_t size)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), first = page - address % page;
-	struct iovec local = { buffer, size };
-	/* What cannot be read is left out by whole pieces (process_vm_readv(2)). */
-	struct iovec remote[2] = {
-		{ (void *)(uintptr_t)address, size < first ? size : first },
-		{ (void *)(uintptr_t)(address + first), size < first ? 0 : size - first },
-	};
-	ssize_t n = process_vm_readv(pid, &local, 1, remote, 2, 0);
+	char name[64];
+	ssize_t n;
+	int fd;
 
-	return n < 0 ? -errno : n;
+	snprintf(name, sizeof name, "/proc/%d/mem", pid);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, buffer, size, (off_t)address);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	return n;
 }
 
 int shim_open_read(const struct seccomp_notif *notif, struct shim_open *open)
 {
 	const __u64 *args = notif->data.args;
-	struct open_how how;
+	struct open_how how = { 0 };
 
 	*open = (struct shim_open){ .dirfd = AT_FDCWD };
 	switch (shim_call_of(&notif->data)) {
@@ -75,14 +77,17 @@ static int path_rename(pid_t pid, char *path, size_t size)
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		size_t length = strlen(names[i].theirs);
-		char rest[PATH_MAX];
+		size_t n_theirs = strlen(names[i].theirs), n_rest, n_ours;
+		char ours[64];
 
-		if (strncmp(path, names[i].theirs, length) != 0)
+		if (strncmp(path, names[i].theirs, n_theirs) != 0)
 			continue;
-		strcpy(rest, path + length);
-		if ((size_t)snprintf(path, size, "/proc/%d/%s%s", pid, names[i].ours, rest) >= size)
+		n_ours = (size_t)snprintf(ours, sizeof ours, "/proc/%d/%s", pid, names[i].ours);
+		n_rest = strlen(path + n_theirs) + 1;
+		if (n_ours + n_rest > size)
 			return -ENAMETOOLONG;
+		memmove(path + n_ours, path + n_theirs, n_rest);
+		memcpy(path, ours, n_ours);
 		break;
 	}
 	return 0;
@@ -132,7 +137,7 @@ static int start_open(pid_t pid, int dirfd, bool is_absolute, struct open_how *h
 
 int shim_open_device(pid_t pid, const struct shim_open *open, dev_t *device)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX] = "";
 	struct open_how how = {
 		.flags = O_PATH | O_CLOEXEC | (open->flags & O_NOFOLLOW),
 		.resolve = open->resolve,

@@ -154,5 +154,5 @@ int lease_reopen(struct broker *broker, const struct subject *subject, const cha
 	if (!lease || lease->state != LEASE_GRANTED || lease->subject.uid != subject->uid)
 		return refuse_lease(refusal);
 	int r = find_group(broker, lease, number, &group, refusal);
-	return r == 0 ? begin(broker, lease, group, reopened, userdata) : r;
+	return r == 0 && group ? begin(broker, lease, group, reopened, userdata) : r;
 }
