@@ -33,15 +33,6 @@ static void end(struct writing *writing, char *to)
 	writing->length = (size_t)(to - writing->bytes);
 }
 
-static void append(struct writing *writing, const char *text)
-{
-	size_t length = strlen(text);
-	char *to = room(writing, length);
-
-	if (to)
-		end(writing, mempcpy(to, text, length));
-}
-
 /* RFC 8259, section 7: six bytes at most. */
 static char *put_character(char *to, unsigned char c)
 {
@@ -59,19 +50,6 @@ static char *put_character(char *to, unsigned char c)
 	return to;
 }
 
-static void append_quoted(struct writing *writing, const char *text)
-{
-	char *to = room(writing, 6 * strlen(text) + 2);
-
-	if (!to)
-		return;
-	*to++ = '"';
-	while (*text)
-		to = put_character(to, (unsigned char)*text++);
-	*to++ = '"';
-	end(writing, to);
-}
-
 static char *put_digits(char *to, uint64_t value)
 {
 	char digits[20], *first = digits + sizeof(digits);
@@ -82,14 +60,17 @@ static char *put_digits(char *to, uint64_t value)
 	return mempcpy(to, first, (size_t)(digits + sizeof(digits) - first));
 }
 
-/* Keys are ours, with nothing in them to escape. */
-static void begin(struct writing *writing, const char *key)
+/*
+ * Where a value of at most n bytes goes, which end() is to tell of. Keys are ours, with nothing in
+ * them to escape.
+ */
+static char *begin(struct writing *writing, const char *key, size_t n)
 {
 	size_t length = key ? strlen(key) : 0;
-	char *to = room(writing, length + 4);
+	char *to = room(writing, length + 4 + n);
 
 	if (!to)
-		return;
+		return NULL;
 	if (writing->is_inside)
 		*to++ = ',';
 	writing->is_inside = true;
@@ -99,38 +80,56 @@ static void begin(struct writing *writing, const char *key)
 		*to++ = '"';
 		*to++ = ':';
 	}
-	end(writing, to);
+	return to;
 }
 
 void writing_open(struct writing *writing, const char *key, char bracket)
 {
-	begin(writing, key);
-	append(writing, (char[]){ bracket, '\0' });
+	char *to = begin(writing, key, 1);
+
+	if (!to)
+		return;
+	*to++ = bracket;
+	end(writing, to);
 	writing->is_inside = false;
 }
 
 void writing_close(struct writing *writing, char bracket)
 {
-	append(writing, (char[]){ bracket, '\0' });
+	char *to = room(writing, 1);
+
+	if (!to)
+		return;
+	*to++ = bracket;
+	end(writing, to);
 	writing->is_inside = true;
 }
 
 void writing_string(struct writing *writing, const char *key, const char *value)
 {
-	begin(writing, key);
-	append_quoted(writing, value);
+	char *to = begin(writing, key, 6 * strlen(value) + 2);
+
+	if (!to)
+		return;
+	*to++ = '"';
+	while (*value)
+		to = put_character(to, (unsigned char)*value++);
+	*to++ = '"';
+	end(writing, to);
 }
 
 void writing_bool(struct writing *writing, const char *key, bool value)
 {
-	begin(writing, key);
-	append(writing, value ? "true" : "false");
+	char *to = begin(writing, key, 5);
+
+	if (to)
+		end(writing, value ? mempcpy(to, "true", 4) : mempcpy(to, "false", 5));
 }
 
 void writing_number(struct writing *writing, const char *key, int64_t value)
 {
-	begin(writing, key);
-	char *to = room(writing, 21);
+	char *to = begin(writing, key, 21);
+
 	if (!to)
 		return;
 	if (value < 0)
@@ -140,8 +139,8 @@ void writing_number(struct writing *writing, const char *key, int64_t value)
 
 void writing_unsigned(struct writing *writing, const char *key, uint64_t value)
 {
-	begin(writing, key);
-	char *to = room(writing, 22);
+	char *to = begin(writing, key, 22);
+
 	if (!to)
 		return;
 	*to++ = '"';

@@ -80,6 +80,7 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 			;
 		spaces_sweep(broker);
 	} while (ev_is_active(prepare));
+	drafts_prepare(broker);
 	check_stopped(broker);
 }
 
@@ -166,6 +167,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	TAILQ_INIT(&broker->restored);
 	broker->state_lock = -1;
 	broker->keep_seconds = 1;
+	broker->n_changes = 1;
 	inquiries_init(broker);
 	leaving_init(broker);
 	drifting_init(broker);
@@ -332,6 +334,7 @@ void broker_reconfigure(struct broker *broker, struct config *config)
 	struct broker_news news = { .event = "configurationReloaded", .group = -1 };
 	config_free(broker->config);
 	broker->config = config;
+	broker->n_changes++;
 	keep_configuration(broker);
 	appearing_look_at_all(broker);
 	spaces_reconfigure(broker);
@@ -447,6 +450,7 @@ int broker_return(struct broker *broker, struct group *group, settled_fn settled
 		return r;
 	}
 	appearing_decline(broker, group);
+	broker->n_changes++;
 	*settlingp = settling;
 	settling_begin(settling);
 	return 0;
@@ -518,6 +522,7 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	struct broker *broker = userdata;
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
+	broker->n_changes += change->event != GROUP_OWNER;
 	tell_change(broker, change);
 	distrust_kept(broker, change);
 	/* One that joins a group that is lent is its holder's, too. */

@@ -61,11 +61,12 @@ struct broker {
 	broker_news_fn on_news;
 	void *news_userdata;
 	ev_timer look_for_leavers, look_for_drift;
-	ev_prepare pump_later; /* pumps once, before the loop waits again */
-	bool has_joiners;      /* a device has come to a group of ours: the next pump looks */
-	bool has_appeared;     /* likewise: a group that rules may want taken */
-	bool has_gone;         /* a group has left the host: the next pump looks who had it */
-	unsigned n_previews;   /* that look at devices now */
+	ev_prepare pump_later;   /* pumps once, before the loop waits again */
+	bool has_joiners;        /* a device has come to a group of ours: the next pump looks */
+	bool has_appeared;       /* likewise: a group that rules may want taken */
+	bool has_gone;           /* a group has left the host: the next pump looks who had it */
+	unsigned n_previews;     /* that look at devices now */
+	unsigned long n_changes; /* of what tenancy_check() goes by: rules, devices, former users */
 	struct restored_list restored; /* until broker_restored() */
 	struct tenancy *drafted;       /* the one that has the file of its record open; NULL */
 	struct draft spare;            /* of a record that is over, for the next one */
@@ -384,6 +385,8 @@ void lease_forget_draft(struct lease *lease);
  * draft; not for long.
  */
 void drafts_init(struct broker *broker);
+/* When nobody waits: it gets the name that the next lease will have, most likely. */
+void drafts_prepare(struct broker *broker);
 void drafts_free(struct broker *broker);
 /* Before it is granted: 0 or REFUSED, and then lease_unrecord() is still due. */
 int lease_record_grant(struct lease *lease, struct refusal *refusal);

@@ -73,15 +73,20 @@ static struct draft take_spare(struct broker *broker)
 	return spare;
 }
 
-/* Under the name that the next lease will have, most likely. */
-static void leave_spare(struct broker *broker, struct draft *draft)
+void drafts_prepare(struct broker *broker)
 {
 	char name[LEASE_NAME_SIZE];
 
-	drop_spare(broker);
-	lease_book_next_name(&broker->book, name);
-	if (record_rename(broker->state_directory, LEASE_RECORDS, name, draft) < 0)
+	if (broker->spare.fd < 0 || !TAILQ_EMPTY(&broker->settlings))
 		return;
+	lease_book_next_name(&broker->book, name);
+	if (record_rename(broker->state_directory, LEASE_RECORDS, name, &broker->spare) < 0)
+		ev_timer_stop(broker->loop, &broker->spare_unused);
+}
+
+static void leave_spare(struct broker *broker, struct draft *draft)
+{
+	drop_spare(broker);
 	broker->spare = *draft;
 	*draft = NO_DRAFT;
 	ev_timer_set(&broker->spare_unused, broker->keep_seconds, 0);
@@ -230,7 +235,8 @@ void lease_unrecord(struct lease *lease)
 			  "/%s.json: %s",
 			lease->name, broker->state_directory, lease->name, strerror(-r));
 	tenancy->is_recorded = false;
+	if (!broker->store || !store_is_there(broker->store) || tenancy->holder_pidfd < 0)
+		return;
 	holder_name(lease, name);
-	if (broker->store && store_is_there(broker->store) && tenancy->holder_pidfd >= 0)
-		store_remove(broker->store, name);
+	store_remove(broker->store, name);
 }

@@ -33,7 +33,7 @@ struct settling *settling_new(struct broker *broker, const char *token, uid_t ui
 	settling->uid = uid;
 	/* One expectation of its own, until settling_begin(): it cannot end before. */
 	settling->n_expected = 1;
-	snprintf(settling->token, sizeof(settling->token), "%s", token ? token : "");
+	string_copy(settling->token, sizeof(settling->token), token ? token : "");
 	TAILQ_INIT(&settling->waiters);
 	TAILQ_INSERT_TAIL(&broker->settlings, settling, of_broker);
 	return settling;

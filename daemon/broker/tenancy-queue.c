@@ -92,7 +92,8 @@ static void tenancy_begin(struct tenancy *tenancy)
 bool tenancy_try(struct lease *lease)
 {
 	struct tenancy *tenancy = lease->tenancy;
-	int r = tenancy_check(tenancy, &tenancy->refusal);
+	bool is_checked = tenancy->checked == tenancy->broker->n_changes;
+	int r = is_checked ? 0 : tenancy_check(tenancy, &tenancy->refusal);
 	if (r != 0) {
 		tenancy_fail(tenancy, r, "asking the rules");
 		return true;
@@ -254,6 +255,7 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 		tenancy_tell_position(tenancy);
 	} else {
 		/* It starts when the loop comes round: no listener is called from within here. */
+		tenancy->checked = broker->n_changes;
 		broker_pump_later(broker);
 	}
 	return 0;

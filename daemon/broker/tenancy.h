@@ -30,9 +30,10 @@ struct tenancy {
 	struct refusal refusal; /* the first */
 	size_t told_position;   /* in the queue */
 	uint64_t memory_bytes;  /* to reserve when its turn comes */
-	bool only_takes;        /* an administrator's take: no lease stays when it is done */
-	bool is_recorded;       /* the next daemon would have it */
-	struct draft draft;     /* of its record; where it has become the record, its file */
+	unsigned long checked; /* broker->n_changes when it was found that it may have its groups */
+	bool only_takes;       /* an administrator's take: no lease stays when it is done */
+	bool is_recorded;      /* the next daemon would have it */
+	struct draft draft;    /* of its record; where it has become the record, its file */
 	char **lost; /* devices that left while no daemon ran; its listener has not heard */
 	ev_timer wait;
 	ev_timer grace; /* GRANTED: its connection was lost, and it waits for a Resume */

@@ -99,6 +99,7 @@ int broker_note_user(
 	const struct device *device;
 	int r = 0;
 
+	broker->n_changes++;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		if (r == 0 && is_handed_out(device))
 			r = former_note(&broker->former, device, subject->uid);

@@ -111,10 +111,15 @@ const char *wire_receive(struct wire *wire)
 
 static bool is_granted(struct wire *wire, const char *reply)
 {
-	const char *token = reply ? strstr(reply, "\"token\":\"") : NULL;
+	static const char key[] = "\"token\":\"";
+	const char *token = reply ? strstr(reply, key) : NULL;
+	size_t length = token ? strcspn(token += strlen(key), "\"") : 0;
 
-	return token && wire->group_fd >= 0 &&
-	       sscanf(token, "\"token\":\"%39[0-9a-f]\"", wire->token) == 1;
+	if (length == 0 || length >= sizeof(wire->token) || wire->group_fd < 0)
+		return false;
+	memcpy(wire->token, token, length);
+	wire->token[length] = '\0';
+	return true;
 }
 
 bool wire_lease(struct wire *wire, const char *device)
