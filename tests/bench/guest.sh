@@ -45,6 +45,11 @@ bench_mapping() {
 	mapping "$SOCKET" "$EDU" "$(group_of "$NIC_2")"
 }
 
+# Before anybody has it from the daemon.
+bench_shim-map() {
+	shim "/dev/vfio/$(group_of "$NIC_2")"
+}
+
 bench_dma-map() {
 	dma-map "$SOCKET" "$EDU"
 }

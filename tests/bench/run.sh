@@ -4,7 +4,7 @@
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
 #   run.sh [BENCH…]      (all)
 # On the host: coverage messages connections restart shim. In the virtual machine, those that follow each other in one boot:
-# fairness acquire mapping dma-map.
+# fairness acquire mapping dma-map shim-map.
 # BUILD is where the programs are.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -110,7 +110,7 @@ is_on_host() { # NAME
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-[ $# -gt 0 ] || set -- coverage messages connections restart shim fairness acquire mapping dma-map
+[ $# -gt 0 ] || set -- coverage messages connections restart shim fairness acquire mapping dma-map shim-map
 while [ $# -gt 0 ]; do
 	echo
 	names=("$1")

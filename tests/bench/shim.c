@@ -1,9 +1,9 @@
 /*
- * shim
+ * shim [NODE]
  *
  * What the filter of `vfioctl run --shim` costs those system calls that it does not ask about: a
- * child with it, a child without, by turns. An ioctl as VFIO_IOMMU_MAP_DMA is one, without what it
- * does.
+ * child with it, a child without, by turns; and one with the least that a filter can be, a single
+ * instruction. With the node of a group that is taken and free: VFIO_IOMMU_MAP_DMA and UNMAP_DMA.
  */
 #include "client/vfioctl/shim.h"
 #include "tests/bench/sample.h"
@@ -14,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/vfio.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,9 +22,48 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SAMPLES = 20, CALLS = 50000 }; /* a round: a million of each */
-enum what { GETPPID, IOCTL };
-enum filter { WITHOUT, LEAST, WITH, OBSERVING };
+enum { SAMPLES = 20, CALLS = 50000, MAPS = 500 }; /* a round: a million of the quick ones */
+#define LARGE (UINT64_C(2) << 20)
+
+enum what { GETPPID, IOCTL, MAP_PAGE, MAP_LARGE };
+enum filter { WITHOUT, LEAST, WITH, OBSERVING, N_FILTERS };
+static const char *const whats[] = { "getppid", "ioctl", "map + unmap a page",
+	"map + unmap 2 MiB" };
+static const char *const filters[] = { "", ", the least filter", ", --shim", ", --shim --observe" };
+
+/* A container with the group in it, or /dev/null. */
+static int container = -1;
+static void *memory;
+
+static void set_up(const char *node)
+{
+	int group = node ? open(node, O_RDWR | O_CLOEXEC) : -1;
+
+	container = open(node ? "/dev/vfio/vfio" : "/dev/null", O_RDWR | O_CLOEXEC);
+	if (container < 0 ||
+		(node && (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
+				 ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))))
+		err(1, "a container");
+	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (memory == MAP_FAILED)
+		err(1, "mmap");
+}
+
+static void map_and_unmap(uint64_t size)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof map,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof unmap, .size = size };
+
+	if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map) ||
+		ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap))
+		_exit(1);
+}
 
 static int least_install(void)
 {
@@ -48,69 +88,91 @@ static int install(enum filter filter)
 			       : shim_filter_install(filter == OBSERVING, &listener);
 }
 
-static double measure(enum what what, int fd)
+/* Nanoseconds a call. */
+static double measure(enum what what)
 {
+	int n = what <= IOCTL ? CALLS : MAPS;
 	double begin = now_us();
 
-	if (what == GETPPID)
-		for (int i = 0; i < CALLS; i++)
+	for (int i = 0; i < n; i++)
+		if (what == GETPPID)
 			syscall(SYS_getppid);
-	else
-		for (int i = 0; i < CALLS; i++)
-			ioctl(fd, VFIO_GET_API_VERSION);
-	return (now_us() - begin) * 1000 / CALLS;
+		else if (what == IOCTL)
+			ioctl(container, VFIO_GET_API_VERSION);
+		else
+			map_and_unmap(what == MAP_PAGE ? 4096 : LARGE);
+	return (now_us() - begin) * 1000 / n;
 }
 
-/* Nanoseconds a call, in a process of its own: a filter stays for ever. */
+/* In a process of its own: a filter stays for ever. */
 static double measure_in_child(enum what what, enum filter filter, double *result)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), status;
 	pid_t pid = fork();
+	int status;
 
-	if (fd < 0 || pid < 0)
-		err(1, "a child");
+	if (pid < 0)
+		err(1, "fork");
 	if (pid == 0) {
 		if (install(filter) < 0)
 			_exit(1);
-		measure(what, fd); /* warm */
-		*result = measure(what, fd);
+		measure(what); /* warm */
+		*result = measure(what);
 		_exit(0);
 	}
 	if (waitpid(pid, &status, 0) != pid || status != 0)
 		errx(1, "the child has failed");
-	close(fd);
 	return *result;
 }
 
-int main(void)
+/* Nobody would answer. */
+static bool is_possible(size_t what, size_t filter)
 {
-	static struct sample_case cases[2][4] = {
-		{ { .name = "getppid" }, { .name = "getppid, the least filter" },
-			{ .name = "getppid, --shim" }, { .name = "getppid, --shim --observe" } },
-		{ { .name = "ioctl" }, { .name = "ioctl, the least filter" },
-			{ .name = "ioctl, --shim" }, { .name = "ioctl, --shim --observe" } },
-	};
+	return what <= IOCTL || filter != OBSERVING;
+}
+
+static void print_row(size_t what, size_t filter, struct sample_case cases[])
+{
+	struct sample_case *sample = &cases[filter];
+
+	sample_finish(sample);
+	printf("%s%-*s%10.1f%10.1f%10.1f%9.3f%s\n", whats[what], 38 - (int)strlen(whats[what]),
+		filters[filter], sample->min, sample->median, sample->max,
+		sample->median / cases[WITHOUT].median,
+		filter == WITH ? "   goal: at most 1.02" : "");
+}
+
+int main(int argc, char *argv[])
+{
+	static struct sample_case cases[4][N_FILTERS];
+	static char names[4][N_FILTERS][64];
+	size_t n_whats = argc > 1 ? 4 : 2;
 	double *result = mmap(
 		NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (result == MAP_FAILED)
 		err(1, "mmap");
-	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
-		for (int i = 0; i < SAMPLES * 8; i++)
-			sample_add(
-				&cases[i % 8 / 4][i % 4], measure_in_child((enum what)(i % 8 / 4),
-								  (enum filter)(i % 4), result));
-		for (int i = 0; i < 8; i++)
-			sample_end_round(&cases[i / 4][i % 4], "shim");
-	}
+	set_up(argc > 1 ? argv[1] : NULL);
+	for (size_t what = 0; what < n_whats; what++)
+		for (size_t filter = 0; filter < N_FILTERS; filter++) {
+			snprintf(names[what][filter], sizeof names[what][filter], "%s%s",
+				whats[what], filters[filter]);
+			cases[what][filter].name = names[what][filter];
+		}
+	for (size_t round = 0; round < SAMPLE_ROUNDS; round++)
+		for (size_t what = 0; what < n_whats; what++) {
+			for (size_t i = 0; i < (size_t)SAMPLES * N_FILTERS; i++)
+				if (is_possible(what, i % N_FILTERS))
+					sample_add(&cases[what][i % N_FILTERS],
+						measure_in_child((enum what)what,
+							(enum filter)(i % N_FILTERS), result));
+			for (size_t filter = 0; filter < N_FILTERS; filter++)
+				if (is_possible(what, filter))
+					sample_end_round(&cases[what][filter], "shim");
+		}
 	printf("%-38s%10s%10s%10s%9s\n", "nanoseconds a call", "min", "median", "max", "ratio");
-	for (int i = 0; i < 8; i++) {
-		struct sample_case *sample = &cases[i / 4][i % 4];
-
-		sample_finish(sample);
-		printf("%-38s%10.1f%10.1f%10.1f%9.3f%s\n", sample->name, sample->min,
-			sample->median, sample->max, sample->median / cases[i / 4][0].median,
-			i % 4 == WITH ? "   goal: at most 1.02" : "");
-	}
+	for (size_t what = 0; what < n_whats; what++)
+		for (size_t filter = 0; filter < N_FILTERS; filter++)
+			if (is_possible(what, filter))
+				print_row(what, filter, cases[what]);
 	return 0;
 }

@@ -190,6 +190,24 @@ def reserve(client):
             "token": lease.token, "memoryBytes": client.rng.choice([0, 4096, 1 << 20, 1 << 45])})
 
 
+def reopen(client):
+    """A group that was closed, or was not: then the kernel has to say that it is open."""
+    lease = pick(client)
+    if not lease:
+        return
+    number = client.rng.choice(lease.groups)["number"]
+    closes = lease.container is None and not lease.devices and number in lease.fds and client.rng.random() < 0.6
+    if closes:
+        os.close(lease.fds.pop(number))
+    _, received = client.call("Broker.Reopen", {"token": lease.token, "group": number})
+    if lease.mode == "brokered" or len(received) != 1:
+        raise Violation(f"{lease.name}, {lease.mode}: {len(received)} descriptors of group {number}")
+    if number in lease.fds:
+        client.keep(received)  # it has left, and come back as another
+    else:
+        lease.fds[number] = received[0]
+
+
 def container(client):
     """A container of its own, a device, or memory mapped for it: as a VMM does."""
     lease = pick(client)
@@ -225,6 +243,6 @@ def device(client):
 
 
 OPERATIONS = [
-    (14, acquire), (7, release), (4, hear), (4, resume), (2, disconnect), (3, drop_kept), (2, reserve),
+    (14, acquire), (7, release), (4, hear), (4, resume), (2, disconnect), (3, drop_kept), (2, reserve), (2, reopen),
     (6, container), (2, container_unmap), (3, device),
 ]
