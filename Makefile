@@ -178,6 +178,9 @@ $(BUILD)/tests/unit/memory/test-% $(BUILD)/tests/unit/broker/test-observing-faul
 $(BUILD)/tests/unit/broker/test-tenancy: $(BUILD)/tests/fuzz/fake-job.o
 $(BUILD)/tests/unit/broker/test-tenancy: UNIT_WRAPPED = $(FUZZ_WRAPPED)
 
+# A kernel with iommufd that is none.
+$(BUILD)/tests/unit/keeper/test-iommufd: UNIT_WRAPPED := -Wl,--wrap=ioctl -Wl,--wrap=close
+
 # A container that is none.
 $(BUILD)/tests/unit/client/test-dma: UNIT_WRAPPED := -Wl,--wrap=ioctl
 

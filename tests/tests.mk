@@ -56,6 +56,7 @@ help:
 	@echo 'make chaos        clients, kills, unplugging at random, for ten minutes (SEED=, SECONDS=)'
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
 	@echo '                  is built for them (ten minutes, once; `check` does not build it)'
+	@echo '  check-iommufd   these, and all about spaces with each of their backends'
 	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
 	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
 	@echo 'make clean        remove build/'
@@ -123,13 +124,26 @@ check-killpoints: setup-vm all vm-programs
 		tests/vm/run.sh 60-kill-take 61-kill-return 98-keeper-killed
 # On the second kernel (tests/vm/kernel2.sh), with scenarios of its own. Each allocation of a take, one
 # by one, is more than other scenarios have time for.
-.PHONY: check-kernel2 kernel2-if-cached
+.PHONY: check-kernel2 check-iommufd check-backend kernel2-if-cached
 check-kernel2: setup-vm all vm-programs
 	@VARIANT=$(VARIANT) VFIOD_VM_KERNEL=second SCENARIO_SECONDS=$${SCENARIO_SECONDS:-500} \
 		tests/vm/run.sh $(SCENARIOS)
+# Also with spaces that are made of iommufd, and of type1: what tests/vm/space-scenarios has.
+check-iommufd: setup-vm all vm-programs
+	@status=0; \
+	$(MAKE) --no-print-directory check-kernel2 SCENARIOS= || status=1; \
+	for backend in iommufd type1; do \
+		$(MAKE) --no-print-directory check-backend BACKEND=$$backend || status=1; \
+	done; \
+	exit $$status
+check-backend: setup-vm all vm-programs
+	@BACKEND=$(BACKEND) VARIANT=$(VARIANT) VFIOD_VM_KERNEL=second \
+		tests/vm/run.sh $(or $(SCENARIOS),$(shell grep -v '^#' tests/vm/space-scenarios))
 kernel2-if-cached: setup-vm
 	@if tests/vm/kernel2.sh --cached >/dev/null; then \
-		$(MAKE) --no-print-directory check-kernel2; \
+		$(MAKE) --no-print-directory check-kernel2 && \
+		$(MAKE) --no-print-directory check-backend BACKEND=iommufd \
+			SCENARIOS="17-spaces-and-leases 92-ledger"; \
 	else \
 		echo 'skipped kernel2: it is not built; "make check-kernel2" builds it'; \
 	fi

@@ -81,6 +81,7 @@ static bool message_is_ours(const union wire_message *message, size_t length)
 	case WIRE_STATE:
 		return length == sizeof(message->state);
 	case WIRE_LIST:
+	case WIRE_MEMBER:
 		break;
 	default:
 		if (message->header.type < WIRE_START || message->header.type > WIRE_PUNCH)

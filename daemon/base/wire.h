@@ -15,10 +15,15 @@
  * WIRE_VERSION goes up, and such a keeper is ended, as it cannot be said any more what it pins: its
  * devices stop, and its groups are given back when they are free.
  *
+ * A keeper has one of two backends (keeper/backend.h) from the start: with iommufd its first
+ * request brings a context, it opens its containers itself, and wants to be told the members of a
+ * group before the group comes.
+ *
  * The same program does the other work with a client's memory in other roles, each a process
  * with the same start and the same isolation:
  *
- *   keeper    holds one space
+ *   keeper    holds one space, by type1 containers
+ *   keeper-iommufd   the same by an iommufd context
  *   populate  fills the holes of a file before it is pinned; the first to die where there is no
  *             memory left for them, and with the daemon that started it
  *   punch     makes holes again of what a populate filled
@@ -58,8 +63,9 @@ enum wire_type {
 
 	/*
 	 * role keeper, book. First of all. Descriptor: the book, a memfd of the daemon's in which
-	 * the keeper writes down the runs of its mappings. Charged to the keeper's cgroup, and it
-	 * outlives the keeper.
+	 * the keeper writes down the runs of its mappings; and in role keeper-iommufd its context,
+	 * empty, which bills by process (IOMMU_OPTION_RLIMIT_MODE). Charged to the keeper's cgroup,
+	 * and it outlives the keeper.
 	 */
 	WIRE_START,
 
@@ -99,10 +105,10 @@ enum wire_type {
 	 */
 	WIRE_ATTACH,
 	/*
-	 * group, which NEEDS_CONTAINER. Descriptor: a new /dev/vfio/vfio. All mappings are made in
-	 * it and compared with the book. DONE: 0 with `container`; or -errno or WIRE_CHANGED, with
-	 * `mapping` if one is to blame: the container is closed, the group NEEDS_CONTAINER as
-	 * before.
+	 * group, which NEEDS_CONTAINER. Descriptor: a new /dev/vfio/vfio; with iommufd none. All
+	 * mappings are made in it and compared with the book. DONE: 0 with `container`; or -errno
+	 * or WIRE_CHANGED, with `mapping` if one is to blame: the container is closed, the group
+	 * NEEDS_CONTAINER as before.
 	 */
 	WIRE_ATTACH_NEW,
 	/*
@@ -150,6 +156,12 @@ enum wire_type {
 	 */
 	WIRE_LIST,
 	WIRE_ITEMS, /* to the daemon */
+
+	/*
+	 * role keeper-iommufd. group, name: a device of the group that comes next with ATTACH,
+	 * which is bound to a driver of VFIO's. DONE
+	 */
+	WIRE_MEMBER,
 	WIRE_TYPE_MAX_,
 
 	/* role keeper: struct wire_sync, answered with struct wire_state only. */

@@ -2,7 +2,9 @@
 
 #include "daemon/base/util.h"
 #include "daemon/bind/kernel.h"
+#include "daemon/inventory/device.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -81,16 +83,6 @@ static int sysfs_module_driver(
 	return module_driver(module, bus, driver, size);
 }
 
-static int vfio_open_group(void *userdata, int group)
-{
-	(void)userdata;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/dev/vfio/%d", group);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 static int vfio_group_viable(void *userdata, int group_fd)
 {
 	(void)userdata;
@@ -99,6 +91,47 @@ static int vfio_group_viable(void *userdata, int group_fd)
 	if (ioctl(group_fd, VFIO_GROUP_GET_STATUS, &status) < 0)
 		return -errno;
 	return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
+}
+
+/* No driver of the host's has a device of the group. */
+static bool group_is_left_alone(int group)
+{
+	char path[64], driver[DRIVER_NAME_SIZE];
+	const struct dirent *entry;
+	bool is_left_alone = true;
+
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", group);
+	DIR *directory = opendir(path);
+	if (!directory)
+		return false;
+	while (is_left_alone && (entry = readdir(directory))) {
+		char link[512];
+		if (*entry->d_name == '.')
+			continue;
+		snprintf(link, sizeof(link), "%s/%s/driver", path, entry->d_name);
+		is_left_alone = sysfs_read_link(NULL, link, driver, sizeof(driver)) < 0 ||
+				driver_leaves_dma(driver);
+	}
+	closedir(directory);
+	return is_left_alone;
+}
+
+/*
+ * A device that was opened by way of an iommufd context keeps its group's DMA, but not its file
+ * (drivers/vfio/vfio_main.c, vfio_df_device_first_open): the group can be opened, but is not
+ * viable, though no driver of the host's is to blame for that.
+ */
+static int vfio_open_group(void *userdata, int group)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%d", group);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (vfio_group_viable(userdata, fd) == 0 && group_is_left_alone(group))
+		return -EBUSY;
+	return steal_fd(&fd);
 }
 
 static void vfio_close_group(void *userdata, int group_fd)

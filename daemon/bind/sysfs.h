@@ -33,7 +33,8 @@ struct sysfs_ops {
 	/* The VFIO driver that a module which is there has brought to a bus. -ENOENT: none. */
 	int (*module_driver)(
 		void *userdata, const char *module, const char *bus, char *driver, size_t size);
-	/* Opens /dev/vfio/N close-on-exec: the fd, or -EBUSY when somebody else has it open. */
+	/* Opens /dev/vfio/N close-on-exec: the fd, or -EBUSY when somebody else has it, or a
+	 * device of it, open. */
 	int (*open_group)(void *userdata, int group);
 	/* VFIO_GROUP_GET_STATUS: 1 viable, 0 not. */
 	int (*group_viable)(void *userdata, int group_fd);

@@ -125,6 +125,21 @@ static struct iova_range *reserved_ranges(const struct group *group, size_t *n_r
 	return ranges;
 }
 
+/* Its devices that the kernel hands out. */
+static const char **members_on_vfio(const struct group *group, size_t *n_members)
+{
+	const char **members = calloc(group->n_devices + 1, sizeof(*members));
+	const struct device *device;
+
+	*n_members = 0;
+	if (!members)
+		return NULL;
+	TAILQ_FOREACH (device, &group->devices, of_group)
+		if (device_on_vfio(device))
+			members[(*n_members)++] = device->name;
+	return members;
+}
+
 /* Without a descriptor, -1: would the space refuse it? */
 static int enter(struct attachment *attachment, int group_fd, struct refusal *refusal)
 {
@@ -134,13 +149,15 @@ static int enter(struct attachment *attachment, int group_fd, struct refusal *re
 	};
 	_cleanup_free_ struct iova_range *ranges =
 		reserved_ranges(attachment->group, &group.n_reserved);
+	_cleanup_free_ const char **members = members_on_vfio(attachment->group, &group.n_members);
 	struct space *space = attachment->entry->space;
 	const struct sysfs_ops *ops = attachment->entry->broker->ops;
 
 	group.reserved = ranges;
+	group.members = members;
 	if (group_fd < 0)
 		return ranges ? space_may_attach(space, &group, refusal) : -ENOMEM;
-	if (ranges)
+	if (ranges && members)
 		return space_attach(space, &group, group_fd, on_entered, attachment, refusal);
 	ops->close_group(ops->userdata, group_fd);
 	return -ENOMEM;

@@ -54,6 +54,7 @@ struct json_object *space_encode(const struct space_entry *entry)
 		field_add_number(object, "connection", entry->connection) == 0 &&
 		field_add_number(
 			object, "maxGroupsPerContainer", entry->max_groups_per_container) == 0 &&
+		field_add_bool(object, "iommufd", entry->is_iommufd) == 0 &&
 		field_add_bool(object, "followsProcess", entry->holder_pidfd >= 0) == 0 &&
 		field_add_bool(object, "dismissed", entry->is_dismissed) == 0 &&
 		field_add_number(object, "keeper", entry->keeper) == 0 &&
@@ -184,6 +185,9 @@ int space_decode(struct json_object *json, const char *name, struct space_record
 	record->connection = (unsigned)fields_get_number(&fields, "connection", UINT_MAX);
 	record->max_groups_per_container =
 		(unsigned)fields_get_number(&fields, "maxGroupsPerContainer", UINT_MAX);
+	/* An earlier vfiod had type1 only, and did not say so. */
+	if (json_object_object_get_ex(json, "iommufd", NULL))
+		record->is_iommufd = fields_get_bool(&fields, "iommufd");
 	record->follows_process = fields_get_bool(&fields, "followsProcess");
 	record->is_dismissed = fields_get_bool(&fields, "dismissed");
 	record->keeper = (pid_t)fields_get_number(&fields, "keeper", INT_MAX);

@@ -22,7 +22,7 @@ struct space_record {
 	char token[TOKEN_SIZE];
 	struct subject subject; /* owned */
 	unsigned connection, max_groups_per_container;
-	bool follows_process, is_dismissed;
+	bool follows_process, is_dismissed, is_iommufd;
 	pid_t keeper;
 	unsigned long long keeper_start_ticks;
 	size_t slot;

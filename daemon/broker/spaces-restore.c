@@ -191,6 +191,7 @@ static void copy_facts(struct space_entry *entry, const struct space_record *rec
 	string_copy(entry->account, sizeof(entry->account), record->payer);
 	entry->connection = record->connection;
 	entry->max_groups_per_container = record->max_groups_per_container;
+	entry->is_iommufd = record->is_iommufd;
 	entry->keeper = record->keeper;
 	entry->keeper_start_ticks = record->keeper_start_ticks;
 	entry->slot = slot_is_ours(broker, record) ? (int)record->slot

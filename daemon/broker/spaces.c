@@ -1,5 +1,6 @@
 /* The spaces that clients have made: how they come, whom they follow, and how they end. */
 #include "daemon/broker/spaces.h"
+#include "daemon/broker/backend.h"
 
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
@@ -312,6 +313,7 @@ void space_entry_settings(const struct space_entry *entry, struct space_settings
 		.max_mappings = bounds->mappings_per_space,
 		.max_containers = MAX_CONTAINERS,
 		.max_groups_per_container = entry->max_groups_per_container,
+		.is_iommufd = entry->is_iommufd,
 		.slot = entry->slot >= 0 ? slots_at(broker->space_slots, (size_t)entry->slot)
 					 : NULL,
 	};
@@ -367,12 +369,17 @@ int space_entry_new(struct broker *broker, const struct space_request *request,
 {
 	_cleanup_close_ int pidfd = request->holder_pidfd;
 
+	bool is_iommufd;
+
 	int r = check_bounds(broker, request->subject, refusal);
+	if (r == 0)
+		r = backend_choose(broker->config->backend, &is_iommufd, refusal);
 	if (r != 0)
 		return r;
 	struct space_entry *entry = space_entry_make(broker);
 	if (!entry)
 		return -ENOMEM;
+	entry->is_iommufd = is_iommufd;
 	r = entry_start(entry, request);
 	if (r < 0) {
 		space_entry_free(entry);
@@ -380,8 +387,9 @@ int space_entry_new(struct broker *broker, const struct space_request *request,
 	}
 	entry->owner = pidfd < 0 ? request->owner : NULL;
 	space_entry_watch(entry, steal_fd(&pidfd));
-	log_info("space %s of pid %d (%s), uid %u", entry->name, (int)request->subject->pid,
-		request->subject->command, (unsigned)request->subject->process_uid);
+	log_info("space %s of pid %d (%s), uid %u, by %s", entry->name, (int)request->subject->pid,
+		request->subject->command, (unsigned)request->subject->process_uid,
+		backend_name(is_iommufd));
 	space_entry_news(entry, &(struct broker_news){ .event = "spaceCreated" });
 	*entryp = entry;
 	return 0;

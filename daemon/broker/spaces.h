@@ -29,7 +29,8 @@ struct space_entry {
 	ev_io holder_ended;
 	int slot; /* of broker->space_slots; -1: none */
 	unsigned max_groups_per_container;
-	pid_t keeper; /* and when it has started: which one the next daemon has to look for */
+	bool is_iommufd; /* broker/backend.h */
+	pid_t keeper;    /* and when it has started: which one the next daemon has to look for */
 	unsigned long long keeper_start_ticks;
 	char account[256]; /* that pays for what is attached, or is just about to be */
 	bool is_kept;      /* what the next daemon needs is in the store, */

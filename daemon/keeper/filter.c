@@ -53,13 +53,15 @@ struct calls {
 	const int *list;
 	size_t n;
 	bool maps;
+	const unsigned long *ioctls; /* 0 behind the last; NULL: none at all */
 };
 #define CALLS(array, ...)                                                                          \
 	{                                                                                          \
 		array, ARRAY_SIZE(array), __VA_ARGS__                                              \
 	}
 static const struct calls role_calls[ROLE_MAX_] = {
-	[ROLE_KEEPER] = CALLS(keeper_calls, true),
+	[ROLE_KEEPER] = CALLS(keeper_calls, true, type1_ioctls),
+	[ROLE_KEEPER_IOMMUFD] = CALLS(keeper_calls, true, iommufd_ioctls),
 	[ROLE_POPULATE] = CALLS(populate_calls, true),
 	[ROLE_PUNCH] = CALLS(punch_calls, false),
 	[ROLE_BOOK] = CALLS(book_calls, false),
@@ -76,11 +78,11 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
 }
 
 /* Of ioctl(2) the backend's requests; the kernel looks at 32 bits of it only, and so do we. */
-static int allow_ioctls(scmp_filter_ctx filter)
+static int allow_ioctls(scmp_filter_ctx filter, const unsigned long *ioctls)
 {
-	for (size_t i = 0; backend_ioctls[i]; i++) {
+	for (size_t i = 0; ioctls[i]; i++) {
 		int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, backend_ioctls[i]));
+			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, ioctls[i]));
 		if (r < 0)
 			return r;
 	}
@@ -112,8 +114,8 @@ int filter_load(enum role role)
 #endif
 	if (r == 0 && maps)
 		r = allow_mmap(filter);
-	if (r == 0 && role == ROLE_KEEPER)
-		r = allow_ioctls(filter);
+	if (r == 0 && calls->ioctls)
+		r = allow_ioctls(filter, calls->ioctls);
 	if (r == 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);

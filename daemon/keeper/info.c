@@ -1,8 +1,11 @@
 #include "daemon/keeper/info.h"
 
+#include "daemon/base/util.h"
+
 #include <errno.h>
 #include <linux/vfio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 /* A chain that is longer goes round. */
 #define CAPABILITIES_MAX 64
@@ -76,4 +79,34 @@ int info_parse(const void *kernel, size_t size, struct wire_info *info)
 			return r;
 	}
 	return 0;
+}
+
+/* As large as the kernel wants it, within reason; it may want more when asked again. */
+#define INFO_MAX 65536
+
+int info_ask(int container, struct wire_info *info)
+{
+	uint32_t size = sizeof(struct vfio_iommu_type1_info);
+
+	for (int tries = 0; tries < 4; tries++) {
+		_cleanup_free_ struct vfio_iommu_type1_info *kernel = calloc(1, size);
+		if (!kernel)
+			return -ENOMEM;
+		kernel->argsz = size;
+		if (ioctl(container, VFIO_IOMMU_GET_INFO, kernel) < 0)
+			return -errno;
+		if (kernel->argsz > INFO_MAX)
+			return -EFBIG;
+		if (kernel->argsz > size) {
+			size = kernel->argsz;
+			continue;
+		}
+		int r = info_parse(kernel, size, info);
+		if (r < 0)
+			return r;
+		info->is_coherent = ioctl(container, VFIO_CHECK_EXTENSION,
+					    (unsigned long)VFIO_DMA_CC_IOMMU) == 1;
+		return 0;
+	}
+	return -EAGAIN;
 }

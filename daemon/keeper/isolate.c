@@ -81,7 +81,7 @@ static int leave_daemon(void)
 static int open_pagemap(enum role role, int *pagemap)
 {
 	*pagemap = -1;
-	if (role != ROLE_KEEPER)
+	if (role != ROLE_KEEPER && role != ROLE_KEEPER_IOMMUFD)
 		return 0;
 	*pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	return *pagemap < 0 ? failed("/proc/self/pagemap") : 0;

@@ -6,6 +6,7 @@
 
 enum role {
 	ROLE_KEEPER,
+	ROLE_KEEPER_IOMMUFD,
 	ROLE_POPULATE,
 	ROLE_PUNCH,
 	ROLE_BOOK,
@@ -16,8 +17,8 @@ enum role {
 #define SOCKET_FD 3
 
 /*
- * All stages. 0, with *pagemap the descriptor of the process's own page map (role keeper only, else
- * -1); or -errno, said on stderr: then the process has to end.
+ * All stages. 0, with *pagemap the descriptor of the process's own page map (the keepers' roles
+ * only, else -1); or -errno, said on stderr: then the process has to end.
  *
  * Who is not root has no other user to become, and sees no frames: for tests.
  */

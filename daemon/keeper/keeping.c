@@ -36,7 +36,7 @@ void keeping_open(struct keeping *keeping, const struct backend *backend)
 	keeping->backend = backend;
 	book_open(&keeping->book, -1);
 	for (size_t i = 0; i < KEEPING_CONTAINERS_MAX; i++)
-		keeping->containers[i].fd = -1;
+		keeping->containers[i].handle = NO_CONTAINER;
 }
 
 /* A function's size here is uthash's macros.
@@ -48,11 +48,13 @@ void keeping_close(struct keeping *keeping)
 	struct memory *memory, *next_memory;
 
 	for (size_t i = 0; i < KEEPING_GROUPS_MAX; i++)
-		if (keeping->groups[i].is_here && keeping->groups[i].fd >= 0)
-			close(keeping->groups[i].fd);
+		if (keeping->groups[i].is_here)
+			group_end(keeping, &keeping->groups[i]);
 	for (size_t i = 0; i < KEEPING_CONTAINERS_MAX; i++)
-		if (keeping->containers[i].fd >= 0)
-			close(keeping->containers[i].fd);
+		if (keeping->containers[i].handle != NO_CONTAINER)
+			keeping->backend->close(
+				keeping->backend->userdata, keeping->containers[i].handle);
+	free(keeping->members.names);
 	HASH_ITER (by_number, keeping->mappings, mapping, next_mapping) {
 		HASH_DELETE(by_number, keeping->mappings, mapping);
 		free(mapping);

@@ -31,14 +31,14 @@ struct mapping {
 };
 
 struct container {
-	int fd;                 /* -1: none has this number */
+	int handle;             /* the backend's; NO_CONTAINER: none has this number */
 	unsigned n_groups;      /* in the kernel's eyes */
 	unsigned n_groups_held; /* of these, those that we have open. None: it may be empty any
 				   moment, as the kernel says nobody when a device is closed */
 };
 
 struct group {
-	int fd; /* -1: let go while a device was open */
+	struct backend_group io; /* its fd is -1: let go while a device was open */
 	uint32_t number;
 	struct container *container; /* NULL: it needs one */
 	bool is_here;                /* else this place is free */
@@ -52,6 +52,9 @@ struct keeping {
 	struct mapping *mappings; /* uthash */
 	struct container containers[KEEPING_CONTAINERS_MAX];
 	struct group groups[KEEPING_GROUPS_MAX];
+	/* Those of the group that comes next. */
+	uint32_t coming;
+	struct members members;
 };
 
 void keeping_open(struct keeping *keeping, const struct backend *backend);
@@ -69,6 +72,9 @@ int mapping_prepare(
 struct mapping *keeping_mapping(struct keeping *keeping, uint32_t number); /* NULL: none */
 int mapping_read(struct keeping *keeping, struct mapping *mapping, struct wire_done *done);
 int mapping_make(struct keeping *keeping, struct mapping *mapping, struct wire_done *done);
+/* In one container, as the backend's map(). */
+int mapping_enter(
+	const struct keeping *keeping, const struct mapping *mapping, int container, int from);
 /* What it is, to be listed. */
 struct wire_item mapping_item(const struct mapping *mapping);
 /* Its frames are not in the book any more. */
@@ -79,6 +85,8 @@ void mapping_forget(struct keeping *keeping, struct mapping *mapping);
 /* How many of its pages have other frames than the book says: 0 or -errno. */
 int mapping_compare(struct keeping *keeping, struct mapping *mapping, uint64_t *n_different);
 
+/* As WIRE_MEMBER says. */
+int group_announce(struct keeping *keeping, uint32_t number, const char *name);
 /* Groups and containers: as WIRE_ATTACH and those behind it say. Descriptors are taken over. */
 int group_attach(struct keeping *keeping, uint32_t number, int fd, unsigned max_groups,
 	struct wire_done *done);
@@ -91,6 +99,8 @@ int group_get_device(struct keeping *keeping, uint32_t number, const char *name)
 /* As WIRE_RESET says. */
 int group_reset(struct keeping *keeping, uint32_t number, const char *name, bool bus,
 	struct wire_done *done);
+/* It is out of its container, or its container ends, too. */
+void group_end(struct keeping *keeping, struct group *group);
 struct group *keeping_group(struct keeping *keeping, uint32_t number); /* NULL: none */
 int container_info(struct keeping *keeping, uint32_t number, struct wire_info *info);
 

@@ -1,4 +1,5 @@
 /* vfiod-keeper ROLE: started by vfiod, in one of its roles (base/wire.h), with its socket. */
+#include "daemon/keeper/iommufd.h"
 #include "daemon/keeper/isolate.h"
 #include "daemon/keeper/serve.h"
 
@@ -8,6 +9,7 @@
 
 static const char *const role_names[ROLE_MAX_] = {
 	[ROLE_KEEPER] = "keeper",
+	[ROLE_KEEPER_IOMMUFD] = "keeper-iommufd",
 	[ROLE_POPULATE] = "populate",
 	[ROLE_PUNCH] = "punch",
 	[ROLE_BOOK] = "book",
@@ -16,13 +18,16 @@ static const char *const role_names[ROLE_MAX_] = {
 static int serve(enum role role, int *pagemap)
 {
 	static struct keeping keeping;
+	static struct iommufd iommufd;
 	int r = serve_hello(SOCKET_FD);
 
 	if (r < 0)
 		return r;
 	switch (role) {
 	case ROLE_KEEPER:
-		keeping_open(&keeping, &backend_type1);
+	case ROLE_KEEPER_IOMMUFD:
+		iommufd_init(&iommufd);
+		keeping_open(&keeping, role == ROLE_KEEPER ? &backend_type1 : &iommufd.backend);
 		frames_use_pagemap(&keeping.frames, pagemap);
 		return serve_keeper(SOCKET_FD, &keeping);
 	case ROLE_POPULATE:
@@ -45,7 +50,8 @@ int main(int argc, char **argv)
 	while (role < ROLE_MAX_ && (argc != 2 || strcmp(argv[1], role_names[role]) != 0))
 		role++;
 	if (role == ROLE_MAX_) {
-		complain("usage: vfiod-keeper keeper|populate|punch|book (vfiod starts it)");
+		complain("usage: vfiod-keeper keeper|keeper-iommufd|populate|punch|book (vfiod "
+			 "starts it)");
 		return 2;
 	}
 	if (isolate(role, &pagemap) < 0)

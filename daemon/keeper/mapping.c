@@ -198,16 +198,29 @@ static bool may_fail(const struct container *container)
 	return container->n_groups_held == 0;
 }
 
+int mapping_enter(
+	const struct keeping *keeping, const struct mapping *mapping, int container, int from)
+{
+	const struct backend *backend = keeping->backend;
+	const struct backend_memory memory = {
+		.address = mapping_address(mapping),
+		.fd = mapping->memory->fd,
+		.offset = mapping->offset,
+	};
+	return backend->map(backend->userdata, container, from, &memory, mapping->iova,
+		mapping->length, mapping->flags);
+}
+
 static void unmake(struct keeping *keeping, const struct mapping *mapping, size_t n_containers)
 {
 	const struct backend *backend = keeping->backend;
 
 	for (size_t i = 0; i < n_containers; i++) {
 		const struct container *container = &keeping->containers[i];
-		if (container->fd < 0)
+		if (container->handle == NO_CONTAINER)
 			continue;
 		int r = backend->unmap(
-			backend->userdata, container->fd, mapping->iova, mapping->length);
+			backend->userdata, container->handle, mapping->iova, mapping->length);
 		if (r < 0 && !may_fail(container))
 			keeping_fail("unmap", r);
 	}
@@ -215,9 +228,9 @@ static void unmake(struct keeping *keeping, const struct mapping *mapping, size_
 
 int mapping_make(struct keeping *keeping, struct mapping *mapping, struct wire_done *done)
 {
-	const struct backend *backend = keeping->backend;
 	uint64_t n_different = 0;
 	bool has_container = false;
+	int from = NO_CONTAINER;
 	size_t i;
 	int r = 0;
 
@@ -225,14 +238,15 @@ int mapping_make(struct keeping *keeping, struct mapping *mapping, struct wire_d
 		return say(done, -EINVAL, "mapping %u is not ready", mapping->number);
 	for (i = 0; i < KEEPING_CONTAINERS_MAX; i++) {
 		const struct container *container = &keeping->containers[i];
-		if (container->fd < 0)
+		if (container->handle == NO_CONTAINER)
 			continue;
-		r = backend->map(backend->userdata, container->fd, mapping_address(mapping),
-			mapping->iova, mapping->length, mapping->flags);
+		r = mapping_enter(keeping, mapping, container->handle, from);
 		if (r < 0 && !may_fail(container)) {
 			done->container = (uint32_t)i;
 			break;
 		}
+		if (r == 0 && from == NO_CONTAINER)
+			from = container->handle;
 		has_container = true;
 		r = 0;
 	}

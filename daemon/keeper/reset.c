@@ -12,8 +12,8 @@ static int want_groups(
 {
 	for (int i = 0; i < n; i++) {
 		const struct group *group = keeping_group(keeping, numbers[i]);
-		if (group && group->fd >= 0 && group->container) {
-			fds[i] = group->fd;
+		if (group && group->io.fd >= 0 && group->container) {
+			fds[i] = group->io.fd;
 			continue;
 		}
 		if (done->n_groups < WIRE_GROUPS_MAX)

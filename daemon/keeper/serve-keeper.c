@@ -11,7 +11,8 @@ struct job {
 	int socket;
 	struct keeping *keeping;
 	const struct wire_request *asked;
-	int fd; /* that came; who uses it takes it over */
+	int fd;      /* that came; who uses it takes it over */
+	int context; /* that came with the first request, too; likewise */
 	struct wire_done done;
 	int answer_fd;                /* that goes with DONE */
 	bool closes_answer_fd;        /* as it is not kept */
@@ -37,11 +38,14 @@ static int send_part(struct job *job, const struct book_part *part)
 
 static int do_start(struct job *job)
 {
+	const struct backend *backend = job->keeping->backend;
 	struct book *book = &job->keeping->book;
 
 	if (book->fd >= 0)
 		return -EBUSY;
 	book->fd = steal_fd(&job->fd);
+	if (backend->is_iommufd)
+		backend->start(backend->userdata, steal_fd(&job->context));
 	return 0;
 }
 
@@ -97,6 +101,11 @@ static int do_unmap(struct job *job)
 	send_part(job, &mapping->part);
 	mapping_forget(job->keeping, mapping);
 	return 0;
+}
+
+static int do_member(struct job *job)
+{
+	return group_announce(job->keeping, job->asked->group, job->asked->name);
 }
 
 static int do_attach(struct job *job)
@@ -195,6 +204,7 @@ static const struct {
 	[WIRE_RESET] = { do_reset, 0 },
 	[WIRE_BOOK] = { do_book, 0 },
 	[WIRE_LIST] = { do_list, 0 },
+	[WIRE_MEMBER] = { do_member, 0 },
 };
 
 static int keeper_fds(uint32_t type)
@@ -202,6 +212,14 @@ static int keeper_fds(uint32_t type)
 	if (type == WIRE_SYNC)
 		return 0;
 	return type < ARRAY_SIZE(requests) && requests[type].run ? requests[type].n_fds : -1;
+}
+
+/* One that opens its containers itself, in a context. */
+static int opener_fds(uint32_t type)
+{
+	if (type == WIRE_START)
+		return 2;
+	return type == WIRE_ATTACH_NEW ? 0 : keeper_fds(type);
 }
 
 /* To a new daemon: with what it got before this, it has nothing to do. */
@@ -230,9 +248,10 @@ static int answer(struct job *job)
 int serve_keeper(int socket, struct keeping *keeping)
 {
 	static struct request request;
+	request_fds n_fds = keeping->backend->is_iommufd ? opener_fds : keeper_fds;
 	int r;
 
-	while ((r = serve_receive(socket, &request, keeper_fds)) > 0) {
+	while ((r = serve_receive(socket, &request, n_fds)) > 0) {
 		uint32_t type = request.message.header.type;
 		if (type == WIRE_SYNC) {
 			r = answer_sync(socket, keeping, &request.message.sync);
@@ -244,12 +263,15 @@ int serve_keeper(int socket, struct keeping *keeping)
 			.socket = socket,
 			.keeping = keeping,
 			.asked = &request.message.request,
-			.fd = requests[type].n_fds > 0 ? request.fds[0] : -1,
+			.fd = n_fds(type) > 0 ? request.fds[0] : -1,
+			.context = n_fds(type) > 1 ? request.fds[1] : -1,
 			.answer_fd = -1,
 		};
 		job.done.result = requests[type].run(&job);
 		if (job.fd >= 0)
 			close(job.fd);
+		if (job.context >= 0)
+			close(job.context);
 		r = answer(&job);
 		if (r < 0)
 			break;

@@ -59,7 +59,7 @@ static int list_groups(struct listing *listing, const struct keeping *keeping)
 			.number = group->number,
 			.container = container ? (uint32_t)(container - keeping->containers)
 					       : WIRE_NO_CONTAINER,
-			.is_held = group->fd >= 0,
+			.is_held = group->io.fd >= 0,
 		};
 		int r = listing_add(listing, &item);
 		if (r < 0)

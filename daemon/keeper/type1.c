@@ -16,7 +16,7 @@ _Static_assert(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO == VFIO_IOMMU_GET_INFO &&
 	"both are allowed with the others");
 /* NOLINTEND(misc-redundant-expression) */
 
-const unsigned long backend_ioctls[] = {
+const unsigned long type1_ioctls[] = {
 	VFIO_GET_API_VERSION,
 	VFIO_CHECK_EXTENSION,
 	VFIO_SET_IOMMU,
@@ -32,20 +32,39 @@ const unsigned long backend_ioctls[] = {
 	0,
 };
 
-static int attach(void *userdata, int container, int group)
+static int container_open(void *userdata, int fd)
 {
 	(void)userdata;
-	return ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ? -errno : 0;
+	return fd;
 }
 
-static int detach(void *userdata, int container, int group)
+static void container_close(void *userdata, int container)
+{
+	(void)userdata;
+	close(container);
+}
+
+static int attach(void *userdata, int container, struct backend_group *group)
+{
+	(void)userdata;
+	return ioctl(group->fd, VFIO_GROUP_SET_CONTAINER, &container) < 0 ? -errno : 0;
+}
+
+static int detach(void *userdata, int container, struct backend_group *group)
 {
 	(void)userdata;
 	(void)container;
-	return ioctl(group, VFIO_GROUP_UNSET_CONTAINER) < 0 ? -errno : 0;
+	return ioctl(group->fd, VFIO_GROUP_UNSET_CONTAINER) < 0 ? -errno : 0;
 }
 
-static int begin(void *userdata, int container, int group)
+static void forget(void *userdata, int container, struct backend_group *group)
+{
+	(void)userdata;
+	(void)container;
+	(void)group;
+}
+
+static int begin(void *userdata, int container, struct backend_group *group)
 {
 	if (ioctl(container, VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
 		ioctl(container, VFIO_CHECK_EXTENSION, (unsigned long)VFIO_TYPE1v2_IOMMU) != 1)
@@ -61,18 +80,19 @@ static int begin(void *userdata, int container, int group)
 	return 0;
 }
 
-static int map(void *userdata, int container, void *address, uint64_t iova, uint64_t length,
-	uint32_t flags)
+static int map(void *userdata, int container, int from, const struct backend_memory *memory,
+	uint64_t iova, uint64_t length, uint32_t flags)
 {
 	struct vfio_iommu_type1_dma_map map = {
 		.argsz = sizeof(map),
 		.flags = (flags & WIRE_READ_ALLOWED ? VFIO_DMA_MAP_FLAG_READ : 0) |
 			 (flags & WIRE_WRITE_ALLOWED ? VFIO_DMA_MAP_FLAG_WRITE : 0),
-		.vaddr = (uintptr_t)address,
+		.vaddr = (uintptr_t)memory->address,
 		.iova = iova,
 		.size = length,
 	};
 	(void)userdata;
+	(void)from;
 	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map) < 0 ? -errno : 0;
 }
 
@@ -90,49 +110,27 @@ static int unmap(void *userdata, int container, uint64_t iova, uint64_t length)
 	return unmap.size == length ? 0 : -ENOENT;
 }
 
-/* As large as the kernel wants it, within reason; it may want more when asked again. */
-#define INFO_MAX 65536
-
 static int info(void *userdata, int container, struct wire_info *info)
 {
-	uint32_t size = sizeof(struct vfio_iommu_type1_info);
 	(void)userdata;
-
-	for (int tries = 0; tries < 4; tries++) {
-		_cleanup_free_ struct vfio_iommu_type1_info *kernel = calloc(1, size);
-		if (!kernel)
-			return -ENOMEM;
-		kernel->argsz = size;
-		if (ioctl(container, VFIO_IOMMU_GET_INFO, kernel) < 0)
-			return -errno;
-		if (kernel->argsz > INFO_MAX)
-			return -EFBIG;
-		if (kernel->argsz > size) {
-			size = kernel->argsz;
-			continue;
-		}
-		int r = info_parse(kernel, size, info);
-		if (r < 0)
-			return r;
-		info->is_coherent = ioctl(container, VFIO_CHECK_EXTENSION,
-					    (unsigned long)VFIO_DMA_CC_IOMMU) == 1;
-		return 0;
-	}
-	return -EAGAIN;
+	return info_ask(container, info);
 }
 
-static int get_device(void *userdata, int container, int group, const char *name)
+static int get_device(void *userdata, int container, struct backend_group *group, const char *name)
 {
 	(void)userdata;
 	(void)container;
-	int fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+	int fd = ioctl(group->fd, VFIO_GROUP_GET_DEVICE_FD, name);
 	return fd < 0 ? -errno : fd;
 }
 
 const struct backend backend_type1 = {
+	.open = container_open,
+	.close = container_close,
 	.begin = begin,
 	.attach = attach,
 	.detach = detach,
+	.forget = forget,
 	.map = map,
 	.unmap = unmap,
 	.info = info,

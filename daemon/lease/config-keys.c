@@ -39,6 +39,22 @@ static int key_stop(struct parser *parser, const char *value)
 	return 0;
 }
 
+static int key_backend(struct parser *parser, const char *value)
+{
+	static const char *const names[] = {
+		[BACKEND_AUTO] = "auto",
+		[BACKEND_TYPE1] = "type1",
+		[BACKEND_IOMMUFD] = "iommufd",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		parser->config->backend = (enum backend_choice)i;
+		return 0;
+	}
+	return parser_fail_value(parser, value, "auto, type1, iommufd");
+}
+
 static int key_match(struct parser *parser, const char *value)
 {
 	return parse_match(parser, value, parser_rule(parser));
@@ -162,6 +178,7 @@ static const struct key daemon_keys[] = {
 	{ "take-timeout", false, key_take_timeout },
 	{ "resume-timeout", false, key_resume_timeout },
 	{ "stop", false, key_stop },
+	{ "backend", false, key_backend },
 	{ "max-connections", false, parse_bound },
 	{ "max-connections-per-user", false, parse_bound },
 	{ "max-leases-per-user", false, parse_bound },

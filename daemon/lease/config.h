@@ -96,6 +96,13 @@ struct rule {
 	struct byte_limits limits; /* of whichever account pays */
 };
 
+/* What new spaces are made of (keeper/backend.h). */
+enum backend_choice {
+	BACKEND_AUTO, /* type1 */
+	BACKEND_TYPE1,
+	BACKEND_IOMMUFD,
+};
+
 struct config {
 	struct rule *rules; /* in file order */
 	size_t n_rules;
@@ -107,6 +114,7 @@ struct config {
 	unsigned take_timeout_seconds;
 	unsigned resume_timeout_seconds; /* 0: who has lost its connection has lost its lease */
 	bool stop_leaves; /* a stop, too, leaves everything to the next vfiod, as a restart does */
+	enum backend_choice backend;
 	struct bounds bounds;
 	/* What all accounts together may have pinned; config_host_limit() reckons with both. */
 	unsigned host_limit_percent; /* of the host's memory; 0: in bytes */

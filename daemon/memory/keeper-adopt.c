@@ -42,12 +42,12 @@ static int start_sync(struct keeper *keeper, double seconds)
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
-int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, pid_t pid,
-	unsigned long long start_ticks, int socket, int book, double seconds,
+int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, enum keeper_role role,
+	pid_t pid, unsigned long long start_ticks, int socket, int book, double seconds,
 	const struct keeper_listener *listener, void *userdata, struct keeper **keeper)
 {
 	*keeper = NULL;
-	struct keeper *made = keeper_make(loop, ops, KEEPER_SPACE, listener, userdata);
+	struct keeper *made = keeper_make(loop, ops, role, listener, userdata);
 	if (!made) {
 		fd_bury(socket);
 		return -ENOMEM;

@@ -1,4 +1,5 @@
 /* What else the host does for keepers, and says of them. */
+#include "daemon/base/iommufd-kernel.h"
 #include "daemon/base/util.h"
 #include "daemon/memory/keeper.h"
 #include "daemon/privilege/privilege.h"
@@ -6,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static pid_t spawn(const char *path, enum keeper_role role, const struct subject *client,
 	int socket, int *report)
@@ -41,6 +43,25 @@ static int open_container(void)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * The bill is by process, its VmLck, as with type1. By user, which is what contexts begin with, all
+ * keepers would share one limit (drivers/iommu/iommufd/ioas.c, iommufd_option_rlimit_mode).
+ */
+static int open_iommufd(void)
+{
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_RLIMIT_MODE,
+		.op = IOMMU_OPTION_OP_SET,
+		.val64 = 1,
+	};
+	_cleanup_close_ int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, IOMMU_OPTION, &option) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
 static int headroom(const struct subject *client, struct cgroup_headroom *room)
 {
 	char path[CGROUP_PATH_SIZE];
@@ -54,5 +75,6 @@ const struct keeper_ops keeper_ops = {
 	.limit_locked = limit_locked,
 	.locked = locked,
 	.open_container = open_container,
+	.open_iommufd = open_iommufd,
 	.headroom = headroom,
 };

@@ -183,9 +183,17 @@ static void begin(struct keeper *keeper)
 		keeper->listener.ready(keeper, keeper->userdata);
 		return;
 	}
-	if (keeper_ask(keeper, &start, &keeper->book, 1, START_SECONDS) == 0)
+	int fds[] = { keeper->book, -1 };
+	size_t n_fds = 1;
+	if (keeper->role == KEEPER_SPACE_IOMMUFD)
+		fds[n_fds++] = keeper->ops->open_iommufd();
+	if (n_fds > 1 && fds[1] < 0)
+		keeper_kill(keeper, "/dev/iommu cannot be opened for it");
+	else if (keeper_ask(keeper, &start, fds, n_fds, START_SECONDS) == 0)
 		keeper->state = KEEPER_BEGINNING;
 	close(steal_fd(&keeper->book));
+	if (fds[1] >= 0)
+		close(fds[1]);
 }
 
 static void on_hello(struct keeper *keeper, const struct wire_hello *hello)

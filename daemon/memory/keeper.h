@@ -30,6 +30,7 @@ struct keeper_ops {
 	int (*limit_locked)(int pidfd, pid_t pid, uint64_t bytes);
 	int64_t (*locked)(pid_t pid);
 	int (*open_container)(void); /* a new /dev/vfio/vfio, or -errno */
+	int (*open_iommufd)(void);   /* a new context, billed by process; or -errno */
 	/* Blocks: in an errand. */
 	int (*headroom)(const struct subject *client, struct cgroup_headroom *headroom);
 };
@@ -59,7 +60,7 @@ struct keeper_listener {
 
 /*
  * `client`: whose cgroup it goes into, if it is still the same process. book: sent with WIRE_START
- * before ready() (roles keeper and book; stays the caller's), else -1. 0 or -errno.
+ * before ready() (roles of spaces, and book; stays the caller's), else -1. 0 or -errno.
  */
 int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *path,
 	enum keeper_role role, const struct subject *client, int book,
@@ -70,8 +71,8 @@ int keeper_new(struct ev_loop *loop, const struct keeper_ops *ops, const char *p
  * process it is (process_start_time()); if that has ended, gone() follows. socket: taken over, also
  * on failure. book: as above, if it does not have it yet. 0 or -errno.
  */
-int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, pid_t pid,
-	unsigned long long start_ticks, int socket, int book, double seconds,
+int keeper_adopt(struct ev_loop *loop, const struct keeper_ops *ops, enum keeper_role role,
+	pid_t pid, unsigned long long start_ticks, int socket, int book, double seconds,
 	const struct keeper_listener *listener, void *userdata, struct keeper **keeper);
 /* As keeper_free(), but it goes on, as long as its socket is somewhere, for the next daemon. */
 struct keeper *keeper_leave(struct keeper *keeper);

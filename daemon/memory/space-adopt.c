@@ -357,7 +357,8 @@ int adoption_bill(struct adoption *adoption, struct mapping *mapping, unsigned n
 	static const struct limits none = { LIMIT_NONE, LIMIT_NONE };
 	struct refusal refusal;
 
-	int r = mapping_bill(adoption->space, mapping, n_containers, &none, &refusal);
+	unsigned times = space_times(adoption->space, n_containers);
+	int r = mapping_bill(adoption->space, mapping, times, &none, &refusal);
 	return r == REFUSED ? -EOVERFLOW : r;
 }
 

@@ -29,7 +29,8 @@ static void new_answered(struct operation *operation, const struct wire_done *do
 	struct space *space = operation->space;
 	struct mapping *mapping = mappings_by_number(&space->mappings, done->mapping);
 
-	fd_bury(steal_fd(&operation->container_fd));
+	if (operation->container_fd >= 0)
+		fd_bury(steal_fd(&operation->container_fd));
 	if (done->result == 0) {
 		struct container *container = operation->container;
 		if (space_container(space, done->container)) {
@@ -72,14 +73,16 @@ static void ask_new(struct operation *operation)
 	};
 
 	int r = space_limit_locked(space);
-	if (r == 0) {
+	/* With iommufd its keeper opens it. */
+	bool is_sent = !space->settings.is_iommufd;
+	if (r == 0 && is_sent) {
 		operation->container_fd = space->ops->open_container();
 		r = operation->container_fd < 0 ? operation->container_fd : 0;
 	}
 	if (r < 0)
 		attach_undo(operation, r);
 	else
-		operation_ask(operation, &request, &operation->container_fd, 1,
+		operation_ask(operation, &request, &operation->container_fd, is_sent,
 			space_pages(space) * 2, new_answered);
 }
 
@@ -133,10 +136,13 @@ static int bill_all(struct operation *operation)
 	static const struct limits none = { LIMIT_NONE, LIMIT_NONE };
 	struct space *space = operation->space;
 	uint64_t pages = space->mappings.bytes / space_page_bytes();
+	unsigned times = space_times_more(space);
 	struct charge probe = { 0 };
 	struct limits limits;
 	int r = 0;
 
+	if (times == 0)
+		return 0;
 	space_limits(space, &limits);
 	charge_open(&probe, space->payer, space->account);
 	r = charge_bill(&probe, pages, &limits, pages, &operation->refusal);
@@ -144,9 +150,9 @@ static int bill_all(struct operation *operation)
 		charge_unbill(&probe, pages);
 	charge_close(&probe);
 	for (size_t i = 0; r == 0 && i < space->mappings.n; i++) {
-		r = mapping_bill(space, space->mappings.list[i], 1, &none, &operation->refusal);
+		r = mapping_bill(space, space->mappings.list[i], times, &none, &operation->refusal);
 		for (size_t j = i; r != 0 && j-- > 0;) {
-			mapping_unbill(space->mappings.list[j], 1);
+			mapping_unbill(space->mappings.list[j], times);
 			mapping_settle(space->mappings.list[j]);
 		}
 	}

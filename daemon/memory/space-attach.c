@@ -105,7 +105,7 @@ static void undo_bill(struct operation *operation)
 	struct space *space = operation->space;
 
 	for (size_t i = 0; operation->container && i < space->mappings.n; i++)
-		mapping_unbill(space->mappings.list[i], 1);
+		mapping_unbill(space->mappings.list[i], space_times_more(space));
 	operation->container = container_free(operation->container);
 	if (space->n_containers == 0)
 		space_uncover_all(operation, undone);
@@ -164,6 +164,44 @@ static void attach_answered(struct operation *operation, const struct wire_done 
 	}
 }
 
+static void member_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd);
+
+/* Its members first, where the keeper has to know them; then itself. */
+static void enter_next(struct operation *operation)
+{
+	struct space *space = operation->space;
+	struct wire_request request = {
+		.header.type = WIRE_ATTACH,
+		.group = (uint32_t)operation->group_number,
+		.max_groups = space->settings.max_groups_per_container,
+	};
+
+	if (!space->settings.is_iommufd || operation->index == operation->n_members) {
+		operation_ask(operation, &request, &operation->fd, 1, space_pages(space),
+			attach_answered);
+		return;
+	}
+	request.header.type = WIRE_MEMBER;
+	request.max_groups = 0;
+	memcpy(request.name, operation->members[operation->index++], sizeof(request.name));
+	operation_ask(operation, &request, NULL, 0, 0, member_answered);
+}
+
+static void member_answered(struct operation *operation, const struct wire_done *done,
+	const struct wire_info *info, int fd)
+{
+	(void)info;
+	(void)fd;
+	if (done->result == 0) {
+		enter_next(operation);
+		return;
+	}
+	operation->result = operation_refuse(operation, done, "telling of its devices");
+	operation->group = space_group_free(operation->group);
+	undo_bill(operation);
+}
+
 static void attach_start(struct operation *operation)
 {
 	struct space *space = operation->space;
@@ -172,11 +210,6 @@ static void attach_start(struct operation *operation)
 		.reserved = operation->reserved,
 		.n_reserved = operation->n_reserved,
 		.account = operation->account,
-	};
-	struct wire_request request = {
-		.header.type = WIRE_ATTACH,
-		.group = (uint32_t)group.number,
-		.max_groups = space->settings.max_groups_per_container,
 	};
 
 	int r = space_may_attach(space, &group, &operation->refusal);
@@ -201,7 +234,23 @@ static void attach_start(struct operation *operation)
 		return;
 	}
 	operation_begin(operation, WORK_ATTACH, (uint32_t)group.number);
-	operation_ask(operation, &request, &operation->fd, 1, space_pages(space), attach_answered);
+	operation->index = 0;
+	enter_next(operation);
+}
+
+static int copy_members(struct operation *operation, const struct space_group *group)
+{
+	operation->members = calloc(group->n_members + 1, sizeof(*operation->members));
+	if (!operation->members)
+		return -ENOMEM;
+	for (; operation->n_members < group->n_members; operation->n_members++) {
+		size_t i = operation->n_members;
+		int r = string_copy(
+			operation->members[i], sizeof(operation->members[i]), group->members[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int space_attach(struct space *space, const struct space_group *group, int group_fd,
@@ -215,6 +264,8 @@ int space_attach(struct space *space, const struct space_group *group, int group
 	operation->group_number = group->number;
 	operation->n_reserved = group->n_reserved;
 	r = string_copy(operation->account, sizeof(operation->account), group->account);
+	if (r == 0)
+		r = copy_members(operation, group);
 	if (r == 0 && group->n_reserved > 0) {
 		operation->reserved =
 			reallocarray(NULL, group->n_reserved, sizeof(*operation->reserved));

@@ -9,10 +9,10 @@ void space_limits(struct space *space, struct limits *limits)
 	space->hooks.limits(space, limits, space->userdata);
 }
 
-int mapping_bill(struct space *space, struct mapping *mapping, unsigned n_containers,
+int mapping_bill(struct space *space, struct mapping *mapping, unsigned times,
 	const struct limits *limits, struct refusal *refusal)
 {
-	uint64_t pages = mapping_pages(mapping) * n_containers;
+	uint64_t pages = mapping_pages(mapping) * times;
 
 	if (!mapping->charge.payer)
 		charge_open(&mapping->charge, space->payer, space->account);
@@ -22,10 +22,10 @@ int mapping_bill(struct space *space, struct mapping *mapping, unsigned n_contai
 	return r;
 }
 
-void mapping_unbill(struct mapping *mapping, unsigned n_containers)
+void mapping_unbill(struct mapping *mapping, unsigned times)
 {
 	if (mapping->charge.payer)
-		charge_unbill(&mapping->charge, mapping_pages(mapping) * n_containers);
+		charge_unbill(&mapping->charge, mapping_pages(mapping) * times);
 }
 
 void mapping_settle(struct mapping *mapping)

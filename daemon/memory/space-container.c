@@ -88,7 +88,7 @@ bool space_remove_group(struct space *space, struct group *group)
 	space->slot->n_containers = --space->n_containers;
 	container_free(container);
 	for (size_t i = 0; i < space->mappings.n; i++)
-		mapping_unbill(space->mappings.list[i], 1);
+		mapping_unbill(space->mappings.list[i], space_times_more(space));
 	return true;
 }
 

@@ -20,7 +20,7 @@ static void unmap_answered(struct operation *operation, const struct wire_done *
 		space_distrust(space, "it has not unmapped all of a mapping");
 		return;
 	}
-	mapping_unbill(mapping, space->n_containers);
+	mapping_unbill(mapping, space_times(space, space->n_containers));
 	mapping_settle(mapping);
 	operation->mapping = NULL;
 	mappings_drop(&space->mappings, mapping, space->mappings.n - 1);

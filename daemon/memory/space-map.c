@@ -101,7 +101,7 @@ static void drop_and_finish(struct operation *operation)
 	struct mapping *mapping = operation->mapping;
 
 	if (mapping->charge.payer) {
-		mapping_unbill(mapping, space->n_containers);
+		mapping_unbill(mapping, space_times(space, space->n_containers));
 		mapping_settle(mapping);
 		space_limit_locked(space);
 	}
@@ -219,7 +219,8 @@ static void map_start(struct operation *operation)
 	operation->has_made_mapping = true;
 	space_limits(space, &limits);
 	if (space->n_containers > 0)
-		r = mapping_bill(space, mapping, space->n_containers, &limits, &operation->refusal);
+		r = mapping_bill(space, mapping, space_times(space, space->n_containers), &limits,
+			&operation->refusal);
 	if (r != 0) {
 		map_undo(operation, r);
 		return;

@@ -64,6 +64,8 @@ struct operation {
 	size_t n_reserved;
 	char account[256];
 	char device[WIRE_NAME_SIZE];
+	char (*members)[WIRE_NAME_SIZE]; /* of the group; owned */
+	size_t n_members;
 	bool force, resets_bus;
 	int fd; /* memory or group; buried with it */
 
@@ -217,11 +219,25 @@ void queue_run(struct space *space);
 void queue_clear(struct space *space);
 
 /* --- space-charge.c ------------------------------------------------------------------------- */
-/* Opens the charge where that has not been done, and bills the mapping for so many containers. */
-int mapping_bill(struct space *space, struct mapping *mapping, unsigned n_containers,
+/*
+ * How often the kernel bills what is mapped in so many containers of the space: a page once for
+ * each; with iommufd once for all, as all but the first have copies (keeper/iommufd.h).
+ */
+static inline unsigned space_times(const struct space *space, unsigned n_containers)
+{
+	return space->settings.is_iommufd && n_containers > 1 ? 1 : n_containers;
+}
+/* How often more, for another container besides those that it has. */
+static inline unsigned space_times_more(const struct space *space)
+{
+	return space_times(space, space->n_containers + 1) -
+	       space_times(space, space->n_containers);
+}
+/* Opens the charge where that has not been done, and bills the mapping so many times. */
+int mapping_bill(struct space *space, struct mapping *mapping, unsigned times,
 	const struct limits *limits, struct refusal *refusal);
 /* Nothing where it has no charge. */
-void mapping_unbill(struct mapping *mapping, unsigned n_containers);
+void mapping_unbill(struct mapping *mapping, unsigned times);
 /* Not covered, not billed: its accounts are let go. */
 void mapping_settle(struct mapping *mapping);
 /* Takes back what these runs have of it; those behind were never covered. 0 or -EBADMSG. */

@@ -19,6 +19,7 @@ static struct operation *operation_free(struct operation *operation)
 	space_group_free(operation->group);
 	container_free(operation->container);
 	free(operation->reserved);
+	free(operation->members);
 	/* Any of them may be the last, if the keeper has just died. */
 	fds_bury(fds, ARRAY_SIZE(fds));
 	free(operation);
@@ -166,6 +167,8 @@ int operation_refuse(struct operation *operation, const struct wire_done *done, 
 		return refuse(refusal, REFUSAL_MEMORY_UNSUITABLE, "%s", done->text);
 	if (done->result == WIRE_CHANGED && operation->mapping)
 		return mapping_refuse_changed(operation->mapping, refusal);
+	if (done->result == -EOPNOTSUPP && *done->text)
+		return refuse(refusal, REFUSAL_NOT_SUPPORTED, "%s", done->text);
 	refuse(refusal, REFUSAL_SYSTEM, "%s%s%s", what, *done->text ? ": " : "", done->text);
 	refusal->errnum = done->result < 0 ? -done->result : EPROTO;
 	return REFUSED;

@@ -197,7 +197,8 @@ int space_new(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	if ((space->book = memfd_create("vfiod-book", MFD_CLOEXEC)) < 0)
 		r = -errno;
 	if (r == 0)
-		r = keeper_new(loop, space->ops, settings->keeper_path, KEEPER_SPACE, subject,
+		r = keeper_new(loop, space->ops, settings->keeper_path,
+			settings->is_iommufd ? KEEPER_SPACE_IOMMUFD : KEEPER_SPACE, subject,
 			space->book, &keeper_listener, space, &space->keeper);
 	if (r < 0) {
 		space_free(space);
@@ -223,9 +224,11 @@ int space_adopt(struct ev_loop *loop, struct ledger *ledger, const char *name,
 	space->last_memory = space->slot->last_memory;
 	r = adoption_new(space, kept);
 	if (r == 0)
-		r = keeper_adopt(loop, space->ops, kept->keeper, kept->keeper_start_ticks,
-			steal_fd(&socket), space->book, space_seconds(space, space->slot->n_pages),
-			&keeper_listener, space, &space->keeper);
+		r = keeper_adopt(loop, space->ops,
+			settings->is_iommufd ? KEEPER_SPACE_IOMMUFD : KEEPER_SPACE, kept->keeper,
+			kept->keeper_start_ticks, steal_fd(&socket), space->book,
+			space_seconds(space, space->slot->n_pages), &keeper_listener, space,
+			&space->keeper);
 	if (r < 0) {
 		space_free(space);
 		return r;
@@ -330,6 +333,11 @@ const struct account *space_payer(const struct space *space)
 const struct account *space_account(const struct space *space)
 {
 	return space->account;
+}
+
+bool space_is_iommufd(const struct space *space)
+{
+	return space->settings.is_iommufd;
 }
 
 bool space_has_group(const struct space *space, int group)

@@ -58,6 +58,7 @@ struct space_settings {
 	double keeper_seconds;   /* for a request; large ones have more, by their length */
 	unsigned max_memories, max_mappings, max_containers;
 	unsigned max_groups_per_container; /* 0: no limit */
+	bool is_iommufd;                   /* its backend (keeper/backend.h); else type1 */
 	const struct keeper_ops *ops;      /* NULL: the real ones */
 	/* SLOT_BYTES of its own, where it writes down what it begins (base/slots.h). NULL: nobody
 	 * would read it. */
@@ -111,6 +112,7 @@ const struct subject *space_subject(const struct space *space);
 pid_t space_keeper_pid(const struct space *space);            /* 0: none (any more) */
 const struct account *space_payer(const struct space *space); /* NULL: nothing is attached */
 const struct account *space_account(const struct space *space);
+bool space_is_iommufd(const struct space *space);
 
 /*
  * What an operation says when it is over: result 0, REFUSED or -errno; the fields that its call
@@ -159,6 +161,8 @@ struct space_group {
 	const struct iova_range *reserved; /* its reserved regions; copied */
 	size_t n_reserved;
 	const char *account; /* that pays; has to be the one that pays already, if there is one */
+	const char *const *members; /* its devices that are on a driver of VFIO's; copied */
+	size_t n_members;
 };
 /* Would an attach be refused that needs no kernel to say so? 0 or REFUSED. */
 int space_may_attach(struct space *space, const struct space_group *group, struct refusal *refusal);

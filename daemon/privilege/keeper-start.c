@@ -14,6 +14,7 @@
 
 static const char *const role_names[] = {
 	[KEEPER_SPACE] = "keeper",
+	[KEEPER_SPACE_IOMMUFD] = "keeper-iommufd",
 	[KEEPER_POPULATE] = "populate",
 	[KEEPER_PUNCH] = "punch",
 	[KEEPER_BOOK] = "book",

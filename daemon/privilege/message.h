@@ -7,7 +7,7 @@
  *   FILES        struct open_file_seen for each that matters, then a reply
  *   DEVICE       reply, and if it is 0, struct device_facts
  *   KEEPER       request (its socket with it) → reply (its pidfd with it), and but for
- * KEEPER_SPACE, when it has ended, another one; the connection serves nothing else
+ * a space's, when it has ended, another one; the connection serves nothing else
  */
 #pragma once
 

@@ -40,7 +40,8 @@ enum keeper_role {
 	KEEPER_SPACE,
 	KEEPER_POPULATE,
 	KEEPER_PUNCH,
-	KEEPER_BOOK, /* stays in the control group of who starts it */
+	KEEPER_SPACE_IOMMUFD, /* with an iommufd context that is opened for it */
+	KEEPER_BOOK,          /* stays in the control group of who starts it */
 	KEEPER_ROLES_,
 };
 /* A process, and no other that has got its number. pid 0: none. */

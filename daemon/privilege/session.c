@@ -160,7 +160,7 @@ _Noreturn static void do_keeper(struct session *session)
 	}
 	session->reply.pid = pid;
 	reply(session, 0, pidfd);
-	if (role == KEEPER_SPACE)
+	if (role == KEEPER_SPACE || role == KEEPER_SPACE_IOMMUFD)
 		_exit(0); /* it outlives vfiod, and need not be told of */
 	follow_keeper(session, pid, pidfd);
 }

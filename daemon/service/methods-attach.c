@@ -1,5 +1,6 @@
 /* org.vfiod.Space: groups in a space, their devices, and what it looks like then. */
 #include "daemon/base/util.h"
+#include "daemon/broker/backend.h"
 #include "daemon/service/space-call.h"
 
 #include <errno.h>
@@ -157,6 +158,7 @@ static void tell(struct call *call, const struct space_entry *entry)
 	json_put(reply, "name", json_text(entry->name));
 	json_put(reply, "state", json_text(space_state_name(space_state(entry->space))));
 	json_put(reply, "keeperPid", keeper > 0 ? json_object_new_int(keeper) : NULL);
+	json_put(reply, "backend", json_text(backend_name(entry->is_iommufd)));
 	json_put(reply, "account", payer ? json_text(payer->name) : NULL);
 	json_put(reply, "pageSizes", page_sizes_json(space.page_sizes));
 	json_put(reply, "iovaRanges", json_ranges(space.ranges, space.n_ranges));

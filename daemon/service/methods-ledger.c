@@ -1,4 +1,5 @@
 /* org.vfiod.Ledger: the book of pinned pages, as it is. */
+#include "daemon/broker/backend.h"
 #include "daemon/broker/observing.h"
 #include "daemon/broker/reserving.h"
 #include "daemon/broker/spaces.h"
@@ -103,6 +104,7 @@ static struct json_object *space_json(const struct space_entry *entry)
 	json_put(json, "uid", json_object_new_int64(subject->uid));
 	json_put(json, "pid", json_object_new_int(subject->pid));
 	json_put(json, "keeperPid", keeper > 0 ? json_object_new_int(keeper) : NULL);
+	json_put(json, "backend", json_text(backend_name(entry->is_iommufd)));
 	json_put(json, "groups", groups);
 	json_put(json, "owedBytes", json_pages(account_owed(account)));
 	json_put(json, "kernelBillBytes", json_pages(account_kernel_bill(account)));

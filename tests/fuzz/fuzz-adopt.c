@@ -241,7 +241,8 @@ static int headroom(const struct subject *client, struct cgroup_headroom *room)
 	(void)room;
 	return -ENOENT;
 }
-static const struct keeper_ops ops = { no_spawn, limit_locked, locked, open_container, headroom };
+static const struct keeper_ops ops = { no_spawn, limit_locked, locked, open_container,
+	open_container, headroom };
 
 static void on_limits(struct space *space, struct limits *limits, void *userdata)
 {

@@ -12,6 +12,7 @@
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
 # UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
 # VFIOD_VM_SECONDS the boot's deadline (4200)       SCENARIO_SECONDS  each scenario's (600)
+# BACKEND          type1 or iommufd: what spaces are made of, whatever the configuration of a scenario says
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
@@ -114,7 +115,7 @@ prepare() {
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
 			MODE "$guest_mode" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-600}" \
-			KILLS "${KILLS:-}" KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
+			BACKEND "${BACKEND:-}" KILLS "${KILLS:-}" KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
 	} >"$run/extra/vm.env"
@@ -211,7 +212,7 @@ report() {
 		exit 1
 	fi
 	[ "$planned" != 0 ] || planned=${#scenarios[@]}
-	echo "vm ($variant, $kernel_kind kernel${UNIT:+, under the unit}): $passed passed, $failed failed, $skipped skipped, $((planned - done)) not run, in $SECONDS s"
+	echo "vm ($variant, $kernel_kind kernel${BACKEND:+, $BACKEND}${UNIT:+, under the unit}): $passed passed, $failed failed, $skipped skipped, $((planned - done)) not run, in $SECONDS s"
 	[ "$ending" = "exit 0" ] && [ $((passed + skipped)) = "$planned" ]
 }
 

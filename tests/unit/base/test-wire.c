@@ -104,7 +104,7 @@ static void test_each_type_has_its_length(void **state)
 				fits = length == sizeof(struct wire_hello);
 			else if (type == WIRE_DONE)
 				fits = length == sizeof(struct wire_done);
-			else if (type == WIRE_LIST)
+			else if (type == WIRE_LIST || type == WIRE_MEMBER)
 				fits = length == request;
 			else if (type == WIRE_ITEMS)
 				fits = length >= 8 + sizeof(struct wire_item) &&

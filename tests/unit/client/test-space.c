@@ -31,7 +31,8 @@ static void expect_parameters(struct json_object *parameters, const char *expect
 /* --- a space from its beginning to its end --------------------------------------------- */
 
 #define DESCRIPTION(ranges)                                                                        \
-	"{\"name\":\"S4\",\"state\":\"live\",\"keeperPid\":99,\"account\":\"uid:1000\","           \
+	"{\"name\":\"S4\",\"state\":\"live\",\"keeperPid\":99,\"backend\":\"type1\",\"account\":"  \
+	"\"uid:1000\","                                                                            \
 	"\"pageSizes\":[4096,2097152],\"iovaRanges\":[" ranges "],\"mappingsLeft\":65533,"         \
 	"\"isCoherent\":true,\"containers\":[{\"number\":0,\"groups\":[7]},{\"number\":1,"         \
 	"\"groups\":[8,9]}],\"memories\":1,\"mappings\":2,\"mappedBytes\":8192,"                   \

@@ -10,9 +10,22 @@ static bool fails(struct fake_io *fake)
 	return ++fake->n_calls == fake->fail_at;
 }
 
-static int attach(void *userdata, int container, int group)
+static int container_open(void *userdata, int fd)
+{
+	(void)userdata;
+	return fd;
+}
+
+static void container_close(void *userdata, int container)
+{
+	(void)userdata;
+	close(container);
+}
+
+static int attach(void *userdata, int container, struct backend_group *its_group)
 {
 	struct fake_io *fake = userdata;
+	int group = its_group->fd;
 	struct fake_container *its = &fake->state.containers[container];
 
 	if (fails(fake))
@@ -26,7 +39,7 @@ static int attach(void *userdata, int container, int group)
 	return 0;
 }
 
-static int begin(void *userdata, int container, int group)
+static int begin(void *userdata, int container, struct backend_group *group)
 {
 	struct fake_io *fake = userdata;
 	struct fake_container *its = &fake->state.containers[container];
@@ -40,9 +53,10 @@ static int begin(void *userdata, int container, int group)
 	return r;
 }
 
-static int detach(void *userdata, int container, int group)
+static int detach(void *userdata, int container, struct backend_group *its_group)
 {
 	struct fake_io *fake = userdata;
+	int group = its_group->fd;
 	struct fake_container *its = &fake->state.containers[container];
 
 	if (fake->state.container_of[group] != container)
@@ -55,8 +69,23 @@ static int detach(void *userdata, int container, int group)
 	return 0;
 }
 
-static int map(void *userdata, int container, void *address, uint64_t iova, uint64_t length,
-	uint32_t flags)
+static void forget(void *userdata, int container, struct backend_group *group)
+{
+	(void)userdata;
+	(void)container;
+	(void)group;
+}
+
+static bool has_mapping(const struct fake_container *container, uint64_t iova, uint64_t length)
+{
+	for (unsigned i = 0; i < container->n_mappings; i++)
+		if (container->mappings[i].iova == iova && container->mappings[i].length == length)
+			return true;
+	return false;
+}
+
+static int map(void *userdata, int container, int from, const struct backend_memory *memory,
+	uint64_t iova, uint64_t length, uint32_t flags)
 {
 	struct fake_io *fake = userdata;
 	struct fake_container *its = &fake->state.containers[container];
@@ -65,10 +94,14 @@ static int map(void *userdata, int container, void *address, uint64_t iova, uint
 		return fake->error;
 	if (!its->has_groups)
 		return -EINVAL;
+	/* What is copied is there. */
+	if (from != NO_CONTAINER && !has_mapping(&fake->state.containers[from], iova, length))
+		return -ENOENT;
 	for (unsigned i = 0; i < its->n_mappings; i++)
 		if (its->mappings[i].iova == iova)
 			return -EEXIST;
-	its->mappings[its->n_mappings++] = (struct fake_mapping){ iova, length, address, flags };
+	its->mappings[its->n_mappings++] =
+		(struct fake_mapping){ iova, length, memory->address, flags };
 	if (fake->on_map)
 		fake->on_map(fake);
 	return 0;
@@ -98,15 +131,17 @@ static int info(void *userdata, int container, struct wire_info *info)
 	if (!fake->state.containers[container].has_groups)
 		return -EINVAL;
 	info->page_sizes = 4096;
+	info->ranges[0] = (struct wire_range){ 0, fake->last_iova };
+	info->n_ranges = 1;
 	info->has_any_iova = fake->has_only_mdevs;
 	return 0;
 }
 
-static int get_device(void *userdata, int container, int group, const char *name)
+static int get_device(void *userdata, int container, struct backend_group *group, const char *name)
 {
 	struct fake_io *fake = userdata;
 
-	if (fake->state.container_of[group] != container || strcmp(name, "device") != 0)
+	if (fake->state.container_of[group->fd] != container || strcmp(name, "device") != 0)
 		return -ENODEV;
 	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
@@ -184,9 +219,24 @@ static int read_frames(void *userdata, const void *address, uint64_t *frames, si
 void fake_io_init(struct fake_io *fake)
 {
 	*fake = (struct fake_io){
-		.backend = { fake, begin, attach, detach, map, unmap, info, get_device, reset,
-			bus_groups, reset_bus },
+		.backend = {
+			.userdata = fake,
+			.open = container_open,
+			.close = container_close,
+			.begin = begin,
+			.attach = attach,
+			.detach = detach,
+			.forget = forget,
+			.map = map,
+			.unmap = unmap,
+			.info = info,
+			.get_device = get_device,
+			.reset = reset,
+			.bus_groups = bus_groups,
+			.reset_bus = reset_bus,
+		},
 		.frames = { fake, populate, read_frames },
 		.error = -ENOMEM,
+		.last_iova = UINT64_MAX,
 	};
 }

@@ -34,6 +34,7 @@ struct fake_io {
 	struct fake_state state;
 	bool busy[FAKE_FDS];       /* a device of this group is open */
 	int refuses[FAKE_FDS];     /* the error that attaching this group gives */
+	uint64_t last_iova;        /* of the IOVAs that groups leave */
 	bool has_only_mdevs;       /* what containers say of themselves */
 	unsigned n_calls, fail_at; /* the fail_at-th begin, attach or map fails; 0: none */
 	int error;                 /* with this */

@@ -36,7 +36,7 @@ static int detach(struct bench *bench, uint32_t number, bool force)
 
 static const struct fake_container *container_of(struct bench *bench, unsigned number)
 {
-	return &bench->fake.state.containers[bench->keeping.containers[number].fd];
+	return &bench->fake.state.containers[bench->keeping.containers[number].handle];
 }
 
 static void test_containers_fill(void **state)
@@ -130,7 +130,7 @@ static void test_replay_is_all_or_none(void **state)
 		assert_int_equal(bench->done.mapping, k == 1 ? 0 : k - 1);
 		assert_memory_equal(&fake->state, &before, sizeof(before));
 		assert_int_equal(count_fds(), n_fds);
-		assert_int_equal(bench->keeping.containers[1].fd, -1);
+		assert_int_equal(bench->keeping.containers[1].handle, -1);
 	}
 	fake->n_calls = 0;
 	fake->fail_at = 3;
@@ -221,7 +221,7 @@ static void test_detach(void **state)
 	assert_int_equal(group_gone(&bench->keeping, 1, &bench->done), -ENOENT);
 	assert_int_equal(detach(bench, 2, true), 0);
 	assert_int_equal(bench->done.n_groups, 0);
-	assert_int_equal(bench->keeping.containers[0].fd, -1);
+	assert_int_equal(bench->keeping.containers[0].handle, -1);
 }
 
 /*
@@ -244,7 +244,7 @@ static void let_go(struct bench *bench, uint32_t number, int fd)
 static void close_device(struct bench *bench, int container, int fd)
 {
 	bench->fake.busy[fd] = false;
-	bench->fake.backend.detach(&bench->fake, container, fd);
+	bench->fake.backend.detach(&bench->fake, container, &(struct backend_group){ .fd = fd });
 	close(fd);
 }
 
@@ -263,7 +263,7 @@ static void test_let_go_beside_others(void **state)
 	assert_int_equal(detach(bench, 3, false), 0);
 	bench_map(bench, 2, 8, 8, 0x100000);
 	assert_int_equal(container_of(bench, 0)->n_mappings, 2);
-	close_device(bench, bench->keeping.containers[0].fd, fd);
+	close_device(bench, bench->keeping.containers[0].handle, fd);
 	assert_int_equal(group_gone(&bench->keeping, 1, &bench->done), 0);
 	assert_int_equal(bench->done.n_groups, 1);
 	assert_int_equal(attach(bench, 3, bench_fd(), 2), 0);
@@ -286,7 +286,7 @@ static void test_let_go_alone(void **state)
 	assert_int_equal(container_of(bench, 1)->n_mappings, 2);
 
 	/* It does, before the daemon knows. Neither map nor unmap fail for it. */
-	close_device(bench, bench->keeping.containers[0].fd, fd);
+	close_device(bench, bench->keeping.containers[0].handle, fd);
 	bench_map(bench, 3, 16, 8, 0x200000);
 	mapping_unmake(&bench->keeping, keeping_mapping(&bench->keeping, 2));
 	assert_int_equal(container_of(bench, 1)->n_mappings, 2);
@@ -303,7 +303,7 @@ static void test_let_go_alone(void **state)
 
 	assert_int_equal(group_gone(&bench->keeping, 1, &bench->done), 0);
 	assert_int_equal(bench->done.n_groups, 0);
-	assert_int_equal(bench->keeping.containers[0].fd, -1);
+	assert_int_equal(bench->keeping.containers[0].handle, -1);
 	assert_true(keeping_mapping(&bench->keeping, 1)->is_made);
 }
 
@@ -396,7 +396,7 @@ static void test_reset_of_a_bus(void **state)
 	assert_int_equal(reset(bench, 2, "device", true), WIRE_GROUPS_WANTED);
 	assert_int_equal(bench->done.groups[0], 1);
 	assert_int_equal(fake->n_bus_resets, 1);
-	close_device(bench, bench->keeping.containers[0].fd, fd);
+	close_device(bench, bench->keeping.containers[0].handle, fd);
 	assert_int_equal(group_gone(&bench->keeping, 1, &bench->done), 0);
 }
 

@@ -171,7 +171,7 @@ static void test_made_in_all_or_none(void **state)
 	assert_true(mapping->is_made);
 	for (int i = 0; i < 3; i++) {
 		const struct fake_container *container =
-			&fake->state.containers[bench->keeping.containers[i].fd];
+			&fake->state.containers[bench->keeping.containers[i].handle];
 		assert_int_equal(container->n_mappings, 2);
 		assert_int_equal(container->mappings[1].iova, 0x200000);
 		assert_int_equal(container->mappings[1].length, 20 * PAGE);
@@ -270,7 +270,7 @@ static void test_an_unmap_that_fails(void **state)
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY);
 		dup2(null, STDERR_FILENO);
-		bench->fake.state.containers[bench->keeping.containers[0].fd].n_mappings = 0;
+		bench->fake.state.containers[bench->keeping.containers[0].handle].n_mappings = 0;
 		mapping_unmake(&bench->keeping, keeping_mapping(&bench->keeping, 1));
 		_exit(42);
 	}

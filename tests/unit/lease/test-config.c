@@ -165,9 +165,12 @@ static void test_unknown_keys(void **state)
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
 	bench_refuses(state, "[daemon]\nstop = now\n", 2, "return, leave");
 	assert_true(bench_accepts(state, "[daemon]\nstop = leave\n")->stop_leaves);
+	bench_refuses(state, "[daemon]\nbackend = vfio\n", 2, "auto, type1, iommufd");
+	assert_int_equal(
+		bench_accepts(state, "[daemon]\nbackend = iommufd\n")->backend, BACKEND_IOMMUFD);
 	bench_refuses(state, "[daemon]\nmatch = bus:pci\n", 2,
 		"unknown key 'match' in [daemon]; known: admin, take-timeout, resume-timeout, "
-		"stop, "
+		"stop, backend, "
 		"max-connections, max-connections-per-user, max-leases-per-user, "
 		"max-waiting-per-user, "
 		"max-monitors-per-user, max-transactions-per-user, max-memory-per-user, "

@@ -124,6 +124,11 @@ static int open_container(void)
 	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
+static int open_iommufd(void)
+{
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
 static int headroom(const struct subject *client, struct cgroup_headroom *room)
 {
 	(void)client;
@@ -141,6 +146,7 @@ const struct keeper_ops fake_ops = {
 	.limit_locked = limit_locked,
 	.locked = locked,
 	.open_container = open_container,
+	.open_iommufd = open_iommufd,
 	.headroom = headroom,
 };
 

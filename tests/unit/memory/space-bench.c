@@ -70,6 +70,13 @@ static void book_write(struct bench_mapping *mapping)
 	mapping->n_runs = bench.book_end - mapping->offset;
 }
 
+/* How often the kernel bills what is mapped. */
+static unsigned count_bills(void)
+{
+	unsigned n = count_containers();
+	return bench.settings.is_iommufd && n > 1 ? 1 : n;
+}
+
 struct reply {
 	struct fake_keeper *keeper;
 	const struct wire_request *request;
@@ -123,7 +130,7 @@ static int do_map(struct reply *reply, struct bench_mapping *mapping)
 	uint64_t pages = 0;
 	for (size_t i = 0; i < BENCH_NUMBERS; i++)
 		if (bench.mappings[i].is_made || &bench.mappings[i] == mapping)
-			pages += bench.mappings[i].n * count_containers();
+			pages += bench.mappings[i].n * count_bills();
 	assert_true(fake_host.locked_limit >= pages * BENCH_PAGE);
 	if (bench.map_error) {
 		reply->done.container = 0;
@@ -152,6 +159,9 @@ static int do_attach(struct reply *reply, const struct wire_request *request)
 	struct bench_group *group = &bench.groups[request->group];
 
 	assert_false(group->is_there);
+	/* A keeper with iommufd has been told of both devices of the group. */
+	assert_int_equal(bench.n_members, bench.settings.is_iommufd ? 2 : 0);
+	bench.n_members = 0;
 	if (bench.attach_error)
 		return bench.attach_error;
 	*group = (struct bench_group){ .is_there = true, .has_fd = true, .container = -1 };
@@ -319,6 +329,11 @@ static int act(struct reply *reply)
 		return do_map(reply, mapping);
 	case WIRE_UNMAP:
 		return do_unmap(reply, mapping);
+	case WIRE_MEMBER:
+		assert_true(bench.settings.is_iommufd);
+		assert_string_equal(
+			request->name, bench.n_members++ == 0 ? "0000:00:05.0" : "0000:00:05.1");
+		return 0;
 	case WIRE_ATTACH:
 		return do_attach(reply, request);
 	case WIRE_ATTACH_NEW:
@@ -472,6 +487,8 @@ static void answer(struct fake_keeper *keeper, const struct wire_request *reques
 		bench.n_punched++;
 		fake_done(keeper, &(struct wire_done){ 0 }, -1);
 	} else {
+		if (request->header.type == WIRE_ATTACH_NEW)
+			assert_int_equal(n_fds, !bench.settings.is_iommufd);
 		answer_space(keeper, request);
 	}
 }
@@ -628,6 +645,8 @@ bool bench_is_over(void)
 	return bench.has_ended;
 }
 
+bool bench_is_iommufd;
+
 int bench_set_up(void **state)
 {
 	(void)state;
@@ -645,6 +664,7 @@ int bench_set_up(void **state)
 		.max_memories = 4,
 		.max_mappings = 8,
 		.max_containers = 3,
+		.is_iommufd = bench_is_iommufd,
 		.ops = &fake_ops,
 		.slot = bench.slot,
 	};
@@ -786,7 +806,14 @@ int bench_attach_for(const struct space_group *group)
 
 int bench_attach(int group)
 {
-	struct space_group asked = { .number = group, .account = "uid:1000" };
+	static const char *const members[] = { "0000:00:05.0", "0000:00:05.1" };
+	struct space_group asked = {
+		.number = group,
+		.account = "uid:1000",
+		.members = members,
+		.n_members = 2,
+	};
+	bench.n_members = 0;
 	return bench_attach_for(&asked);
 }
 
@@ -850,7 +877,7 @@ void bench_check(void)
 	}
 	for (size_t i = 0; i < BENCH_NUMBERS; i++)
 		if (bench.mappings[i].is_made)
-			bill += bench.mappings[i].n * count_containers();
+			bill += bench.mappings[i].n * count_bills();
 	assert_int_equal(account_kernel_bill(space_account(bench.space)), bill);
 	assert_int_equal(fake_host.locked_limit, bill * BENCH_PAGE);
 	assert_int_equal(bench_owed(), distinct_frames());

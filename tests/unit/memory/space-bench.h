@@ -45,6 +45,7 @@ struct bench {
 	struct ledger *ledger;
 	struct limits limits;
 	struct space_settings settings;
+	unsigned n_members; /* that were said of the group that comes */
 	struct space *space;
 	int n_fds_before;
 
@@ -97,6 +98,8 @@ struct bench {
 extern struct bench bench;
 extern const struct space_hooks bench_hooks;
 
+/* What spaces are made of from then on. */
+extern bool bench_is_iommufd;
 int bench_set_up(void **state);
 /* Destroys the space if there is one; everything is at zero. */
 int bench_tear_down(void **state);

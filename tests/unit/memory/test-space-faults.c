@@ -333,5 +333,7 @@ int main(void)
 		TEST(test_each_allocation_of_a_take_over),
 		TEST(test_a_group_leaves_without_memory),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int n_failed = cmocka_run_group_tests_name("type1", tests, NULL, NULL);
+	bench_is_iommufd = true;
+	return n_failed + cmocka_run_group_tests_name("iommufd", tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@
 #define SPACE(name, state, account, keeper, groups, owed, bill)                                    \
 	"{\"name\":\"" name "\",\"state\":\"" state "\",\"account\":" account                      \
 	",\"uid\":0,\"pid\":4711,\"keeperPid\":" keeper ",\"groups\":[" groups                     \
-	"],\"owedBytes\":" owed ",\"kernelBillBytes\":" bill                                       \
+	"],\"backend\":\"type1\",\"owedBytes\":" owed ",\"kernelBillBytes\":" bill                 \
 	",\"mappings\":1,\"mappedBytes\":" owed "}"
 #define BOOK(accounts, spaces, leases, limit)                                                      \
 	"{\"owedBytes\":" GIB_16 ",\"limitBytes\":" limit ",\"kernelBillBytes\":" GIB_32           \

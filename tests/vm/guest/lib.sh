@@ -67,11 +67,19 @@ in_background() {
 	PID=$!
 }
 
+# The configuration on stdin; with BACKEND, spaces are made of that.
+write_configuration() {
+	cat >"$WORK/vfiod.conf"
+	[ -n "${BACKEND:-}" ] || return 0
+	grep -qx '\[daemon\]' "$WORK/vfiod.conf" || sed -i '1i [daemon]' "$WORK/vfiod.conf"
+	sed -i "/^\[daemon\]\$/a backend = $BACKEND" "$WORK/vfiod.conf"
+}
+
 # start_daemon [OPTION…] <<CONFIGURATION: a fresh daemon, in a fresh directory. Returns when
 # its socket answers. Every write of it and of its children to sysfs is recorded from here on.
 start_daemon() {
 	[ -z "$DAEMON" ] || fail "there is a daemon already"
-	cat >"$WORK/vfiod.conf"
+	write_configuration
 	mkdir -p "$STATE_DIR"
 	chmod 0755 "$STATE_DIR"
 	forget_writes
@@ -237,7 +245,16 @@ block() { # FILE
 fifo_of() { echo "$WORK/blocked${1//\//-}"; }
 wait_blocked() {
 	[ -n "${1:-}" ] || wait_until 20 bind_child
-	wait_until 20 grep -qw fifo_open "/proc/${1:-$(bind_child)}/stack"
+	wait_until 20 is_blocked "${1:-$(bind_child)}"
+}
+# In open(2) of a pipe; or just in open(2), where the kernel does not show the stacks of processes (257 is
+# openat(2); of who does not wait it says "running").
+is_blocked() { # PID
+	if [ -e "/proc/$1/stack" ]; then
+		grep -qw fifo_open "/proc/$1/stack"
+	else
+		[[ $(<"/proc/$1/syscall") == "257 "* ]]
+	fi
 }
 # Who reads first, as a take does before it writes, is told that there is no override.
 answer_read() { echo "(null)" >"$(fifo_of "$1")"; } # FILE

@@ -121,7 +121,8 @@ for _ in 1 2; do
 	ask alice describe space
 	[[ $ANSWER == *"containers.1."* ]] || ask alice attach space other
 	assert_consistent
-	assert_ledger alice "host=768/2048 uid:1000=768/2048"
+	bill=$((1024 * $(bills 2)))
+	assert_ledger alice "host=768/$bill uid:1000=768/$bill"
 	interrupt map space m 4M 0x4000000 1M
 	interrupt unmap space 0x4000000 1M
 	interrupt detach space other

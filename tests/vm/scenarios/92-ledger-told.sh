@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# Not by iommufd: it is about what the kernel bills twice
 # What people are told of pinned pages: by ledger, status, leases, audit and monitor of vfioctl, and by the
 # sentences of libvfiod; and that limits of the configuration, an account's and a rule's, are kept.
 # shellcheck source=tests/vm/guest/spaces

@@ -59,7 +59,7 @@ echo "beyond the aperture: $ANSWER"
 ask alice unmap space 0x4000000000000 4K
 ask alice attach space lease 0
 ask alice attach space lease 1
-assert_pinned 2
+assert_pinned $(bills 2)
 changes_nothing "*" attach space lease 0
 echo "twice: $ANSWER"
 
@@ -104,7 +104,7 @@ keeper_bill
 before=$BILL
 ask alice unmap space 0x10000 256K
 assert_eq "$ANSWER" "mappings=3 lengthBytes=196608"
-assert_locked "$keeper" $((before - 2 * 48))
+assert_locked "$keeper" $((before - $(bills 2) * 48))
 ask alice unmap space 0x10000 256K
 assert_eq "$ANSWER" "mappings=0 lengthBytes=0"
 ask alice unmap space 0x0 1M
@@ -112,45 +112,47 @@ ask alice unmap space 0xfed00000 4M
 ask alice unmap space 0xfffffffff000 4K
 assert_ledger alice "host=0/0"
 
-# The kernel's own limit of mappings, in the second container of three, and in a third that is to come.
-limit=/sys/module/vfio_iommu_type1/parameters/dma_entry_limit
-read -r usual <"$limit"
-# Whatever comes of it, the limit is itself again.
-limited() { # LIMIT COMMAND…
-	echo "$1" >"$limit"
-	tell alice "${@:2}"
-	hear alice
-	echo "$usual" >"$limit"
-}
-ask alice detach space lease 1
-limited 3 attach space lease 1
-assert_eq "$ANSWER" "ok container=1"
-ask alice describe space
-value mappingsLeft
-assert_eq "$VALUE" 3
-ask alice attach space lease 2
-for page in 0 1 2; do
-	ask alice map space m $((page * 4096)) "0x${page}000" 4K
-done
-assert_locked "$keeper" 9
-assert_pinned 9
-changes_nothing "*" map space m 12K 0x3000 4K
-echo "the second container is full: $ANSWER"
-ask alice unmap space 0x1000 4K
-ask alice map space m 12K 0x3000 4K
-ask alice detach space lease 2
-ask alice describe space
-before=$ANSWER
-limited 2 attach space lease 2
-echo "three do not fit: $ANSWER"
-[[ $ANSWER == error* ]] || fail "attached: $ANSWER"
-ask alice describe space
-assert_eq "$ANSWER" "$before"
-assert_ledger alice "host=3/6 uid:1000=3/6"
-assert_locked "$keeper" 6
-assert_pinned 6
-ask alice attach space lease 2
-assert_ledger alice "host=3/9 uid:1000=3/9"
-assert_pinned 9
+# Type1's own limit of mappings, in the second container of three, and in a third that is to come.
+if [ "${BACKEND:-}" != iommufd ]; then
+	limit=/sys/module/vfio_iommu_type1/parameters/dma_entry_limit
+	read -r usual <"$limit"
+	# Whatever comes of it, the limit is itself again.
+	limited() { # LIMIT COMMAND…
+		echo "$1" >"$limit"
+		tell alice "${@:2}"
+		hear alice
+		echo "$usual" >"$limit"
+	}
+	ask alice detach space lease 1
+	limited 3 attach space lease 1
+	assert_eq "$ANSWER" "ok container=1"
+	ask alice describe space
+	value mappingsLeft
+	assert_eq "$VALUE" 3
+	ask alice attach space lease 2
+	for page in 0 1 2; do
+		ask alice map space m $((page * 4096)) "0x${page}000" 4K
+	done
+	assert_locked "$keeper" 9
+	assert_pinned 9
+	changes_nothing "*" map space m 12K 0x3000 4K
+	echo "the second container is full: $ANSWER"
+	ask alice unmap space 0x1000 4K
+	ask alice map space m 12K 0x3000 4K
+	ask alice detach space lease 2
+	ask alice describe space
+	before=$ANSWER
+	limited 2 attach space lease 2
+	echo "three do not fit: $ANSWER"
+	[[ $ANSWER == error* ]] || fail "attached: $ANSWER"
+	ask alice describe space
+	assert_eq "$ANSWER" "$before"
+	assert_ledger alice "host=3/6 uid:1000=3/6"
+	assert_locked "$keeper" 6
+	assert_pinned 6
+	ask alice attach space lease 2
+	assert_ledger alice "host=3/9 uid:1000=3/9"
+	assert_pinned 9
+fi
 dismiss alice
 assert_over

@@ -47,7 +47,7 @@ ask alice map space m 1M 0x1000000 2M
 keeper_of alice space
 ask alice device device space lease "$EDU"
 ask alice edu device
-assert_pinned 2048
+assert_pinned $((1024 * $(bills 2)))
 kill -KILL "$KEEPER"
 wait_until 10 state_is orphaned
 # The container without the device has gone with the keeper.

@@ -5,6 +5,8 @@
 . "$VM/guest/spaces"
 
 start_daemon <<END
+[daemon]
+keeper-timeout = 30
 [rule alice]
 match = pci:address=$EDU
 allow = user:alice
@@ -64,7 +66,7 @@ assert_eq "$ANSWER" "ok newOwedBytes=1048576"
 assert_ledger alice "host=512/512 uid:1000=512/512"
 # It does not: the daemon ends it, and what it had pinned is not charged any more.
 dismiss alice
-printf '[daemon]\nkeeper-timeout = 2\n' >>vfiod.conf
+sed -i 's/^keeper-timeout = .*/keeper-timeout = 2/' vfiod.conf
 vfioctl reload
 begin
 as_alice "echo $KEEPER >$CGROUPS/hers/b/cgroup.procs"
