@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <linux/vfio.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -281,6 +283,20 @@ static void cmd_filter(void)
 	CHECK(by_openat2(AT_FDCWD, "/dev/null", O_RDWR, 0, 24) == FULL_DEVICE);
 }
 
+/* Numbers that containers have, and others: nothing is told of these (the daemon would complain).
+ */
+static void cmd_ioctls(void)
+{
+	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof map, .size = 4096 };
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	CHECK(ioctl(fd, VFIO_IOMMU_MAP_DMA, &map) < 0 && errno == ENOTTY);
+	CHECK(ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &map) < 0 && errno == ENOTTY);
+	CHECK(ioctl(99, VFIO_IOMMU_MAP_DMA, &map) < 0 && errno == EBADF);
+	CHECK(ioctl(fd, VFIO_GET_API_VERSION) < 0 && errno == ENOTTY);
+}
+
 static volatile char rewritten[16] = "/dev/null";
 static volatile bool is_enough;
 
@@ -380,6 +396,7 @@ static const struct {
 	{ "flags", cmd_flags },
 	{ "i386", cmd_i386 },
 	{ "threads", cmd_threads },
+	{ "ioctls", cmd_ioctls },
 	{ "signals", cmd_signals },
 	{ "slow", cmd_slow },
 	{ "killed", cmd_killed },
@@ -562,6 +579,22 @@ static void nobody_waits_for_a_slow_one(void **state)
 	succeeds_meeting("killed");
 }
 
+static void only_what_maps_is_told(void **state)
+{
+	struct fake *fake = fake_start(answer);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "run", "--shim", "--observe", "--group", "13", "--group", "7",
+				 "--", self, "cmd", "ioctls", NULL),
+		0);
+	assert_string_equal(ctl_err, "");
+	assert_int_equal(
+		ctl(fake, "run", "--observe", "--group", "7", "--", "true", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(
+		ctl_err, "vfioctl run: --observe goes with --shim\nSee vfioctl run --help.\n");
+	fake_stop(fake);
+}
+
 static void what_the_daemon_refuses(void **state)
 {
 	struct fake *fake;
@@ -659,6 +692,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(everything_else_is_the_kernels),
 		cmocka_unit_test(it_forks_execs_and_has_threads),
 		cmocka_unit_test(nobody_waits_for_a_slow_one),
+		cmocka_unit_test(only_what_maps_is_told),
 		cmocka_unit_test(what_the_daemon_refuses),
 		cmocka_unit_test(the_exit_status_is_cmds),
 		cmocka_unit_test(what_cmd_leaves_behind_goes_on),
