@@ -342,7 +342,8 @@ assert_faults() { # DEVICE
 	faulted Write "$1"
 	faulted Read "$1"
 }
-faulted() { kernel_log | grep "DMAR:.*DMA $1.*\[${2#0000:}\] fault addr $IOVA "; }
+# Newer kernels name the domain, too.
+faulted() { kernel_log | grep "DMAR:.*DMA $1.*\[\(0000:\)\?${2#0000:}\] fault addr $IOVA "; }
 
 # By hand, what the daemon is for: DEVICE to DRIVER by its override; and back again.
 bind_by_hand() { # DEVICE DRIVER
