@@ -218,7 +218,7 @@ everything: all $(UNIT_BIN) $(FUZZ_BIN) $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) 
 # PARTS="format tidy" chooses; tests/lint.sh has the parts.
 lint: setup-check all
 	@mkdir -p $(BUILD)/lint
-	@printf '%s\n' $(patsubst -I%,-I$(CURDIR)/%,$(filter-out -MMD -MP,$(BASE_CFLAGS))) \
+	@printf '%s\n' $(patsubst -I%,-I$(CURDIR)/%,$(filter-out -MMD -MP,$(BASE_CFLAGS)) -Iclient/include) \
 		$(call pkg_cflags,$(PKGS_mock)) >$(BUILD)/lint/compile_flags.txt
 	@MAKE="$(MAKE)" BUILD=$(BUILD) tests/lint.sh $(PARTS)
 
@@ -227,7 +227,7 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/bind/test-doorman %/bind/test-job %/bind/test-opener %/client/test-resume \
+VALGRIND_NOT := %/base/test-errand %/base/test-packet %/privilege/test-privilege %/bind/test-doorman %/bind/test-job %/bind/test-opener %/client/test-resume \
 	%/memory/test-space-adopt %/service/test-lease-facts %/fuzz/fuzz-adopt \
 	%/broker/test-memlock %/broker/test-observer %/broker/test-observing %/broker/test-observing-faults \
 	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/vfioctl/test-shim %/fuzz/fuzz-wire

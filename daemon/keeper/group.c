@@ -190,7 +190,7 @@ void group_end(struct keeping *keeping, struct group *group)
 {
 	const struct backend *backend = keeping->backend;
 
-	if (group->io.own)
+	if (group->io.own && group->container)
 		backend->forget(backend->userdata, group->container->handle, &group->io);
 	if (group->io.fd >= 0)
 		close(group->io.fd);

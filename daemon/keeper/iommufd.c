@@ -170,7 +170,7 @@ static int map(void *userdata, int container, int from, const struct backend_mem
 /* What both leave: of ranges that are sorted and apart. */
 static void narrow(struct wire_info *info, const struct wire_info *by)
 {
-	struct wire_range ranges[WIRE_RANGES_MAX];
+	struct wire_range ranges[WIRE_RANGES_MAX] = { 0 };
 	uint32_t n = 0;
 
 	for (uint32_t i = 0, j = 0; i < info->n_ranges && j < by->n_ranges;) {

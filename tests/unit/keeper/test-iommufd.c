@@ -179,26 +179,29 @@ static int do_open(int group, const char *name)
 /* What the devices leave that are in the IOAS at this moment. */
 static int do_info(struct vfio_iommu_type1_info *info)
 {
-	struct {
-		struct vfio_iommu_type1_info head;
-		struct vfio_iommu_type1_info_cap_iova_range ranges;
-		struct vfio_iova_range range;
-	} all = { .head = { .flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
-			  .iova_pgsizes = 4096,
-			  .cap_offset = sizeof(all.head) },
-		.ranges = { .header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1 },
-			.nr_iovas = 1 },
-		.range = { 0, UINT64_MAX } };
+	struct vfio_iommu_type1_info head = { .flags = VFIO_IOMMU_INFO_PGSIZES |
+						       VFIO_IOMMU_INFO_CAPS,
+		.iova_pgsizes = 4096,
+		.cap_offset = sizeof(head) };
+	const struct vfio_iommu_type1_info_cap_iova_range ranges = {
+		.header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1 },
+		.nr_iovas = 1
+	};
+	struct vfio_iova_range range = { 0, UINT64_MAX };
+	char all[sizeof(head) + sizeof(ranges) + sizeof(range)];
 
 	for (size_t i = 1; i < OBJECTS; i++) {
 		const struct object *object = &kernel.objects[i];
 		if (object->kind == DEVICE && object->ioas == kernel.chosen &&
-			kernel.last[object->group - GROUP_A] < all.range.end)
-			all.range.end = kernel.last[object->group - GROUP_A];
+			kernel.last[object->group - GROUP_A] < range.end)
+			range.end = kernel.last[object->group - GROUP_A];
 	}
-	all.head.argsz = sizeof(all);
 	size_t size = info->argsz < sizeof(all) ? info->argsz : sizeof(all);
-	memcpy(info, &all, size);
+	head.argsz = sizeof(all);
+	memcpy(all, &head, sizeof(head));
+	memcpy(all + sizeof(head), &ranges, sizeof(ranges));
+	memcpy(all + sizeof(head) + sizeof(ranges), &range, sizeof(range));
+	memcpy(info, all, size);
 	return 0;
 }
 

@@ -3,10 +3,14 @@
 import ctypes
 import mmap
 import os
+import time
 
 import kernel
 import vfio
 from wire import Closed, Refused, Violation
+
+
+RELEASE_ATTEMPTS = 20
 
 
 class Lease:
@@ -139,6 +143,19 @@ def granted(client, answer, received, wire, mode):
         release(client, client.leases[0])
 
 
+def release_by(client, token, insists):
+    """One that follows this process would stay, where the connection for it was one of a daemon that has gone."""
+    for attempt in range(RELEASE_ATTEMPTS):
+        try:
+            client.call("Broker.Release", {"token": token})
+            return
+        except (Closed, Refused) as failure:
+            is_open = isinstance(failure, Closed) or failure.name == "Broker.Interrupted"
+            if not (insists and is_open) or attempt == RELEASE_ATTEMPTS - 1:
+                raise
+            time.sleep(0.05)
+
+
 def release(client, lease=None):
     lease = lease or pick(client)
     if lease is None:
@@ -154,7 +171,7 @@ def release(client, lease=None):
             os.close(fd)
     token = lease.token
     is_over(client, lease)
-    client.call("Broker.Release", {"token": token})
+    release_by(client, token, lease.wire is None)
     if lease.wire in client.wires and lease.wire.is_stream:
         client.lost(lease.wire)
 

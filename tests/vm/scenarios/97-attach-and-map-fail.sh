@@ -59,7 +59,7 @@ echo "beyond the aperture: $ANSWER"
 ask alice unmap space 0x4000000000000 4K
 ask alice attach space lease 0
 ask alice attach space lease 1
-assert_pinned $(bills 2)
+assert_pinned "$(bills 2)"
 changes_nothing "*" attach space lease 0
 echo "twice: $ANSWER"
 
