@@ -1,6 +1,7 @@
 /* The child's side of a bind job. It never returns into the daemon's code, nor into its loop. */
 #include "daemon/base/child.h"
 #include "daemon/bind/job-wire.h"
+#include "daemon/bind/nodes.h"
 
 #include <errno.h>
 #include <string.h>
@@ -76,6 +77,22 @@ static void tell_done(
 	}
 }
 
+/* 0 or -errno. Who is no more has none of them, as this child ends. */
+static int tell_nodes(const struct child *child)
+{
+	const struct nodes *nodes = child->transaction.nodes;
+
+	for (size_t i = 0; nodes && i < nodes->n; i++) {
+		struct record record = { .kind = RECORD_NODE, .member = (int32_t)i };
+		int r = nodes->all[i].fd < 0
+				? 0
+				: record_send(child->socket, &record, nodes->all[i].fd, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static void child_run(struct child *child)
 {
 	struct transaction *transaction = &child->transaction;
@@ -85,6 +102,7 @@ static void child_run(struct child *child)
 	memset(&refusal, 0, sizeof(refusal));
 	switch (child->kind) {
 	case JOB_TAKE:
+	case JOB_TAKE_NODES:
 		r = transaction_inspect(transaction, &refusal);
 		if (r != 0)
 			break;
@@ -118,10 +136,20 @@ static void child_run(struct child *child)
 			return;
 		r = transaction_return(transaction, &refusal);
 		break;
+	case JOB_RENEW:
+		if (!may_go(child))
+			return;
+		r = transaction_renew(transaction, &refusal);
+		break;
 	case JOB_OPEN:
 		if (!may_go(child))
 			return;
 		r = transaction_open(transaction, &group_fd, &refusal);
+		break;
+	case JOB_OPEN_NODES:
+		if (!may_go(child))
+			return;
+		r = transaction_open_nodes(transaction, &refusal);
 		break;
 	case JOB_CHECK:
 		if (!may_go(child))
@@ -136,6 +164,8 @@ static void child_run(struct child *child)
 	default:
 		r = -EINVAL;
 	}
+	if (r == 0)
+		r = tell_nodes(child);
 	tell_done(child, r, group_fd, &refusal);
 }
 
@@ -149,7 +179,10 @@ _Noreturn void job_child(
 	};
 
 	child.transaction.userdata = &child;
-	if (child_isolate("vfiod-bind", socket) == 0)
+	bool has_nodes = kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES;
+	if (has_nodes)
+		child.transaction.nodes = nodes_new(plan);
+	if ((!has_nodes || child.transaction.nodes) && child_isolate("vfiod-bind", socket) == 0)
 		child_run(&child);
 	_exit(0);
 }

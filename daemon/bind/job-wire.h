@@ -10,6 +10,7 @@
 enum record_kind {
 	RECORD_STEP = 1, /* child: `step` of `member` is tried next (-1: of the group) */
 	RECORD_KNOWN,    /* child: `member` as the host has it, and where it goes */
+	RECORD_NODE,     /* child: with the open node of `member`, before DONE */
 	RECORD_READY,    /* child: that was the last; may I? */
 	RECORD_GO,       /* parent: yes. Every child waits for it before its first write */
 	RECORD_DONE,     /* child: `result`, `refusal`; with the group's fd if there is one */

@@ -4,6 +4,7 @@
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
 #include "daemon/bind/job-wire.h"
+#include "daemon/bind/nodes.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -35,17 +36,23 @@ struct job {
 	/* What it said, for the listener. */
 	int result;
 	int group_fd;
+	struct nodes *nodes; /* NULL: of a kind that brings none */
 	struct refusal refusal;
 };
 
 static bool inspects(enum job_kind kind)
 {
-	return kind == JOB_TAKE || kind == JOB_JOIN || kind == JOB_LOOK;
+	return kind == JOB_TAKE || kind == JOB_TAKE_NODES || kind == JOB_JOIN || kind == JOB_LOOK;
 }
 
 static bool opens(enum job_kind kind)
 {
 	return kind == JOB_TAKE || kind == JOB_OPEN || kind == JOB_KEEP;
+}
+
+static bool opens_nodes(enum job_kind kind)
+{
+	return kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES;
 }
 
 static void deadline_start(struct job *job)
@@ -65,6 +72,27 @@ static struct plan_member *member_of(const struct job *job, const struct record 
 	return record->member >= 0 && (size_t)record->member < job->plan->n_members
 		       ? &job->plan->members[record->member]
 		       : NULL;
+}
+
+/* 0 or -EPROTO. Takes the descriptor over. */
+static int job_note_node(struct job *job, const struct record *record, int *fd)
+{
+	if (!job->nodes || *fd < 0 || record->member < 0 ||
+		(size_t)record->member >= job->nodes->n || job->nodes->all[record->member].fd >= 0)
+		return -EPROTO;
+	job->nodes->all[record->member].fd = steal_fd(fd);
+	return 0;
+}
+
+/* Of a success: has it brought what it is about? */
+static bool has_brought(const struct job *job)
+{
+	bool has_all = true;
+
+	for (size_t i = 0; opens_nodes(job->kind) && i < job->plan->n_members; i++)
+		has_all = has_all && (job->nodes->all[i].fd >= 0 ||
+					     !plan_hands_out(job->plan->members[i].action));
+	return has_all && (!opens(job->kind) || job->group_fd >= 0);
 }
 
 /* 0 or -EPROTO. */
@@ -116,15 +144,16 @@ static int job_receive(struct job *job)
 	if (r == -EAGAIN)
 		return 0;
 	if (r == 1)
-		r = job_note(job, &record);
+		r = record.kind == RECORD_NODE ? job_note_node(job, &record, &fd)
+					       : job_note(job, &record);
 	else if (r == 0)
 		r = -ECHILD; /* closed: the rest is the pidfd's to tell */
-	if (fd >= 0 && r == 0 && job->group_fd < 0)
+	if (fd >= 0 && r == 0 && opens(job->kind) && job->group_fd < 0)
 		job->group_fd = steal_fd(&fd);
 	if (fd >= 0)
 		close(fd);
 	/* A success without what it is about. */
-	if (job->is_done && job->result == 0 && opens(job->kind) && job->group_fd < 0)
+	if (job->is_done && job->result == 0 && !has_brought(job))
 		r = -EPROTO;
 	if (r == 0)
 		return record.kind;
@@ -292,7 +321,12 @@ static struct job *job_alloc(struct ev_loop *loop, enum job_kind kind, struct pl
 		.deadline_seconds = deadline_seconds,
 		.member = -1,
 		.group_fd = -1,
+		.nodes = opens_nodes(kind) ? nodes_new(plan) : NULL,
 	};
+	if (opens_nodes(kind) && !job->nodes) {
+		free(job);
+		return NULL;
+	}
 	ev_init(&job->readable, on_readable);
 	ev_init(&job->ended, on_ended);
 	ev_init(&job->deadline, on_deadline);
@@ -368,6 +402,7 @@ struct job *job_free(struct job *job)
 		close(job->pidfd);
 	if (job->group_fd >= 0)
 		close(job->group_fd);
+	nodes_free(job->nodes);
 	free(job);
 	return NULL;
 }
@@ -375,6 +410,11 @@ struct job *job_free(struct job *job)
 pid_t job_pid(const struct job *job)
 {
 	return job->doorman ? doorman_pid(job->doorman) : job->pid;
+}
+
+struct nodes *job_take_nodes(struct job *job)
+{
+	return steal_pointer(&job->nodes);
 }
 
 enum bind_step job_step(const struct job *job, const char **device)

@@ -7,7 +7,8 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   LOOK is never told to go. RETURN, OPEN, CHECK and KEEP inspect nothing, ready is not called:
+ *   LOOK is never told to go. RETURN, OPEN (and _NODES), CHECK and KEEP inspect nothing, ready is
+ *   not called:
  *   job_new(), journal, job_go() at once. So the journal holds the child's pid before its first
  *   write, whatever the kind of job.
  */
@@ -24,14 +25,19 @@ enum job_kind {
 	JOB_CHECK, /* brings no descriptor */
 	JOB_KEEP,  /* as CHECK, but brings it */
 	JOB_LOOK,  /* as TAKE until ready, for a dry run: whoever is ready has to free it */
+	/* As TAKE and OPEN, but they bring the devices' nodes (job_take_nodes()), not the group. */
+	JOB_TAKE_NODES,
+	JOB_OPEN_NODES, /* REFUSED as CHECK is, too */
+	JOB_RENEW,      /* brings no descriptor, and inspects nothing */
 };
 
 struct job;
+struct nodes;
 
 struct job_listener {
 	/*
-	 * JOB_TAKE, JOB_JOIN, JOB_LOOK: inspected; the plan is complete (`known`). Not called if
-	 * inspection refuses; a LOOK has read then what it could.
+	 * JOB_TAKE (and _NODES), JOB_JOIN, JOB_LOOK: inspected; the plan is complete (`known`). Not
+	 * called if inspection refuses; a LOOK has read then what it could.
 	 */
 	void (*ready)(struct job *job, void *userdata);
 	/*
@@ -71,4 +77,6 @@ struct job *job_free(struct job *job);
 
 /* Of who does it now. */
 pid_t job_pid(const struct job *job);
+/* What it has brought: the caller's. NULL: it brings none, or has not. */
+struct nodes *job_take_nodes(struct job *job);
 enum bind_step job_step(const struct job *job, const char **device); /* where it is now */

@@ -11,15 +11,16 @@
 
 /*
  * Raised when an older vfiod would misread an entry, or lose what it has to keep.
- * 2: holder, failure; a member's claim, hostProbes.
+ * 2: holder, failure; a member's claim, hostProbes. 3: nodes, the phase renewing.
  */
-#define VERSION 2
+#define VERSION 3
 
 static const char *const phase_names[] = {
 	[JOURNAL_TAKING] = "taking",
 	[JOURNAL_TAKEN] = "taken",
 	[JOURNAL_RETURNING] = "returning",
 	[JOURNAL_FAILED] = "failed",
+	[JOURNAL_RENEWING] = "renewing",
 };
 
 /* --- writing ---------------------------------------------------------------------------- */
@@ -80,6 +81,7 @@ int journal_encode(const struct journal_entry *entry, char **json, size_t *lengt
 		field_add_number(object, "child", entry->child) < 0 ||
 		field_add_unsigned(object, "childStartTicks", entry->child_start_ticks) < 0 ||
 		field_add_bool(object, "stay", entry->stay) < 0 ||
+		field_add_bool(object, "nodes", entry->nodes) < 0 ||
 		field_add(object, "holder", encode_holder(&entry->holder)) < 0 ||
 		field_add_string(object, "failure", entry->failure) < 0 ||
 		field_add(object, "members", encode_members(entry->plan)) < 0)
@@ -181,10 +183,11 @@ int journal_decode(const char *json, size_t length, int group, struct journal_en
 	if (fields_get_number(&fields, "group", INT_MAX) != group && !fields.problem)
 		fields.problem = "group";
 	entry->phase = (enum journal_phase)fields_get_name(
-		&fields, "phase", phase_name, JOURNAL_FAILED + 1);
+		&fields, "phase", phase_name, JOURNAL_RENEWING + 1);
 	entry->child = (pid_t)fields_get_number(&fields, "child", INT_MAX);
 	entry->child_start_ticks = fields_get_unsigned(&fields, "childStartTicks");
 	entry->stay = fields_get_bool(&fields, "stay");
+	entry->nodes = version >= 3 && fields_get_bool(&fields, "nodes");
 	if (version >= 2) {
 		decode_holder(&fields, &entry->holder);
 		fields_get_string(&fields, "failure", entry->failure, sizeof(entry->failure));

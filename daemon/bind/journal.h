@@ -17,6 +17,7 @@ enum journal_phase {
 	JOURNAL_TAKEN,
 	JOURNAL_RETURNING,
 	JOURNAL_FAILED,
+	JOURNAL_RENEWING, /* taken, and its devices are given to their VFIO drivers anew */
 };
 
 struct journal_holder {
@@ -31,6 +32,7 @@ struct journal_entry {
 	pid_t child;                          /* 0 = none */
 	unsigned long long child_start_ticks; /* process_start_time() */
 	bool stay;                            /* TAKEN, and a lease's end does not return it */
+	bool nodes;                           /* TAKEN, and its devices' nodes were handed out */
 	struct journal_holder holder;         /* who has it, or had it last */
 	char failure[REFUSAL_TEXT_SIZE];      /* FAILED: what is left where; else "" */
 	struct plan *plan; /* owned by the entry when it comes from journal_read() */

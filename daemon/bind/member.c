@@ -368,3 +368,24 @@ int member_restore(const struct transaction *transaction, size_t index, struct m
 		r = member_move(transaction, index, member->host_driver, fault);
 	return r == 0 || fault->vanished ? 0 : -1;
 }
+
+int member_renew(const struct transaction *transaction, size_t index, struct member_fault *fault)
+{
+	const struct plan_member *member = &transaction->plan->members[index];
+	char driver[DRIVER_NAME_SIZE];
+
+	*fault = (struct member_fault){ .step = STEP_NONE };
+	transaction_step(transaction, STEP_READ, (int)index);
+	if (has_moved_on(transaction, member))
+		return 0;
+	int r = member_read_driver(transaction, member, driver);
+	if (r < 0)
+		fault_set(transaction, member, STEP_READ, r, fault);
+	else if (strcmp(driver, member->target) == 0)
+		r = member_move(transaction, index, "", fault);
+	else if (*driver)
+		return 0;
+	if (r == 0)
+		r = member_move(transaction, index, member->target, fault);
+	return r == 0 || fault->vanished ? 0 : -1;
+}

@@ -41,6 +41,11 @@ int member_take(const struct transaction *transaction, size_t index, struct memb
 /* Is it still on its target? What was moved first may have left since. */
 int member_verify(const struct transaction *transaction, size_t index, struct member_fault *fault);
 /*
+ * Off its target and onto it again, or only the latter, if it was left between the two. One that
+ * has vanished is fine, and so is one that somebody else has given to another driver.
+ */
+int member_renew(const struct transaction *transaction, size_t index, struct member_fault *fault);
+/*
  * To where the host had it, from wherever it is: goes by the state that it finds, not by what
  * was done. One with `host_probes` that returns is offered to all drivers, and may end on none. A
  * member that was never inspected is not touched, but for such an offer, and its claim; one that

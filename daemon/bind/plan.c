@@ -51,6 +51,12 @@ bool plan_hands_out(enum plan_action action)
 	return action == PLAN_BIND || action == PLAN_ALREADY;
 }
 
+bool plan_member_is_renewed(const struct plan_member *member)
+{
+	return plan_hands_out(member->action) && *member->target &&
+	       strcmp(member->bus, "mdev") != 0;
+}
+
 size_t plan_n_moves(const struct plan *plan)
 {
 	size_t n = 0;

@@ -23,8 +23,9 @@ struct plan_member {
 	enum plan_action action;
 	char name[DEVICE_NAME_SIZE];
 	char bus[32];
-	char *syspath;                 /* owned */
-	char target[DRIVER_NAME_SIZE]; /* PLAN_BIND: the VFIO driver; PLAN_PARK: PLAN_PARKED */
+	char *syspath; /* owned */
+	/* PLAN_BIND: the VFIO driver; PLAN_PARK: PLAN_PARKED; PLAN_ALREADY: see below, or "" */
+	char target[DRIVER_NAME_SIZE];
 	char module[DRIVER_NAME_SIZE]; /* PLAN_BIND: the module that brings it */
 	bool force;                    /* the guard is not asked */
 	bool may_vary;                 /* PLAN_BIND: a driver made for the device is preferred */
@@ -94,5 +95,11 @@ bool plan_action_moves(enum plan_action action);
 /* Does it change drivers or overrides: is there anything to journal and to undo? */
 bool plan_member_moves(const struct plan_member *member);
 size_t plan_n_moves(const struct plan *plan);
+/*
+ * Can it be taken from its VFIO driver, and given to it anew? `target` is that driver, also of what
+ * was with it already. Never an mdev: it matches no driver (drivers/vfio/mdev/mdev_driver.c,
+ * mdev_match).
+ */
+bool plan_member_is_renewed(const struct plan_member *member);
 /* Will clients find it in the group? */
 bool plan_hands_out(enum plan_action action);

@@ -24,6 +24,12 @@ int group_open_patiently(const struct transaction *transaction);
  */
 int group_prove(const struct transaction *transaction, int *group_fd, struct refusal *refusal);
 /*
+ * Before drivers let go of members: the group's own fd, or -1 where there is none to be had because
+ * no member is on VFIO. Otherwise REFUSED (GROUP_BUSY, RETURN_FAILED): without it nobody could say
+ * that no device is open.
+ */
+int group_claim(const struct transaction *transaction, int *group_fd, struct refusal *refusal);
+/*
  * Looks for who has the group open, or (nodes_only) a device's own node. REFUSED with GROUP_BUSY if
  * somebody has. 0: nobody was found, the refusal is as it was.
  */

@@ -25,12 +25,10 @@ static bool is_any_on_target(const struct transaction *transaction)
 }
 
 /*
- * The group's own fd, or -1 where there is none to be had because no member is on VFIO.
- * Otherwise REFUSED: without it nobody could say that no device is open.
  * ENODEV, ENXIO: the group's last device has just left (drivers/vfio/group.c,
  * vfio_group_fops_open; a character device that is gone).
  */
-static int claim(const struct transaction *transaction, int *group_fd, struct refusal *refusal)
+int group_claim(const struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
 	int fd = group_open(transaction);
 	bool is_gone = fd == -ENOENT || fd == -ENODEV || fd == -ENXIO;
@@ -52,7 +50,7 @@ int transaction_return(struct transaction *transaction, struct refusal *refusal)
 	struct undo undo;
 
 	transaction->returns = true;
-	int r = claim(transaction, &group_fd, refusal);
+	int r = group_claim(transaction, &group_fd, refusal);
 	if (r == 0 && group_fd >= 0)
 		r = group_find_opener(transaction, true, refusal);
 	if (r != 0) {

@@ -140,6 +140,48 @@ static void vfio_close_group(void *userdata, int group_fd)
 	close(group_fd);
 }
 
+/* Its name in <syspath>/vfio-dev. Without CONFIG_VFIO_DEVICE_CDEV, it has no number. */
+static int find_node(const char *syspath, char *node, size_t size)
+{
+	char path[PATH_MAX];
+	const struct dirent *entry;
+	bool is_found = false;
+
+	int n = snprintf(path, sizeof(path), "%s/vfio-dev", syspath);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	DIR *directory = opendir(path);
+	if (!directory)
+		return errno == ENOENT ? -ENXIO : -errno;
+	while (!is_found && (entry = readdir(directory))) {
+		snprintf(node, size, "%.64s/dev", entry->d_name);
+		is_found = strncmp(entry->d_name, "vfio", 4) == 0 &&
+			   faccessat(dirfd(directory), node, F_OK, 0) == 0;
+		snprintf(node, size, "/dev/vfio/devices/%.64s", entry->d_name);
+	}
+	closedir(directory);
+	return is_found ? 0 : -ENXIO;
+}
+
+static int vfio_open_node(void *userdata, const char *syspath)
+{
+	(void)userdata;
+	char node[96];
+
+	int r = find_node(syspath, node, sizeof(node));
+	if (r < 0)
+		return r;
+	int fd = open(node, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int iommufd_open_context(void *userdata)
+{
+	(void)userdata;
+	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 const struct sysfs_ops sysfs_kernel = {
 	.write = sysfs_write,
 	.read = sysfs_read,
@@ -150,6 +192,8 @@ const struct sysfs_ops sysfs_kernel = {
 	.open_group = vfio_open_group,
 	.group_viable = vfio_group_viable,
 	.close_group = vfio_close_group,
+	.open_node = vfio_open_node,
+	.open_context = iommufd_open_context,
 	.guard = guard_ask,
 	.find_opener = opener_ask,
 	.makes_nodes = opener_makes_nodes,

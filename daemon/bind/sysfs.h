@@ -39,6 +39,17 @@ struct sysfs_ops {
 	/* VFIO_GROUP_GET_STATUS: 1 viable, 0 not. */
 	int (*group_viable)(void *userdata, int group_fd);
 	void (*close_group)(void *userdata, int group_fd);
+	/*
+	 * Opens the own node of the device with this syspath (/dev/vfio/devices/vfioX), and binds
+	 * it to nothing: the fd. -ENXIO: the kernel makes none. -ENOENT: it is not in /dev yet.
+	 */
+	int (*open_node)(void *userdata, const char *syspath);
+	/*
+	 * An iommufd context, empty: the fd. It waits for nobody (drivers/iommu/iommufd/main.c,
+	 * iommufd_fops_open), nor for its module where VFIO, which needs it, is loaded: so the loop
+	 * may, too. NULL: there are none.
+	 */
+	int (*open_context)(void *userdata);
 	/* Is the host using the device (mounted, up)? 0 no, REFUSED with *refusal filled if so. */
 	int (*guard)(
 		void *userdata, const char *syspath, const char *name, struct refusal *refusal);

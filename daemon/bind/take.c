@@ -1,4 +1,5 @@
 /* From the host to VFIO: inspect, bind each, prove the group; or all back again. */
+#include "daemon/bind/nodes.h"
 #include "daemon/bind/proof.h"
 #include "daemon/bind/undo.h"
 
@@ -184,12 +185,16 @@ int transaction_take(struct transaction *transaction, int *group_fd, struct refu
 	r = verify_all(transaction, refusal);
 	if (r == 0)
 		r = group_prove(transaction, group_fd, refusal);
+	if (r == 0 && transaction->nodes)
+		r = nodes_open(transaction, refusal);
 	if (r != 0) {
 		/*
 		 * EBUSY here: somebody opened a group that has just been taken. If he has a
 		 * device of it, the unbind waits for him: the job's deadline tells.
 		 */
 		r = roll_back(transaction, transaction->plan->n_members, refusal);
+	}
+	if (r != 0 || transaction->nodes) {
 		group_close(transaction, *group_fd);
 		*group_fd = -1;
 	}

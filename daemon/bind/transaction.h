@@ -10,11 +10,14 @@
 #include "daemon/bind/plan.h"
 #include "daemon/bind/sysfs.h"
 
+struct nodes;
+
 struct transaction {
 	const struct sysfs_ops *ops;
 	struct plan *plan;
 	bool joins;   /* only the members that join are inspected, moved, and rolled back */
 	bool returns; /* members go to the host for good, not only to where they were found */
+	struct nodes *nodes; /* a take opens these, and not the group; NULL: the group */
 	/* May be NULL. `member` is an index into the plan, -1 for steps of the group. */
 	void (*on_step)(enum bind_step step, int member, void *userdata);
 	void *userdata;
@@ -42,6 +45,7 @@ void transaction_look(struct transaction *);
  * rollback succeeded, rolled_back true. rolled_back false: text says which device was left where.
  * A member that vanishes meanwhile (ENODEV, its syspath gone) fails the take; it needs no
  * rollback of its own.
+ * With `nodes`, those of the members are open then (bind/nodes.h), and *group_fd is -1.
  */
 int transaction_take(struct transaction *, int *group_fd, struct refusal *);
 
@@ -64,6 +68,15 @@ int transaction_check(struct transaction *, int *group_fd, struct refusal *);
  * It goes by the state that it finds: also what a killed child left, and a return once more.
  */
 int transaction_return(struct transaction *, struct refusal *);
+
+/*
+ * After nodes of devices were handed out (bind/nodes.h), and the group stays with VFIO: who has
+ * kept one, unbound, could bind it when somebody else has the device. A driver that gets the device
+ * anew makes another node, and the old one is good for nothing. First as a return: GROUP_BUSY, and
+ * no write made. Then each member that plan_member_is_renewed(), going on over failures: 0, or
+ * REFUSED (RETURN_FAILED). It goes by the state that it finds, and can be done again.
+ */
+int transaction_renew(struct transaction *, struct refusal *);
 
 /*
  * Members that have come to a group which is taken already, and is perhaps in use. Needs an

@@ -31,6 +31,8 @@ static const char *phase_problem(const struct journal_entry *entry)
 
 	if (entry->phase == JOURNAL_RETURNING)
 		return "it was on its way back to the host";
+	if (entry->phase == JOURNAL_RENEWING)
+		return "its devices were being given to their drivers anew";
 	if (entry->phase == JOURNAL_FAILED)
 		return "it could not be given back";
 	if (entry->child > 0 && process_start_time(entry->child, &ticks) == 0 &&
@@ -138,6 +140,7 @@ int group_adopt(struct tenancy *tenancy, struct group *group, bool was_journalle
 	holding->plan = plan;
 	holding->taken = true;
 	holding->stay = stay;
+	holding->by_nodes = lease->cdev;
 	holding->tenancy = tenancy;
 	holding->state = HOLDING_USED;
 	note_kin(holding, &lease->subject);

@@ -491,7 +491,8 @@ static void tell_change(struct broker *broker, const struct inventory_change *ch
 static void note_newcomer(
 	struct broker *broker, const struct device *device, const struct subject *subject)
 {
-	int r = device_on_vfio(device) ? former_note(&broker->former, device, subject->uid) : 0;
+	int r = device_on_vfio(device) ? former_note(&broker->former, device, subject->uid, false)
+				       : 0;
 	if (r < 0)
 		log_error("%s: not written down that uid %u has it now: %s", device->name,
 			(unsigned)subject->uid, strerror(-r));

@@ -134,6 +134,7 @@ struct acquire_request {
 	size_t n_groups;
 	double wait_seconds;   /* 0: not at all */
 	bool brokered;         /* no descriptors: see spaces.h */
+	bool cdev;             /* the devices' nodes and an iommufd context, not the groups */
 	uint64_t memory_bytes; /* to reserve: see reserving.h */
 	int holder_pidfd;      /* taken over, also on failure; -1: none */
 	unsigned connection;   /* see restoring.h */

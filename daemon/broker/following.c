@@ -100,7 +100,7 @@ int following_rewrite(struct broker *broker, int number)
 		return 0;
 	/* Nobody has written to what left and came when no child was at work. */
 	bool has_written = entry.child > 0 || entry.phase == JOURNAL_TAKING ||
-			   entry.phase == JOURNAL_RETURNING;
+			   entry.phase == JOURNAL_RETURNING || entry.phase == JOURNAL_RENEWING;
 	for (size_t i = 0; r == 0 && has_written && i < entry.plan->n_members; i++) {
 		const struct plan_member *member = &entry.plan->members[i];
 		const struct device *device = NULL;

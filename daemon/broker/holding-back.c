@@ -1,6 +1,7 @@
 /* A holding on its way back: is it still open? then return it, or leave it taken. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/parts.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static void on_kept_unused(struct ev_loop *loop, ev_timer *timer, int revents)
 /* Once more: nobody waits for it when the daemon stops. */
 static bool keeps_open(const struct holding *holding)
 {
-	return holding->stay && !holding->broker->is_stopping &&
+	return holding->stay && !holding->by_nodes && !holding->broker->is_stopping &&
 	       holding->group->binding == BINDING_TAKEN;
 }
 
@@ -152,8 +153,46 @@ void holding_checked(struct holding *holding, int result, const struct refusal *
 		linger(holding, true);
 	else if (result < 0)
 		linger(holding, false);
+	else if (holding_needs_renewal(holding))
+		holding_begin_renewal(holding);
 	else if (holding->stay && holding->group->binding != BINDING_GONE)
 		stay_taken(holding, result == 0);
+	else
+		start_return(holding);
+}
+
+void holding_renewed(struct holding *holding, int result, const struct refusal *refusal)
+{
+	struct broker *broker = holding->broker;
+
+	/* It did not begin, or its child was killed: again, if it is not open. */
+	if (result == REFUSED && refusal->kind == REFUSAL_GROUP_BUSY) {
+		holding_journal_follow(holding, JOURNAL_TAKEN);
+		linger(holding, true);
+		return;
+	}
+	if (result < 0) {
+		linger(holding, false);
+		return;
+	}
+	if (result == REFUSED) {
+		struct settling *settling = steal_settling(holding);
+		holding_fail(holding, refusal);
+		settling_failed(settling, refusal);
+		return;
+	}
+	holding->by_nodes = holding->has_written = false;
+	inventory_refresh(broker->inventory, holding->group);
+	if (holding->group->binding != BINDING_GONE)
+		group_set_binding(broker->inventory, holding->group, BINDING_TAKEN, NULL);
+	int r = plan_n_moves(holding->plan) == 0
+			? journal_remove(broker->state_directory, holding->group->number)
+			: 0;
+	if (r < 0)
+		log_error("journal of group %d not removed: %s", holding->group->number,
+			strerror(-r));
+	if (holding->stay && holding->group->binding != BINDING_GONE)
+		stay_taken(holding, false);
 	else
 		start_return(holding);
 }
@@ -203,17 +242,11 @@ static void on_done(
 		on_returned(holding, result, refusal);
 }
 
-static void on_late(struct job *job, enum bind_step step, const char *device, void *userdata)
+static void stick(struct holding *holding, enum bind_step step, const char *device)
 {
-	(void)job;
-	struct holding *holding = userdata;
 	struct refusal refusal;
 	char text[REFUSAL_TEXT_SIZE];
 
-	if (holding->state == HOLDING_CHECKING) {
-		holding_check_late(holding);
-		return;
-	}
 	refuse(&refusal, REFUSAL_STUCK, "the kernel does not let go");
 	refusal.group = holding->group->number;
 	refusal.step = step;
@@ -221,6 +254,22 @@ static void on_late(struct job *job, enum bind_step step, const char *device, vo
 	refusal_describe(&refusal, text, sizeof(text));
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_STUCK, text);
 	settling_failed(steal_settling(holding), &refusal);
+}
+
+void holding_renewal_late(struct holding *holding, enum bind_step step, const char *device)
+{
+	stick(holding, step, device);
+}
+
+static void on_late(struct job *job, enum bind_step step, const char *device, void *userdata)
+{
+	(void)job;
+	struct holding *holding = userdata;
+
+	if (holding->state == HOLDING_CHECKING)
+		holding_check_late(holding);
+	else
+		stick(holding, step, device);
 }
 
 static const struct job_listener back_listener = {
@@ -282,6 +331,7 @@ void holding_let_go(struct holding *holding, bool stay, struct settling *settlin
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, steal_fd(&holding->group_fd));
+	holding->nodes = nodes_free(holding->nodes);
 	/* What was mapped with it may live until nobody has it open. */
 	if (lease)
 		holding->reservation = reservation_hold(lease->reservation);
@@ -317,7 +367,8 @@ void holding_check_on(struct holding *holding)
 static bool is_on_its_way(const struct holding *holding)
 {
 	return !holding->settling &&
-	       (holding->state == HOLDING_CHECKING || holding->state == HOLDING_RETURNING);
+	       (holding->state == HOLDING_CHECKING || holding->state == HOLDING_RETURNING ||
+		       holding->state == HOLDING_RENEWING);
 }
 
 int holding_may_return(const struct holding *holding, struct refusal *refusal)

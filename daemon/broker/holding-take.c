@@ -1,6 +1,7 @@
 /* A holding on its way to a lease: inspect, take, open. */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/parts.h"
 #include "daemon/lease/policy.h"
 
@@ -135,6 +136,8 @@ static void on_done(
 	struct holding *holding = userdata;
 	bool keeps = result == 0 && holding->state != HOLDING_CHECKING;
 
+	if (keeps)
+		holding->nodes = job_take_nodes(job);
 	holding->job = job_free(job);
 	if (result == 0)
 		attachments_opened(holding->broker, holding->group);
@@ -201,8 +204,12 @@ static const struct job_listener take_listener = {
 int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct refusal *refusal)
 {
 	struct broker *broker = holding->broker;
+	const struct lease *lease = tenancy_lease(tenancy);
 
 	int r = group_is_usable(broker, holding->group, refusal);
+	/* While the group is open, no node of it can be bound. */
+	if (lease->cdev)
+		holding_drop_kept(holding);
 	if (r == 0 && holding->group_fd >= 0) {
 		ev_timer_stop(broker->loop, &holding->kept_unused);
 		holding->tenancy = tenancy;
@@ -210,15 +217,18 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 		return 0;
 	}
 	if (r == 0 && !holding->taken)
-		r = group_plan(broker, &tenancy_lease(tenancy)->subject, holding->group,
-			&holding->plan, refusal);
-	if (r == 0 && holding->taken)
+		r = group_plan(broker, &lease->subject, holding->group, &holding->plan, refusal);
+	if (r == 0 && holding->taken && lease->cdev)
+		r = job_new(broker->loop, JOB_OPEN_NODES, holding->plan, broker->ops,
+			broker->config->take_timeout_seconds, &take_listener, holding,
+			&holding->job);
+	else if (r == 0 && holding->taken)
 		r = job_new_open(broker->doormen, JOB_OPEN, holding->plan,
 			broker->config->take_timeout_seconds, &take_listener, holding,
 			&holding->job);
 	else if (r == 0)
-		r = job_new(broker->loop, JOB_TAKE, holding->plan, broker->ops,
-			broker->config->take_timeout_seconds, &take_listener, holding,
+		r = job_new(broker->loop, lease->cdev ? JOB_TAKE_NODES : JOB_TAKE, holding->plan,
+			broker->ops, broker->config->take_timeout_seconds, &take_listener, holding,
 			&holding->job);
 	if (r != 0) {
 		holding_step_back(holding);
@@ -264,9 +274,11 @@ static void note_kin(struct holding *holding)
 	holding->kin_read_at = now;
 }
 
-int holding_use(struct holding *holding)
+int holding_use(struct holding *holding, struct nodes **nodes)
 {
 	note_kin(holding);
+	if (nodes)
+		*nodes = steal_pointer(&holding->nodes);
 	holding->state = HOLDING_USED;
 	joining_resume(holding);
 	return steal_fd(&holding->group_fd);

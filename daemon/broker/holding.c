@@ -1,5 +1,6 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/parts.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ struct holding *holding_free(struct holding *holding)
 	if (holding->group_fd >= 0)
 		holding->broker->ops->close_group(
 			holding->broker->ops->userdata, holding->group_fd);
+	nodes_free(holding->nodes);
 	ev_timer_stop(holding->broker->loop, &holding->kept_unused);
 	joining_clear(holding);
 	plan_free(holding->plan);
@@ -140,6 +142,7 @@ int holding_journal(struct holding *holding, enum journal_phase phase)
 		/* What becomes of it when its lease is over, as it is if this daemon ends. */
 		.stay = holding->stay ||
 			(holding->tenancy && tenancy_lease(holding->tenancy)->stay),
+		.nodes = holding->by_nodes,
 		.plan = holding->plan,
 	};
 	holding->journal_rests = false;
@@ -147,7 +150,7 @@ int holding_journal(struct holding *holding, enum journal_phase phase)
 	if (phase == JOURNAL_FAILED)
 		string_copy(entry.failure, sizeof(entry.failure), holding->group->failure);
 	/* Nothing of it is vfiod's to give back: every device was on VFIO before. */
-	if (plan_n_moves(holding->plan) == 0)
+	if (plan_n_moves(holding->plan) == 0 && !holding->by_nodes)
 		return 0;
 	if (holding->job) {
 		entry.child = job_pid(holding->job);

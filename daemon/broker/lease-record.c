@@ -53,6 +53,7 @@ void lease_write(
 	subject_write(writing, "subject", &lease->subject);
 	writing_bool(writing, "stay", lease->stay);
 	writing_bool(writing, "brokered", lease->brokered);
+	writing_bool(writing, "cdev", lease->cdev);
 	writing_bool(writing, "trusted", lease->is_trusted);
 	writing_bool(writing, "followsProcess", lease->follows_process);
 	writing_number(writing, "connection", lease->connection);
@@ -121,8 +122,8 @@ static int decode_groups(struct fields *fields, struct lease_record *record)
 	return r;
 }
 
-int lease_decode(struct json_object *json, const char *name, struct lease_record *record,
-	const char **problem)
+int lease_decode(struct json_object *json, int version, const char *name,
+	struct lease_record *record, const char **problem)
 {
 	struct fields fields = { .object = json };
 
@@ -131,6 +132,7 @@ int lease_decode(struct json_object *json, const char *name, struct lease_record
 	fields_get_string(&fields, "account", record->account, sizeof(record->account));
 	record->stay = fields_get_bool(&fields, "stay");
 	record->brokered = fields_get_bool(&fields, "brokered");
+	record->cdev = version >= 2 && fields_get_bool(&fields, "cdev");
 	record->is_trusted = fields_get_bool(&fields, "trusted");
 	record->follows_process = fields_get_bool(&fields, "followsProcess");
 	record->connection = (unsigned)fields_get_number(&fields, "connection", UINT_MAX);

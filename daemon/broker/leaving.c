@@ -111,8 +111,8 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 	bool is_wanted = false;
 
 	TAILQ_FOREACH (holding, &broker->holdings, of_broker) {
-		/* What a return of ours does with it, that says. */
-		if (holding->state == HOLDING_RETURNING)
+		/* What a child of ours does with it, that says. */
+		if (holding->state == HOLDING_RETURNING || holding->state == HOLDING_RENEWING)
 			holding->leaving[0] = '\0';
 		/* Also while it is still being taken: nothing will say that this is over. */
 		is_wanted = is_wanted || holding->group->owner != OWNER_NONE;

@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 struct cgroup_mounts;
+struct nodes;
 struct tenancy;
 struct reload;
 struct attachment;
@@ -96,6 +97,7 @@ enum holding_state {
 	HOLDING_USED,      /* a lease has it */
 	HOLDING_DETACHING, /* its lease is over, and its space gives it up */
 	HOLDING_RETURNING,
+	HOLDING_RENEWING,  /* its devices are given to their VFIO drivers anew (renewing.c) */
 	HOLDING_CHECKING,  /* stays taken; is it still open? */
 	HOLDING_LINGERING, /* it is: asked again from time to time */
 	HOLDING_FAILED,
@@ -108,10 +110,12 @@ struct holding {
 	struct group *group; /* held */
 	struct plan *plan;   /* what the host had; NULL before the first take */
 	enum holding_state state;
-	bool taken; /* the plan has been carried out (between leases, too) */
-	bool stay;  /* an administrator took it, or the rule says so */
+	bool taken;    /* the plan has been carried out (between leases, too) */
+	bool stay;     /* an administrator took it, or the rule says so */
+	bool by_nodes; /* its devices' nodes were handed out, and may be open still */
 	struct job *job;
 	int group_fd;                  /* HOLDING_READY: open. IDLE: kept open; else -1 */
+	struct nodes *nodes;           /* HOLDING_READY, for mode cdev, instead of it; else NULL */
 	struct tenancy *tenancy;       /* who waits for it, or has it; NULL */
 	struct settling *settling;     /* who waits for its return; NULL */
 	struct attachment *attachment; /* a space has it, or is to have it; NULL */
@@ -187,8 +191,8 @@ int holding_go(struct holding *holding, struct refusal *refusal);
  * be no more after it.
  */
 void holding_cancel(struct holding *holding);
-/* READY → USED: gives the open descriptor to the tenancy. */
-int holding_use(struct holding *holding);
+/* READY → USED: gives the open descriptor to the tenancy; with mode cdev, -1, and *nodes. */
+int holding_use(struct holding *holding, struct nodes **nodes);
 /*
  * The tenancy is over (or never came to be): the group goes back to the host, or stays taken if
  * `stay`. `settling` (NULL: nobody waits) hears of it once.
@@ -225,6 +229,18 @@ struct holding *holding_free(struct holding *holding);
 void holding_begin_check(struct holding *holding);
 /* Starts returning it, whatever an earlier transaction has left. Lingers if it is open. */
 void holding_begin_return(struct holding *holding);
+
+/* --- renewing: devices whose nodes were handed out, and that stay with VFIO ---------------- */
+
+/* Before that: 0 or -errno. If it is never done, nothing is lost by it. */
+int holding_note_nodes(struct holding *holding);
+/* Are its devices to be given to their drivers anew before anybody else has them? */
+bool holding_needs_renewal(const struct holding *holding);
+/* Starts it, whatever an earlier one has left. Lingers if it is open. */
+void holding_begin_renewal(struct holding *holding);
+/* holding-back.c's: it has been tried, and what comes next. */
+void holding_renewed(struct holding *holding, int result, const struct refusal *refusal);
+void holding_renewal_late(struct holding *holding, enum bind_step step, const char *device);
 
 /* --- recovery: groups that an earlier daemon left ---------------------------------- */
 
@@ -331,6 +347,18 @@ void tenancy_discard(struct lease *lease);
 /* Ends it, in whatever state it is. `settling` may be NULL. */
 void tenancy_end(struct lease *lease, const char *reason, struct settling *settling);
 
+/* --- mode cdev: devices' nodes and an iommufd context are handed out -------------------------- */
+
+/* Can this kernel do it, as far as that is known without a device? 0, or REFUSED: NOT_SUPPORTED. */
+int cdev_check(struct broker *broker, struct refusal *refusal);
+/* What a lease is to hand out; its nodes come later. 0, REFUSED or -ENOMEM. */
+int cdev_begin(struct broker *broker, size_t n_groups, struct lease_nodes **nodes,
+	struct refusal *refusal);
+/* Has it more than a message can carry? 0 or REFUSED. */
+int cdev_count(const struct lease_nodes *nodes, size_t n_groups, struct refusal *refusal);
+/* Closes what nobody has taken. NULL-safe. */
+struct lease_nodes *cdev_end(struct lease_nodes *nodes, size_t n_groups);
+
 /* --- settling: groups on their way back ---------------------------------------------- */
 
 /* token NULL: it cannot be joined by one. Freed by itself when the last group has settled. */
@@ -356,8 +384,8 @@ int group_plan(struct broker *broker, const struct subject *subject, const struc
 struct plan_wish broker_wish(
 	struct broker *broker, const struct subject *subject, const struct device *device);
 /* Before the group is handed out to the subject: it counts as his from here on. 0 or -errno. */
-int broker_note_user(
-	struct broker *broker, const struct group *group, const struct subject *subject);
+int broker_note_user(struct broker *broker, const struct group *group,
+	const struct subject *subject, bool by_nodes);
 
 /* --- leases that outlive the daemon (restoring.h) ------------------------------------------ */
 

@@ -146,6 +146,9 @@ static int preview_take_group(
 	struct verdict verdict = { .trusted = true };
 	int r = is_refused(of, group_is_usable(broker, of->group, &refusal), &refusal);
 
+	if (r == 0 && preview->purpose == PREVIEW_CDEV)
+		r = is_refused(of, cdev_check(broker, &refusal), &refusal);
+
 	if (r == 0 && preview->purpose != PREVIEW_TAKE)
 		r = is_refused(of,
 			group_verdict_in_turn(broker, subject, of->group, &verdict, &refusal),
@@ -159,7 +162,8 @@ static int preview_take_group(
 		r = is_refused(
 			of, group_plan(broker, subject, of->group, &of->plan, &refusal), &refusal);
 	of->needs_bound =
-		preview->purpose == PREVIEW_ACQUIRE && of->n_vetoes == 0 && !verdict.trusted;
+		(preview->purpose == PREVIEW_ACQUIRE || preview->purpose == PREVIEW_CDEV) &&
+		of->n_vetoes == 0 && !verdict.trusted;
 	return r;
 }
 

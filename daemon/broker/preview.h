@@ -10,6 +10,7 @@
 
 enum preview_purpose {
 	PREVIEW_ACQUIRE,
+	PREVIEW_CDEV,     /* likewise, of nodes */
 	PREVIEW_BROKERED, /* the same for a lease that hands nothing out */
 	PREVIEW_TAKE,     /* without a lease: the rules are not asked */
 	PREVIEW_RETURN,

@@ -31,6 +31,7 @@ static const char *const found_words[] = {
 	[JOURNAL_TAKEN] = "taken",
 	[JOURNAL_RETURNING] = "returning",
 	[JOURNAL_FAILED] = "failed",
+	[JOURNAL_RENEWING] = "renewing",
 };
 static const char FOUND_UNREADABLE[] = "unreadable";
 
@@ -123,6 +124,9 @@ static void recovery_go(struct recovery *recovery)
 	case JOURNAL_TAKEN:
 		group_set_binding(holding->broker->inventory, group, BINDING_TAKEN, NULL);
 		holding_begin_check(holding);
+		return;
+	case JOURNAL_RENEWING:
+		holding_begin_renewal(holding);
 		return;
 	case JOURNAL_FAILED:
 		/* It failed before, and somebody may be mending it by hand: an administrator's,
@@ -232,6 +236,7 @@ static int recover_entry(struct holding *holding, struct journal_entry *entry)
 	holding->taken = true;
 	holding->has_written = entry->child > 0;
 	holding->stay = entry->stay;
+	holding->by_nodes = entry->nodes || entry->phase == JOURNAL_RENEWING;
 	remember_former(holding, &entry->holder);
 	snprintf(number, sizeof(number), "%d", recovery->group);
 	log_fields(LOG_WARNING,

@@ -59,6 +59,10 @@ static int find_group(struct broker *broker, const struct lease *lease, int numb
 			*group ? "lease %s is brokered: its groups are opened for spaces alone"
 			       : "the group is not of lease %s",
 			lease->name);
+	if (lease->cdev)
+		return refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"lease %s has mode cdev: it has its devices, and no groups to open",
+			lease->name);
 	int r = group_is_usable(broker, *group, refusal);
 	if (r != 0)
 		return r;

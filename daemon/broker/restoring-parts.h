@@ -16,7 +16,8 @@
 #include <json-c/json.h>
 
 #define LEASE_RECORDS "leases"
-#define LEASE_RECORD_VERSION 1
+/* 2: cdev */
+#define LEASE_RECORD_VERSION 2
 
 struct group_mark {
 	int number;
@@ -30,7 +31,7 @@ struct lease_record {
 	char token[TOKEN_SIZE];
 	char account[sizeof(((struct lease *)NULL)->account)];
 	struct subject subject; /* owned */
-	bool stay, brokered, is_trusted, follows_process, is_stream, is_release_requested;
+	bool stay, brokered, cdev, is_trusted, follows_process, is_stream, is_release_requested;
 	unsigned connection;
 	uint64_t memory_max_bytes;
 	double granted_at;
@@ -57,8 +58,8 @@ void lease_write(
  * 0 with *record, the caller's to clear; -ENOMEM; or -EBADMSG, and *problem is the key of what is
  * missing, or not what it can be.
  */
-int lease_decode(struct json_object *json, const char *name, struct lease_record *record,
-	const char **problem);
+int lease_decode(struct json_object *json, int version, const char *name,
+	struct lease_record *record, const char **problem);
 void lease_record_clear(struct lease_record *record);
 
 /* Of these, the ones that are no more: strv, NULL = none. 0 or -ENOMEM. */

@@ -86,6 +86,7 @@ static void copy_facts(struct lease *lease, const struct lease_record *record)
 	string_copy(lease->account, sizeof(lease->account), record->account);
 	lease->stay = record->stay;
 	lease->brokered = record->brokered;
+	lease->cdev = record->cdev;
 	lease->is_trusted = record->is_trusted;
 	lease->memory_max_bytes = record->memory_max_bytes;
 	lease->granted_at = record->granted_at;
@@ -203,7 +204,6 @@ static void give_up(struct broker *broker, const char *name, const char *problem
 static void on_record(const char *name, int version, struct json_object *json, const char *problem,
 	void *userdata)
 {
-	(void)version;
 	struct restoring *restoring = userdata;
 	struct lease_record record;
 	const char *key;
@@ -212,7 +212,7 @@ static void on_record(const char *name, int version, struct json_object *json, c
 	if (restoring->result == 0 && problem) {
 		give_up(restoring->broker, name, problem);
 	} else if (restoring->result == 0) {
-		int r = lease_decode(json, name, &record, &key);
+		int r = lease_decode(json, version, name, &record, &key);
 		if (r == 0) {
 			restoring->result = take_over(restoring->broker, &record);
 			lease_record_clear(&record);

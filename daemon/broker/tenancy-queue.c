@@ -26,6 +26,10 @@ void account_name(const struct rule *rule, const struct subject *subject, const 
 static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 {
 	struct lease *lease = tenancy->lease;
+	int result = lease->cdev ? cdev_check(tenancy->broker, refusal) : 0;
+
+	if (result != 0)
+		return result;
 	lease->stay = false;
 	lease->is_trusted = true;
 	for (size_t i = 0; i < lease->n_groups; i++) {
@@ -202,6 +206,7 @@ static int tenancy_new(struct broker *broker, const struct acquire_request *requ
 	tenancy->lease->listener = request->listener;
 	tenancy->lease->userdata = request->userdata;
 	tenancy->lease->brokered = request->brokered;
+	tenancy->lease->cdev = request->cdev;
 	tenancy->lease->connection = request->connection;
 	tenancy->lease->is_stream = request->is_stream;
 	ev_timer_set(&tenancy->wait, request->wait_seconds, 0);

@@ -156,8 +156,43 @@ static int tenancy_note_user(const struct tenancy *tenancy)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && !tenancy->only_takes && i < lease->n_groups; i++)
-		r = broker_note_user(tenancy->broker, lease->groups[i], &lease->subject);
+		r = broker_note_user(
+			tenancy->broker, lease->groups[i], &lease->subject, lease->cdev);
 	return r;
+}
+
+/* Holdings that are used give their nodes to the lease's client. */
+static int tenancy_count_nodes(struct tenancy *tenancy, struct lease_nodes *nodes)
+{
+	for (size_t i = 0; i < tenancy->n_holdings; i++)
+		nodes->of_groups[i] = tenancy->holdings[i]->nodes;
+	int r = cdev_count(nodes, tenancy->n_holdings, &tenancy->refusal);
+	memset(nodes->of_groups, 0, tenancy->n_holdings * sizeof(struct nodes *));
+	return r;
+}
+
+static int tenancy_begin_nodes(struct tenancy *tenancy, struct lease_nodes **nodes)
+{
+	*nodes = NULL;
+	if (!tenancy->lease->cdev)
+		return 0;
+	int r = cdev_begin(tenancy->broker, tenancy->n_holdings, nodes, &tenancy->refusal);
+	return r == 0 ? tenancy_count_nodes(tenancy, *nodes) : r;
+}
+
+/* Before anybody has one: whatever happens, they are renewed. */
+static int tenancy_note_nodes(struct tenancy *tenancy)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && tenancy->lease->cdev && i < tenancy->n_holdings; i++)
+		r = holding_note_nodes(tenancy->holdings[i]);
+	if (r < 0) {
+		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "writing the journal");
+		tenancy->refusal.errnum = -r;
+		return REFUSED;
+	}
+	return 0;
 }
 
 static void close_groups(const struct tenancy *tenancy, const int *fds)
@@ -184,21 +219,27 @@ static void tenancy_grant(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
+	struct lease_nodes *nodes = NULL;
 
-	int r = fds ? tenancy_note_user(tenancy) : -ENOMEM;
+	int r = fds ? tenancy_begin_nodes(tenancy, &nodes) : -ENOMEM;
+	if (r == 0)
+		r = tenancy_note_user(tenancy);
 	tenancy_note_time(tenancy);
 	if (r < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
-	} else if (!tenancy->only_takes) {
-		r = lease_record_grant(lease, &tenancy->refusal);
+	} else if (r == 0 && !tenancy->only_takes) {
+		r = tenancy_note_nodes(tenancy);
+		if (r == 0)
+			r = lease_record_grant(lease, &tenancy->refusal);
 	}
 	if (r != 0) {
+		cdev_end(nodes, tenancy->n_holdings);
 		tenancy_undo(tenancy);
 		return;
 	}
 	for (size_t i = 0; i < tenancy->n_holdings; i++)
-		fds[i] = holding_use(tenancy->holdings[i]);
+		fds[i] = holding_use(tenancy->holdings[i], nodes ? &nodes->of_groups[i] : NULL);
 	tenancy->phase = PHASE_GRANTED;
 	lease->state = LEASE_GRANTED;
 	if (!tenancy->only_takes)
@@ -209,9 +250,13 @@ static void tenancy_grant(struct tenancy *tenancy)
 	/* That they can be opened is proven; their spaces open them again. */
 	if (lease->brokered)
 		close_groups(tenancy, fds);
+	lease->nodes = nodes;
 	if (lease->listener)
-		lease->listener->granted(lease, lease->brokered ? NULL : fds, lease->userdata);
+		lease->listener->granted(
+			lease, lease->brokered || nodes ? NULL : fds, lease->userdata);
+	lease->nodes = NULL;
 	/* No copy stays here: it would keep a dead client's pages pinned. */
+	cdev_end(nodes, tenancy->n_holdings);
 	if (!lease->brokered)
 		close_groups(tenancy, fds);
 	if (!tenancy->only_takes) {

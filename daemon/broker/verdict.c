@@ -3,6 +3,7 @@
 #include "daemon/broker/parts.h"
 
 #include <stdio.h>
+#include <string.h>
 
 bool device_needs_rule(const struct device *device)
 {
@@ -33,6 +34,20 @@ static int refuse_unreset(const struct device *device, uid_t former, const struc
 	return REFUSED;
 }
 
+/* No rule can say that this does not matter: he would have it while another one does. */
+static int refuse_kept_node(const struct device *device, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_RESET_REQUIRED,
+		"%s was lent by mode cdev, and who had it may still have its node open where "
+		"nobody "
+		"sees it: an mdev cannot be given to its driver anew, so remove it, and create it "
+		"again",
+		device->name);
+	refusal->group = device->group->number;
+	snprintf(refusal->device, sizeof(refusal->device), "%s", device->name);
+	return REFUSED;
+}
+
 /* A host driver that had it in between does not count: it sets up what it needs, and no more. */
 static int check_reset(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal)
@@ -45,6 +60,8 @@ static int check_reset(struct broker *broker, const struct subject *subject,
 		if (!is_handed_out(device) || !former_find(&broker->former, device, &former) ||
 			former == subject->uid)
 			continue;
+		if (former_has_node(&broker->former, device))
+			return refuse_kept_node(device, refusal);
 		const struct rule *rule = policy_deciding_rule(broker->config, subject, device);
 		if ((!rule || !rule->skips_reset) &&
 			!device_is_reset(inventory_groups(broker->inventory), device, &why))
@@ -93,8 +110,9 @@ struct plan_wish broker_wish(
 	};
 }
 
-int broker_note_user(
-	struct broker *broker, const struct group *group, const struct subject *subject)
+/* Of an mdev, a node may be kept for ever: it cannot be given to its driver anew. */
+int broker_note_user(struct broker *broker, const struct group *group,
+	const struct subject *subject, bool by_nodes)
 {
 	const struct device *device;
 	int r = 0;
@@ -102,6 +120,7 @@ int broker_note_user(
 	broker->n_changes++;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		if (r == 0 && is_handed_out(device))
-			r = former_note(&broker->former, device, subject->uid);
+			r = former_note(&broker->former, device, subject->uid,
+				by_nodes && strcmp(device->bus, "mdev") == 0);
 	return r;
 }

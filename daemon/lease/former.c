@@ -18,6 +18,7 @@ struct former {
 	char name[NAME_SIZE]; /* "pci:0000:01:00.0": also that of the file */
 	uid_t uid;
 	ino_t inode; /* 0 = unknown: any */
+	bool has_node;
 };
 
 static int file_path(char path[PATH_MAX], const struct former_book *book, const char *name)
@@ -57,8 +58,8 @@ static struct former *former_get(struct former_book *book, const char *name)
 	return former;
 }
 
-/* "1000 4711": false if it is not so to the last character. */
-static bool parse(const char *text, uintmax_t *uid, uintmax_t *inode)
+/* "1000 4711", "1000 4711 node": false if it is not so to the last character. */
+static bool parse(const char *text, uintmax_t *uid, uintmax_t *inode, bool *has_node)
 {
 	char *end;
 
@@ -68,18 +69,21 @@ static bool parse(const char *text, uintmax_t *uid, uintmax_t *inode)
 		return false;
 	text = end + 1;
 	*inode = strtoumax(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0';
+	*has_node = strcmp(end, " node") == 0;
+	return errno == 0 && end != text && (*end == '\0' || *has_node);
 }
 
 static void former_read(const struct former_book *book, struct former *former)
 {
 	char path[PATH_MAX], text[64];
 	uintmax_t uid, inode;
+	bool has_node;
 
 	if (file_path(path, book, former->name) == 0 && file_read(path, text, sizeof(text)) >= 0 &&
-		parse(text, &uid, &inode)) {
+		parse(text, &uid, &inode, &has_node)) {
 		former->uid = (uid_t)uid;
 		former->inode = (ino_t)inode;
+		former->has_node = has_node;
 	} else {
 		log_warning("%s/%s cannot be understood: until it is removed, %s counts as lent to "
 			    "somebody else before",
@@ -138,17 +142,19 @@ void former_book_clear(struct former_book *book)
 	book->directory = NULL;
 }
 
-int former_note(struct former_book *book, const struct device *device, uid_t uid)
+int former_note(struct former_book *book, const struct device *device, uid_t uid, bool by_node)
 {
+	bool has_node = by_node || former_has_node(book, device);
 	char name[NAME_SIZE], path[PATH_MAX], text[64];
 	uid_t before;
 
 	/* Another lease of the same user: it stands there already. */
-	if (former_find(book, device, &before) && before == uid)
+	if (former_find(book, device, &before) && before == uid &&
+		has_node == former_has_node(book, device))
 		return 0;
 	name_of(device, name);
-	int length =
-		snprintf(text, sizeof(text), "%u %ju\n", (unsigned)uid, (uintmax_t)device->inode);
+	int length = snprintf(text, sizeof(text), "%u %ju%s\n", (unsigned)uid,
+		(uintmax_t)device->inode, has_node ? " node" : "");
 	int r = file_path(path, book, name);
 	if (r == 0)
 		r = file_write_atomic(path, text, (size_t)length);
@@ -159,6 +165,7 @@ int former_note(struct former_book *book, const struct device *device, uid_t uid
 		return -ENOMEM;
 	former->uid = uid;
 	former->inode = device->inode;
+	former->has_node = has_node;
 	return 0;
 }
 
@@ -171,15 +178,27 @@ static bool is_about(const struct former *former, const struct device *device)
 	       strcmp(former->name + length + 1, device->name) == 0;
 }
 
-bool former_find(const struct former_book *book, const struct device *device, uid_t *uid)
+static const struct former *former_of(const struct former_book *book, const struct device *device)
 {
 	const struct former *former;
 
 	TAILQ_FOREACH (former, &book->formers, of_book)
 		if (is_about(former, device))
 			break;
-	if (!former || (former->inode != 0 && former->inode != device->inode))
-		return false;
-	*uid = former->uid;
-	return true;
+	return former && (former->inode == 0 || former->inode == device->inode) ? former : NULL;
+}
+
+bool former_find(const struct former_book *book, const struct device *device, uid_t *uid)
+{
+	const struct former *former = former_of(book, device);
+
+	if (former)
+		*uid = former->uid;
+	return former;
+}
+
+bool former_has_node(const struct former_book *book, const struct device *device)
+{
+	const struct former *former = former_of(book, device);
+	return former && former->has_node;
 }

@@ -102,6 +102,11 @@ struct lease *lease_free(struct lease_book *book, struct lease *lease)
 	return NULL;
 }
 
+const char *lease_mode(const struct lease *lease)
+{
+	return lease->brokered ? "brokered" : lease->cdev ? "cdev" : "group";
+}
+
 bool lease_has_group(const struct lease *lease, const struct group *group)
 {
 	for (size_t i = 0; i < lease->n_groups; i++)

@@ -24,6 +24,13 @@ enum lease_event {
 };
 
 struct lease;
+struct nodes;
+
+/* What a lease with mode cdev hands out. */
+struct lease_nodes {
+	struct nodes **of_groups; /* each of the group in lease->groups (bind/nodes.h) */
+	int context;              /* an iommufd context of its own */
+};
 
 /* What the client has to hear. Each is called from the loop; none may free the lease. */
 struct lease_listener {
@@ -35,8 +42,11 @@ struct lease_listener {
 	 * fails, refused(). May be NULL.
 	 */
 	void (*granting)(struct lease *lease, void *userdata);
-	/* group_fds[i] is of lease->groups[i]: the listener's to take (-1 in its place then); what
-	 * is left is closed when it returns. NULL: it is brokered. */
+	/*
+	 * group_fds[i] is of lease->groups[i]: the listener's to take (-1 in its place then); what
+	 * is left is closed when it returns. NULL: it is brokered, or, with mode cdev, the same
+	 * goes for lease->nodes.
+	 */
 	void (*granted)(struct lease *lease, int *group_fds, void *userdata);
 	void (*event)(
 		struct lease *lease, enum lease_event event, const char *text, void *userdata);
@@ -58,7 +68,9 @@ struct lease {
 	char account[256];
 	bool stay;       /* at its end its groups stay taken */
 	bool brokered;   /* nothing was handed out: its groups are attached to spaces */
+	bool cdev;       /* its devices' nodes were handed out, and a context, not its groups */
 	bool is_trusted; /* not brokered: no memory.max is demanded, and reports are observed */
+	struct lease_nodes *nodes;       /* mode cdev, while granted() is called; else NULL */
 	uint64_t memory_max_bytes;       /* that bounds its process, as granted; UINT64_MAX: none */
 	struct reservation *reservation; /* the broker's; NULL: it has reserved nothing */
 
@@ -106,6 +118,8 @@ int lease_restore(struct lease_book *book, const struct subject *subject, const 
 /* Out of the book, groups released. NULL-safe. */
 struct lease *lease_free(struct lease_book *book, struct lease *lease);
 
+/* How its groups are handed over, as the value of Mode in org.vfiod.Broker. */
+const char *lease_mode(const struct lease *lease);
 bool lease_has_group(const struct lease *lease, const struct group *group);
 /* Lets go of one group, which has left the host. */
 void lease_drop_group(struct lease *lease, struct group *group);

@@ -192,6 +192,7 @@ struct json_object *describe_lease(struct broker *broker, const struct lease *le
 	json_put(json, "lease", json_text(lease->name));
 	json_put(json, "groups", groups);
 	json_put(json, "holder", describe_holder(&lease->subject, lease));
+	json_put(json, "mode", json_text(lease_mode(lease)));
 	json_put(json, "account", json_text(lease->account));
 	json_put(json, "ageSeconds", json_object_new_int64((int64_t)age));
 	json_put(json, "followsProcess", json_object_new_boolean(lease->follows_process));

@@ -23,7 +23,8 @@ static int check_process(pid_t pid, unsigned long long start_ticks)
 	return r == -ENOENT ? -ESRCH : r;
 }
 
-static int read_locked(pid_t pid, uint64_t *bytes)
+/* VmPin stands behind VmLck (fs/proc/task_mmu.c, task_mem). */
+static int read_locked(pid_t pid, uint64_t *locked, uint64_t *pinned)
 {
 	char name[64], line[256];
 
@@ -31,11 +32,14 @@ static int read_locked(pid_t pid, uint64_t *bytes)
 	_cleanup_fclose_ FILE *status = fopen(name, "re");
 	if (!status)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while (fgets(line, sizeof(line), status))
-		if (strncmp(line, "VmLck:", 6) == 0) {
-			*bytes = strtoull(line + 6, NULL, 10) * 1024;
+	while (fgets(line, sizeof(line), status)) {
+		if (strncmp(line, "VmLck:", 6) == 0)
+			*locked = strtoull(line + 6, NULL, 10) * 1024;
+		if (strncmp(line, "VmPin:", 6) == 0) {
+			*pinned = strtoull(line + 6, NULL, 10) * 1024;
 			return 0;
 		}
+	}
 	return -ESRCH; /* it has no memory any more */
 }
 
@@ -43,11 +47,11 @@ int lease_process_read(pid_t pid, unsigned long long start_ticks, FILE *answer)
 {
 	struct memory_bound bound = { .max_bytes = UINT64_MAX };
 	struct rlimit limit = { 0 };
-	uint64_t locked = 0;
+	uint64_t locked = 0, pinned = 0;
 
 	int r = check_process(pid, start_ticks);
 	if (r == 0)
-		r = read_locked(pid, &locked);
+		r = read_locked(pid, &locked, &pinned);
 	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
 	if (r == 0 && pidfd < 0)
 		r = -errno;
@@ -59,8 +63,9 @@ int lease_process_read(pid_t pid, unsigned long long start_ticks, FILE *answer)
 		r = check_process(pid, start_ticks);
 	if (r < 0)
 		return r;
-	int n = fprintf(answer, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64, locked,
-		(uint64_t)limit.rlim_cur, (uint64_t)limit.rlim_max, bound_result, bound.max_bytes);
+	int n = fprintf(answer, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64,
+		locked, pinned, (uint64_t)limit.rlim_cur, (uint64_t)limit.rlim_max, bound_result,
+		bound.max_bytes);
 	return n < 0 ? -EIO : 0;
 }
 
@@ -72,8 +77,9 @@ void lease_process_parse(int result, const char *text, struct lease_process *pro
 	if (result < 0)
 		return;
 	/* NOLINTNEXTLINE(cert-err34-c): by a child of our own. */
-	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %d %" SCNu64, &process->locked_bytes,
-		    &soft, &hard, &process->bound_result, &process->max_bytes) == 5)
+	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %d %" SCNu64,
+		    &process->locked_bytes, &process->pinned_bytes, &soft, &hard,
+		    &process->bound_result, &process->max_bytes) == 6)
 		process->limit = (struct rlimit){ soft, hard };
 	else
 		process->result = -EBADMSG;
@@ -102,6 +108,11 @@ __attribute__((format(printf, 2, 3))) static void find(
 	va_end(arguments);
 }
 
+uint64_t lease_facts_billed(const struct lease_facts *facts)
+{
+	return facts->is_cdev ? facts->process.pinned_bytes : facts->process.locked_bytes;
+}
+
 static bool judge_lock(const struct lease_facts *facts, const struct finding *finding)
 {
 	const struct lease_process *process = &facts->process;
@@ -109,11 +120,12 @@ static bool judge_lock(const struct lease_facts *facts, const struct finding *fi
 
 	if (!facts->is_lock_known)
 		return false;
-	if (process->locked_bytes > facts->bill_bytes) {
+	if (lease_facts_billed(facts) > facts->bill_bytes) {
 		find(finding,
-			"the kernel bills its process %" PRIu64 " bytes (VmLck); %" PRIu64
+			"the kernel bills its process %" PRIu64 " bytes (%s); %" PRIu64
 			" are reserved or were its own to lock",
-			process->locked_bytes, facts->bill_bytes);
+			lease_facts_billed(facts), facts->is_cdev ? "VmPin" : "VmLck",
+			facts->bill_bytes);
 		is_wrong = true;
 	}
 	/* A soft limit up to the hard one is the process's own affair. */

@@ -15,12 +15,14 @@
 struct lease_process {
 	int result;            /* 0; -ESRCH: it has ended; another -errno: it could not be asked */
 	uint64_t locked_bytes; /* VmLck */
+	uint64_t pinned_bytes; /* VmPin: what iommufd bills */
 	struct rlimit limit;   /* RLIMIT_MEMLOCK */
 	int bound_result;      /* 0 or -errno, as memory_bound_find() */
 	uint64_t max_bytes;    /* the memory.max that bounds it; UINT64_MAX: none does */
 };
 struct lease_facts {
 	bool is_trusted;
+	bool is_cdev; /* it maps through iommufd */
 	struct lease_process process;
 	/* What its limit should be, and what the kernel may bill it: as in lease_lock(). */
 	bool is_lock_known;
@@ -37,6 +39,8 @@ int lease_process_read(pid_t pid, unsigned long long start_ticks, FILE *answer);
 /* result: of the errand. */
 void lease_process_parse(int result, const char *text, struct lease_process *process);
 
+/* What the kernel bills its process for mappings of this lease's kind, and others of the kind. */
+uint64_t lease_facts_billed(const struct lease_facts *facts);
 /*
  * In sentences: what is wrong, or else what cannot be known; "" for nothing. True: it disagrees
  * with the books.

@@ -2,6 +2,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/restoring.h"
 #include "daemon/service/parts.h"
 
@@ -74,6 +75,21 @@ static void on_queued(struct lease *lease, size_t position, void *userdata)
 	call_reply_more(acquisition->call, json, NULL, 0);
 }
 
+/* Those of which there are nodes: a device that has only just joined is handed out by none. */
+static void write_nodes(struct writing *reply, const struct nodes *nodes, size_t first)
+{
+	writing_open(reply, "devices", '[');
+	for (size_t i = 0; i < nodes->n; i++)
+		if (nodes->all[i].fd >= 0)
+			writing_string(reply, NULL, nodes->all[i].device);
+	writing_close(reply, ']');
+	writing_open(reply, "deviceFileDescriptors", '[');
+	for (size_t i = 0; i < nodes->n; i++)
+		if (nodes->all[i].fd >= 0)
+			writing_number(reply, NULL, (int64_t)first++);
+	writing_close(reply, ']');
+}
+
 static void write_group(struct writing *reply, const struct group *group, int fd_index)
 {
 	const struct device *device;
@@ -98,10 +114,40 @@ static void write_lease(
 	writing_string(reply, "event", event);
 	writing_string(reply, "lease", lease->name);
 	writing_string(reply, "token", lease->token);
+	writing_string(reply, "mode", lease_mode(lease));
 	writing_open(reply, "groups", '[');
 	for (size_t i = 0; i < lease->n_groups; i++)
 		write_group(reply, lease->groups[i], has_fds ? (int)i : -1);
 	writing_close(reply, ']');
+}
+
+/* Mode cdev: with all nodes, group by group, and then the context. How many they are. */
+static size_t write_lease_nodes(
+	struct writing *reply, const struct lease *lease, int fds[TRANSPORT_MAX_FDS])
+{
+	size_t n = 0;
+
+	reply_begin(reply);
+	writing_string(reply, "event", "granted");
+	writing_string(reply, "lease", lease->name);
+	writing_string(reply, "token", lease->token);
+	writing_string(reply, "mode", lease_mode(lease));
+	writing_open(reply, "groups", '[');
+	for (size_t i = 0; i < lease->n_groups; i++) {
+		struct nodes *nodes = lease->nodes->of_groups[i];
+
+		writing_open(reply, NULL, '{');
+		writing_number(reply, "number", lease->groups[i]->number);
+		write_nodes(reply, nodes, n);
+		writing_close(reply, '}');
+		for (size_t j = 0; j < nodes->n; j++)
+			if (nodes->all[j].fd >= 0)
+				fds[n++] = steal_fd(&nodes->all[j].fd);
+	}
+	writing_close(reply, ']');
+	writing_number(reply, "iommufdFileDescriptor", (int64_t)n);
+	fds[n++] = steal_fd(&lease->nodes->context);
+	return n;
 }
 
 /* After a restart nobody could tell whether its client has heard of it. */
@@ -121,7 +167,7 @@ static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 	struct call *call = acquisition->call;
 	size_t n_fds = group_fds ? lease->n_groups : 0;
 	bool goes_on = call->varlink.more;
-	int fds[MAX_SELECTORS];
+	int fds[TRANSPORT_MAX_FDS];
 	struct writing reply;
 
 	transaction_end(call);
@@ -129,7 +175,10 @@ static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 		fds[i] = steal_fd(&group_fds[i]);
 	/* We have opened them: what they are is known. */
 	call->close_fds = close_all_fds;
-	write_lease(&reply, "granted", lease, !lease->brokered);
+	if (lease->nodes)
+		n_fds = write_lease_nodes(&reply, lease, fds);
+	else
+		write_lease(&reply, "granted", lease, !lease->brokered);
 	if (goes_on)
 		call->stream = STREAM_LEASE;
 	else
@@ -289,6 +338,7 @@ static void acquire(struct call *call)
 		.groups = groups,
 		.wait_seconds = (double)wait_seconds,
 		.brokered = mode && strcmp(mode, "brokered") == 0,
+		.cdev = mode && strcmp(mode, "cdev") == 0,
 		.memory_bytes = (uint64_t)memory_bytes,
 		.holder_pidfd = -1,
 		.listener = &acquisition_listener,

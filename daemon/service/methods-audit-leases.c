@@ -168,6 +168,7 @@ static struct json_object *item_json(
 	/* Not where leases of its process have come or gone since it was asked. */
 	facts.is_lock_known = facts.is_lock_known && is_lock_same(&facts, lease);
 	facts.is_trusted = lease->is_trusted;
+	facts.is_cdev = lease->cdev;
 	observing_figures_of_lease(item->audits->service->broker, lease, &figures);
 	facts.is_reported = figures.is_any;
 	bool is_wrong = lease_facts_judge(&facts, finding, sizeof(finding));
@@ -177,7 +178,7 @@ static struct json_object *item_json(
 	json_put(json, "pid", json_object_new_int(lease->subject.pid));
 	json_put(json, "isTrusted", json_object_new_boolean(lease->is_trusted));
 	json_put(json, "reservedBytes", json_bytes(reservation_bytes(lease->reservation)));
-	json_put(json, "lockedBytes", is_known ? json_bytes(process->locked_bytes) : NULL);
+	json_put(json, "lockedBytes", is_known ? json_bytes(lease_facts_billed(&facts)) : NULL);
 	json_put(json, "lockLimitBytes",
 		is_known && process->limit.rlim_cur != RLIM_INFINITY
 			? json_bytes(process->limit.rlim_cur)

@@ -110,6 +110,8 @@ static enum preview_purpose purpose_of(const char *name, const char *mode)
 		return PREVIEW_TAKE;
 	if (name && strcmp(name, "return") == 0)
 		return PREVIEW_RETURN;
+	if (mode && strcmp(mode, "cdev") == 0)
+		return PREVIEW_CDEV;
 	return mode && strcmp(mode, "brokered") == 0 ? PREVIEW_BROKERED : PREVIEW_ACQUIRE;
 }
 

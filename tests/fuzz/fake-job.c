@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/job.h"
 #include "daemon/bind/journal.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/bound.h"
 #include "daemon/inventory/inventory.h"
 #include "daemon/service/parts.h"
@@ -22,6 +23,7 @@ int __wrap_job_new_open(struct doormen *doormen, enum job_kind kind, struct plan
 	struct job **job);
 void __wrap_job_go(struct job *job);
 struct job *__wrap_job_free(struct job *job);
+struct nodes *__wrap_job_take_nodes(struct job *job);
 pid_t __wrap_job_pid(const struct job *job);
 enum bind_step __wrap_job_step(const struct job *job, const char **device);
 void __wrap_inventory_refresh(struct inventory *inventory, struct group *group);
@@ -42,6 +44,7 @@ struct job {
 	struct plan *plan;
 	struct job_listener listener;
 	void *userdata;
+	struct nodes *nodes;
 	ev_timer turn;
 	bool is_ready, has_gone, is_late;
 };
@@ -75,7 +78,7 @@ void fake_job_outcome(enum fake_outcome new)
 
 static bool inspects(enum job_kind kind)
 {
-	return kind == JOB_TAKE || kind == JOB_LOOK;
+	return kind == JOB_TAKE || kind == JOB_TAKE_NODES || kind == JOB_LOOK;
 }
 
 /* The inventory's devices are on the drivers that the kernel would have them on. */
@@ -84,15 +87,16 @@ static void move_devices(const struct job *job)
 	struct group *group = inventory_group(host, job->plan->group);
 	struct device *device;
 
-	if (!group || job->kind == JOB_OPEN || job->kind == JOB_CHECK || job->kind == JOB_KEEP ||
+	if (!group || job->kind == JOB_RENEW || job->kind == JOB_OPEN ||
+		job->kind == JOB_OPEN_NODES || job->kind == JOB_CHECK || job->kind == JOB_KEEP ||
 		job->kind == JOB_LOOK)
 		return;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		for (size_t i = 0; i < job->plan->n_members; i++) {
 			const struct plan_member *member = &job->plan->members[i];
 			if (member->action == PLAN_BIND && strcmp(member->name, device->name) == 0)
-				strcpy(device->driver, job->kind == JOB_TAKE ? member->target
-									     : member->host_driver);
+				strcpy(device->driver, job->kind == JOB_RETURN ? member->host_driver
+									       : member->target);
 		}
 }
 
@@ -106,11 +110,14 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 {
 	static const enum refusal_kind kinds[] = {
 		[JOB_TAKE] = REFUSAL_TAKE_FAILED,
+		[JOB_TAKE_NODES] = REFUSAL_NOT_SUPPORTED,
 		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
 		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
+		[JOB_OPEN_NODES] = REFUSAL_NOT_SUPPORTED,
 		[JOB_CHECK] = REFUSAL_GROUP_BUSY,
 		[JOB_KEEP] = REFUSAL_GROUP_BUSY,
 		[JOB_LOOK] = REFUSAL_DEVICE_IN_USE,
+		[JOB_RENEW] = REFUSAL_RETURN_FAILED,
 	};
 	bool is_open = job->kind == JOB_RETURN && job->plan->group % 2 == 0;
 
@@ -121,6 +128,16 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 	refusal->rolled_back = true;
 	string_copy(refusal->device, sizeof(refusal->device), job_device(job));
 	return REFUSED;
+}
+
+static void open_nodes(struct job *job)
+{
+	bool opens = job->kind == JOB_TAKE_NODES || job->kind == JOB_OPEN_NODES;
+
+	job->nodes = opens ? nodes_new(job->plan) : NULL;
+	for (size_t i = 0; job->nodes && i < job->nodes->n; i++)
+		if (plan_hands_out(job->plan->members[i].action))
+			job->nodes->all[i].fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 static void job_end(struct job *job)
@@ -138,6 +155,7 @@ static void job_end(struct job *job)
 		move_devices(job);
 		if (job->kind == JOB_TAKE || job->kind == JOB_OPEN || job->kind == JOB_KEEP)
 			group_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		open_nodes(job);
 	}
 	job->listener.done(job, result, &group_fd, &refusal, job->userdata);
 }
@@ -213,8 +231,14 @@ struct job *__wrap_job_free(struct job *job)
 		return NULL;
 	ev_timer_stop(job->loop, &job->turn);
 	LIST_REMOVE(job, of_all);
+	nodes_free(job->nodes);
 	free(job);
 	return NULL;
+}
+
+struct nodes *__wrap_job_take_nodes(struct job *job)
+{
+	return steal_pointer(&job->nodes);
 }
 
 pid_t __wrap_job_pid(const struct job *job)

@@ -27,6 +27,7 @@ struct mock_kernel {
 	char gate[PATH_MAX];
 	atomic_bool is_closed, has_arrived;
 	atomic_uint n_writes;
+	atomic_bool has_nodes;
 };
 
 __attribute__((format(printf, 2, 3))) static void path_format(
@@ -227,6 +228,30 @@ static void mock_close_group(void *userdata, int group_fd)
 		abort();
 }
 
+/* A file a device, which anybody may open: on VFIO, while its group is open. */
+static int mock_open_node(void *userdata, const char *syspath)
+{
+	struct mock_kernel *kernel = userdata;
+	char path[PATH_MAX], driver[DRIVER_NAME_SIZE];
+
+	if (!kernel->has_nodes)
+		return -ENXIO;
+	path_format(path, "%s/devices/%s/driver", kernel->sys, strrchr(syspath, '/') + 1);
+	if (link_read(path, driver, sizeof(driver)) < 0 || !driver_is_vfio(driver))
+		return -ENXIO;
+	path_format(path, "%s/node-%s", kernel->nodes, strrchr(syspath, '/') + 1);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static int mock_open_context(void *userdata)
+{
+	const struct mock_kernel *kernel = userdata;
+	int fd = kernel->has_nodes ? open("/dev/null", O_RDWR | O_CLOEXEC) : -ENOENT;
+
+	return fd == -1 ? -errno : fd;
+}
+
 static int mock_guard(
 	void *userdata, const char *syspath, const char *name, struct refusal *refusal)
 {
@@ -258,6 +283,8 @@ struct mock_kernel *mock_kernel_new(void)
 		.open_group = mock_open_group,
 		.group_viable = mock_group_viable,
 		.close_group = mock_close_group,
+		.open_node = mock_open_node,
+		.open_context = mock_open_context,
 		.find_opener = mock_find_opener,
 		.guard = mock_guard,
 	};
@@ -304,6 +331,11 @@ void mock_kernel_gate(struct mock_kernel *kernel, const char *path)
 bool mock_kernel_has_arrived(const struct mock_kernel *kernel)
 {
 	return kernel->has_arrived;
+}
+
+void mock_kernel_make_nodes(struct mock_kernel *kernel, bool makes)
+{
+	kernel->has_nodes = makes;
 }
 
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel)

@@ -22,4 +22,6 @@ void mock_kernel_break(struct mock_kernel *kernel, const char *path);
  * one, or "". */
 void mock_kernel_gate(struct mock_kernel *kernel, const char *path);
 bool mock_kernel_has_arrived(const struct mock_kernel *kernel); /* somebody waits there */
+/* Do devices have nodes of their own, and is there an iommufd? Not at first. */
+void mock_kernel_make_nodes(struct mock_kernel *kernel, bool makes);
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel);

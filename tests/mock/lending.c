@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/inventory/internal.h"
 
 #include <setjmp.h>
@@ -89,10 +90,12 @@ static void on_granted(struct lease *lease, int *group_fds, void *userdata)
 {
 	struct lending *lending = userdata;
 
-	(void)lease;
+	assert_int_equal(lending->cdev, lease->nodes != NULL);
+	assert_int_equal(lending->cdev || lease->brokered, group_fds == NULL);
 	lending->is_granted = true;
 	if (lending->keeps)
-		lending->group_fd = dup(group_fds[0]);
+		lending->group_fd =
+			dup(lease->nodes ? lease->nodes->of_groups[0]->all[0].fd : group_fds[0]);
 }
 
 static void on_event(struct lease *lease, enum lease_event event, const char *text, void *userdata)
@@ -139,6 +142,7 @@ struct group *lend_begin(struct lending *lending, pid_t pid, bool brokered)
 		.n_groups = 1,
 		.holder_pidfd = -1,
 		.brokered = brokered,
+		.cdev = lending->cdev,
 		.listener = &listener,
 		.userdata = lending,
 	};

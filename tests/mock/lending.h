@@ -22,6 +22,7 @@ struct lending {
 	char *syspath;
 	struct lease *lease; /* NULL: over */
 	int group_fd;        /* a copy of what was granted, if it is kept; -1 */
+	bool cdev;           /* the next lease's mode; what is kept is a node then */
 	bool is_granted, is_refused, keeps;
 	unsigned n_asked, n_gone, n_leaving;
 	char text[256];    /* of the last event */

@@ -282,6 +282,29 @@ static void fake_close_group(void *userdata, int group_fd)
 	assert(kernel->n_open-- > 0);
 }
 
+static int fake_open_node(void *userdata, const char *syspath)
+{
+	struct fake_kernel *kernel = userdata;
+	const struct fake_device *device = NULL;
+
+	int r = enter(kernel);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < kernel->n_devices; i++)
+		if (kernel->devices[i].is_present &&
+			strcmp(kernel->devices[i].syspath, syspath) == 0)
+			device = &kernel->devices[i];
+	/* Nobody else may have the group meanwhile. */
+	assert(kernel->n_open == 1);
+	if (!device || kernel->makes_no_nodes || !driver_is_vfio(device->driver))
+		return -ENXIO;
+	if (kernel->n_nodes_lagging > 0 && kernel->n_nodes_lagging-- > 0)
+		return -ENOENT;
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert(fd >= 0);
+	return fd;
+}
+
 static int fake_guard(
 	void *userdata, const char *syspath, const char *name, struct refusal *refusal)
 {
@@ -338,6 +361,7 @@ struct sysfs_ops fake_kernel_ops(struct fake_kernel *kernel)
 		.open_group = fake_open_group,
 		.group_viable = fake_group_viable,
 		.close_group = fake_close_group,
+		.open_node = fake_open_node,
 		.find_opener = fake_find_opener,
 		.makes_nodes = fake_makes_nodes,
 		.guard = fake_guard,

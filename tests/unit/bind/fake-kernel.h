@@ -47,6 +47,7 @@ struct fake_kernel {
 	bool is_claimed;        /* its DMA has an owner: no driver of the host may probe */
 	bool is_node_open;      /* that of a device, by opener_pid */
 	bool makes_no_nodes;    /* for devices */
+	int n_nodes_lagging;    /* so many opens of one find it missing yet */
 	pid_t opener_pid;       /* whom a search finds; 0: nobody */
 	int n_lagging;          /* so many opens find no node yet */
 	bool binds_nothing;     /* a bind succeeds, and nothing is bound */

@@ -92,7 +92,8 @@ void job_bench_start(struct job_bench *bench, enum job_kind kind, double deadlin
 				&listener, bench, &bench->job);
 	assert_int_equal(r, 0);
 	assert_true(job_pid(bench->job) > 0);
-	if (kind != JOB_TAKE && kind != JOB_JOIN && kind != JOB_LOOK && !bench->keeps_waiting)
+	if (kind != JOB_TAKE && kind != JOB_TAKE_NODES && kind != JOB_JOIN && kind != JOB_LOOK &&
+		!bench->keeps_waiting)
 		job_go(bench->job);
 }
 

@@ -42,6 +42,7 @@ static int set_up(void **state)
 		.child = 4711,
 		.child_start_ticks = 18446744073709551615ULL,
 		.stay = true,
+		.nodes = true,
 		.holder = { .pid = 815,
 			.start_ticks = 4294967296ULL,
 			.uid = 4294967294U,
@@ -141,6 +142,7 @@ static void test_round_trip(void **state)
 		assert_int_equal(entry.child, 4711);
 		assert_true(entry.child_start_ticks == 18446744073709551615ULL);
 		assert_true(entry.stay);
+		assert_true(entry.nodes);
 		assert_int_equal(entry.holder.pid, 815);
 		assert_true(entry.holder.start_ticks == 4294967296ULL);
 		assert_true(entry.holder.uid == 4294967294U);
@@ -223,9 +225,9 @@ static void test_damaged(void **state)
 	static const struct {
 		const char *from, *to, *told;
 	} edits[] = {
-		{ "\"version\":2", "\"version\":3", "version is 3" },
-		{ "\"version\":2", "\"version\":\"1\"", "version" },
-		{ "\"version\":2", "\"revision\":1", "version" },
+		{ "\"version\":3", "\"version\":4", "version is 4" },
+		{ "\"version\":3", "\"version\":\"1\"", "version" },
+		{ "\"version\":3", "\"revision\":1", "version" },
 		{ "\"group\":7", "\"group\":8", "group" },
 		{ "\"group\":7", "\"group\":4294967303", "group" },
 		{ "\"phase\":\"returning\"", "\"phase\":\"pausing\"", "phase" },
@@ -235,7 +237,7 @@ static void test_damaged(void **state)
 		{ "\"18446744073709551615\"", "\"-1\"", "childStartTicks" },
 		{ "\"18446744073709551615\"", "\"\"", "childStartTicks" },
 		{ "\"stay\":true", "\"stay\":1", "stay" },
-		{ "\"version\":2", "\"version\":0", "version is 0" },
+		{ "\"version\":3", "\"version\":0", "version is 0" },
 		{ "\"holder\":{", "\"holders\":{", "holder" },
 		{ "\"pid\":815", "\"pid\":-815", "pid" },
 		{ "\"uid\":4294967294", "\"uid\":4294967296", "uid" },
@@ -278,6 +280,7 @@ static void test_first_version(void **state)
 	assert_int_equal(entry.phase, JOURNAL_TAKEN);
 	assert_int_equal(entry.child, 12);
 	assert_true(entry.stay);
+	assert_false(entry.nodes);
 	assert_int_equal(entry.holder.pid, 0);
 	assert_string_equal(entry.failure, "");
 	assert_string_equal(entry.plan->members[0].host_driver, "e1000");

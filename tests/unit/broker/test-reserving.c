@@ -403,9 +403,8 @@ static void on_record(const char *name, int version, struct json_object *json, c
 {
 	const char *key;
 
-	(void)version;
 	assert_null(problem);
-	assert_int_equal(lease_decode(json, name, userdata, &key), 0);
+	assert_int_equal(lease_decode(json, version, name, userdata, &key), 0);
 	json_object_put(json);
 }
 

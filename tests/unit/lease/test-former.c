@@ -75,13 +75,13 @@ static void test_notes(void **state)
 	uid_t uid;
 
 	assert_false(former_find(&s->book, s->edu, &uid));
-	assert_int_equal(former_note(&s->book, s->edu, 1000), 0);
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), 0);
 	assert_former(s, s->edu, 1000);
 	assert_false(former_find(&s->book, s->nic, &uid));
 	restart(s);
 	assert_former(s, s->edu, 1000);
-	assert_int_equal(former_note(&s->book, s->edu, 0), 0);
-	assert_int_equal(former_note(&s->book, s->nic, 4294967294U), 0);
+	assert_int_equal(former_note(&s->book, s->edu, 0, false), 0);
+	assert_int_equal(former_note(&s->book, s->nic, 4294967294U, false), 0);
 	restart(s);
 	assert_former(s, s->edu, 0);
 	assert_former(s, s->nic, 4294967294U);
@@ -93,7 +93,7 @@ static void test_which_device(void **state)
 	struct state *s = *state;
 	uid_t uid;
 
-	assert_int_equal(former_note(&s->book, s->edu, 1000), 0);
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), 0);
 	strcpy(s->edu->bus, "platform");
 	assert_false(former_find(&s->book, s->edu, &uid));
 	strcpy(s->edu->bus, "pci");
@@ -101,7 +101,7 @@ static void test_which_device(void **state)
 	assert_false(former_find(&s->book, s->edu, &uid));
 	restart(s);
 	assert_false(former_find(&s->book, s->edu, &uid));
-	assert_int_equal(former_note(&s->book, s->edu, 1000), 0);
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), 0);
 	restart(s);
 	assert_former(s, s->edu, 1000);
 }
@@ -118,7 +118,7 @@ static void test_damaged(void **state)
 		restart(s);
 		assert_former(s, s->edu, (uid_t)-1);
 	}
-	assert_int_equal(former_note(&s->book, s->edu, 1000), 0);
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), 0);
 	restart(s);
 	assert_former(s, s->edu, 1000);
 	/* A write that did not come to its end leaves what was before. */
@@ -139,7 +139,7 @@ static void test_not_written(void **state)
 
 	snprintf(path, sizeof(path), "%s/former", s->directory);
 	assert_int_equal(rmdir(path), 0);
-	assert_int_equal(former_note(&s->book, s->edu, 1000), -ENOENT);
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), -ENOENT);
 	assert_false(former_find(&s->book, s->edu, &uid));
 	former_book_clear(&s->book);
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -150,6 +150,25 @@ static void test_not_written(void **state)
 	assert_int_equal(former_book_init(&s->book, "/nonexistent/vfiod"), -ENOENT);
 }
 
+/* Once its node was handed out, to whomever: until it is another device. */
+static void test_node(void **state)
+{
+	struct state *s = *state;
+
+	assert_false(former_has_node(&s->book, s->edu));
+	assert_int_equal(former_note(&s->book, s->edu, 1000, false), 0);
+	assert_false(former_has_node(&s->book, s->edu));
+	assert_int_equal(former_note(&s->book, s->edu, 1000, true), 0);
+	assert_true(former_has_node(&s->book, s->edu));
+	assert_int_equal(former_note(&s->book, s->edu, 1001, false), 0);
+	assert_true(former_has_node(&s->book, s->edu));
+	assert_false(former_has_node(&s->book, s->nic));
+	restart(s);
+	assert_true(former_has_node(&s->book, s->edu));
+	s->edu->inode++;
+	assert_false(former_has_node(&s->book, s->edu));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +176,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_which_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_node, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,13 @@ static void test_more_than_reserved(void **state)
 	(void)state;
 	facts.process.locked_bytes = 520 * MIB + 1024;
 	assert_judged(&facts, true, "bills its process 545260544 bytes (VmLck); 545259520");
+	/* By iommufd, it is what is pinned. */
+	facts.is_cdev = true;
+	facts.process.pinned_bytes = 520 * MIB;
+	assert_int_equal(lease_facts_billed(&facts), 520 * MIB);
+	facts.process.pinned_bytes += 4096;
+	assert_judged(&facts, true, "bills its process 545263616 bytes (VmPin); 545259520");
+	facts.is_cdev = false;
 }
 
 static void test_limit_changed(void **state)
@@ -232,9 +239,10 @@ static void test_parse(void **state)
 	struct lease_process process;
 
 	(void)state;
-	lease_process_parse(0, "1 2 18446744073709551615 -18 4", &process);
+	lease_process_parse(0, "1 5 2 18446744073709551615 -18 4", &process);
 	assert_int_equal(process.result, 0);
 	assert_int_equal(process.locked_bytes, 1);
+	assert_int_equal(process.pinned_bytes, 5);
 	assert_int_equal(process.limit.rlim_cur, 2);
 	assert_true(process.limit.rlim_max == RLIM_INFINITY);
 	assert_int_equal(process.bound_result, -EXDEV);

@@ -382,16 +382,19 @@ static void answer_leases(struct fake *fake, int peer, const char *method,
 	fake_reply(fake, peer, false,
 		"{\"leases\":[{\"lease\":\"3\",\"groups\":[13,14],\"holder\":{\"pid\":4711,\"uid\":"
 		"0,"
-		"\"command\":\"qemu\"},\"account\":\"alice\",\"ageSeconds\":240,\"followsProcess\":"
+		"\"command\":\"qemu\"},\"mode\":\"group\",\"account\":\"alice\",\"ageSeconds\":240,"
+		"\"followsProcess\":"
 		"false,\"isGranted\":true,\"isReleaseRequested\":false,\"isTrusted\":false,"
 		"\"memoryBytes\":0},{\"lease\":\"4\","
 		"\"groups\":"
-		"[7],\"holder\":{\"pid\":5,\"uid\":0,\"command\":\"x\"},\"account\":\"bob\","
+		"[7],\"holder\":{\"pid\":5,\"uid\":0,\"command\":\"x\"},\"mode\":\"group\","
+		"\"account\":\"bob\","
 		"\"ageSeconds\":0,\"followsProcess\":true,\"isGranted\":false,"
 		"\"isReleaseRequested\":false,\"isTrusted\":false,\"memoryBytes\":0},{\"lease\":"
 		"\"5\",\"groups\":[8],\"holder\":{\"pid\":"
 		"6,"
-		"\"uid\":0,\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":90000,"
+		"\"uid\":0,\"command\":\"y\"},\"mode\":\"group\",\"account\":\"bob\","
+		"\"ageSeconds\":90000,"
 		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true,"
 		"\"isTrusted\":false,\"memoryBytes\":0}]}");
 }

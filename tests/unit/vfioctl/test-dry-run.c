@@ -85,11 +85,11 @@ static void answer_revoke(struct fake *fake, int peer, const char *method,
 	fake_expect(strcmp(method, "org.vfiod.Broker.Leases") == 0, "nothing but Leases");
 	fake_reply(fake, peer, false,
 		"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,9],\"holder\":{\"pid\":4711,\"uid\":"
-		"0,\"command\":\"qemu\"},\"account\":\"uid:0\",\"ageSeconds\":1,"
+		"0,\"command\":\"qemu\"},\"mode\":\"group\",\"account\":\"uid:0\",\"ageSeconds\":1,"
 		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
 		"\"isTrusted\":false,\"memoryBytes\":0},"
 		"{\"lease\":\"L5\",\"groups\":[8],\"holder\":{\"pid\":4711,\"uid\":"
-		"0,\"command\":\"qemu\"},\"account\":\"uid:0\",\"ageSeconds\":1,"
+		"0,\"command\":\"qemu\"},\"mode\":\"group\",\"account\":\"uid:0\",\"ageSeconds\":1,"
 		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
 		"\"revokeSeconds\":60,\"revokeEndsProcess\":true,"
 		"\"isTrusted\":false,\"memoryBytes\":0}]}");

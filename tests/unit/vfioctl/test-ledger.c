@@ -198,17 +198,20 @@ static void answer_direct(struct fake *fake, int peer, const char *method,
 	else
 		fake_reply(fake, peer, false,
 			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"
-			"\"uid\":0,\"command\":\"spdk\"},\"account\":\"uid:1000\",\"ageSeconds\":"
+			"\"uid\":0,\"command\":\"spdk\"},\"mode\":\"group\",\"account\":\"uid:"
+			"1000\",\"ageSeconds\":"
 			"240,"
 			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false,"
 			"\"isTrusted\":false,\"memoryBytes\":0},"
 			"{\"lease\":\"L4\",\"groups\":[9],\"holder\":{\"pid\":312,\"uid\":0,"
-			"\"command\":\"qemu\"},\"account\":\"uid:1000\",\"ageSeconds\":1,"
+			"\"command\":\"qemu\"},\"mode\":\"group\",\"account\":\"uid:1000\","
+			"\"ageSeconds\":1,"
 			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
 			"\"isTrusted\":false,\"memoryMaxBytes\":" GIB_2 ",\"memoryBytes\":" MIB_512
 			"},"
 			"{\"lease\":\"L5\",\"groups\":[11],\"holder\":{\"pid\":6,\"uid\":0,"
-			"\"command\":\"dpdk\"},\"account\":\"dpdk\\u001b[2J\",\"ageSeconds\":2,"
+			"\"command\":\"dpdk\"},\"mode\":\"group\",\"account\":\"dpdk\\u001b[2J\","
+			"\"ageSeconds\":2,"
 			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
 			"\"isTrusted\":true,\"memoryBytes\":0}]}");
 }
@@ -289,15 +292,18 @@ static void answer_others(struct fake *fake, int peer, const char *method,
 	else if (is(method, "org.vfiod.Broker.Leases"))
 		fake_reply(fake, peer, false,
 			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"
-			"\"uid\":0,\"command\":\"spdk\"},\"account\":\"alice\",\"ageSeconds\":240,"
+			"\"uid\":0,\"command\":\"spdk\"},\"mode\":\"group\",\"account\":\"alice\","
+			"\"ageSeconds\":240,"
 			"\"followsProcess\":false,\"isGranted\":true,\"isReleaseRequested\":false,"
 			"\"isTrusted\":false,\"memoryBytes\":0},"
 			"{\"lease\":\"L4\",\"groups\":[9],\"holder\":{\"pid\":5,\"uid\":0,"
-			"\"command\":\"x\"},\"account\":\"alice\",\"ageSeconds\":1,"
+			"\"command\":\"x\"},\"mode\":\"group\",\"account\":\"alice\","
+			"\"ageSeconds\":1,"
 			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true,"
 			"\"isTrusted\":false,\"memoryBytes\":0},{"
 			"\"lease\":\"L5\",\"groups\":[8],\"holder\":{\"pid\":6,\"uid\":0,"
-			"\"command\":\"y\"},\"account\":\"bob\",\"ageSeconds\":2,"
+			"\"command\":\"y\"},\"mode\":\"group\",\"account\":\"bob\",\"ageSeconds\":"
+			"2,"
 			"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":false,"
 			"\"isTrusted\":false,\"memoryBytes\":0}]"
 			"}");

@@ -1,0 +1,32 @@
+/*
+ * The own nodes of a group's devices (/dev/vfio/devices/vfioX), open and bound to no iommufd
+ * context: what a lease with mode cdev hands out. They are opened while the group is, which proves
+ * that nobody else has anything of it; but as long as the group is open, no node of it can be bound
+ * (drivers/vfio/group.c, vfio_device_block_group): so it is closed before they are handed out.
+ */
+#pragma once
+
+#include "daemon/bind/transaction.h"
+
+struct node {
+	char device[DEVICE_NAME_SIZE];
+	int fd; /* -1: a member that is handed out to nobody */
+};
+struct nodes {
+	size_t n;
+	struct node all[]; /* in the order of the plan, one a member */
+};
+
+/* Without any open. NULL: no memory. */
+struct nodes *nodes_new(const struct plan *plan);
+/* Closes what nobody has taken. NULL-safe. */
+struct nodes *nodes_free(struct nodes *nodes);
+
+/*
+ * Opens those of all members that clients find in the group, into transaction->nodes. 0, or
+ * REFUSED: NOT_SUPPORTED (this kernel makes none), TAKE_FAILED at STEP_OPEN; rolled_back true, as
+ * nothing was written here. Then none is open.
+ */
+int nodes_open(const struct transaction *transaction, struct refusal *refusal);
+/* As transaction_open(), but it is the nodes that stay open, and not the group. */
+int transaction_open_nodes(struct transaction *transaction, struct refusal *refusal);

@@ -1,0 +1,211 @@
+/*
+ * Leases with mode cdev, on the kernel of kernel.h: what is handed out, and what becomes of devices
+ * that stay with VFIO.
+ */
+#include "tests/mock/lending.h"
+
+#include "daemon/base/util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char rules[] = "[daemon]\nadmin = user:1000\ntake-timeout = 1\n"
+			    "[rule all]\nmatch = pci:address=0000:*\nallow = user:1000\n";
+
+#define UNBIND "/sys/devices/" LENT_DEVICE "/driver/unbind"
+
+static int set_up(void **state)
+{
+	int r = lending_set_up(state, rules);
+	struct lending *lending = *state;
+
+	lending->cdev = true;
+	mock_kernel_make_nodes(lending->kernel, true);
+	return r;
+}
+
+static struct holding *holding_of(const struct lending *lending)
+{
+	return holding_find_number(lending->broker, 1);
+}
+
+/* At its end, the group stays taken. */
+static struct holding *lend_to_stay(struct lending *lending)
+{
+	lend(lending, getpid(), false);
+	holding_of(lending)->stay = true;
+	return holding_of(lending);
+}
+
+static void end(struct lending *lending)
+{
+	broker_end(lending->broker, lending->lease, "the test ends it");
+	assert_null(lending->lease);
+}
+
+/* Override, unbind, bind each way: the return is the end of its nodes. */
+static void test_returned(void **state)
+{
+	struct lending *lending = *state;
+	const struct group *group = lend(lending, getpid(), false);
+
+	assert_string_equal(lease_mode(lending->lease), "cdev");
+	assert_true(holding_of(lending)->by_nodes);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), 3);
+	end(lending);
+	wait_for(lending, !holding_of(lending));
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), 6);
+	assert_int_equal(group->owner, OWNER_NONE);
+}
+
+static void test_renewed(void **state)
+{
+	struct lending *lending = *state;
+	struct journal_entry entry;
+	char path[96], text[64];
+
+	const struct holding *holding = lend_to_stay(lending);
+	unsigned n_writes = mock_kernel_n_writes(lending->kernel);
+	snprintf(path, sizeof(path), "%s/state", lending->directory);
+	assert_int_equal(journal_read(path, 1, &entry, text, sizeof(text)), 0);
+	assert_true(entry.nodes);
+	assert_int_equal(entry.phase, JOURNAL_TAKEN);
+	journal_entry_clear(&entry);
+
+	/* In the middle of it, the journal tells. */
+	mock_kernel_gate(lending->kernel, UNBIND);
+	end(lending);
+	wait_for(lending, holding->state == HOLDING_RENEWING);
+	assert_int_equal(journal_read(path, 1, &entry, text, sizeof(text)), 0);
+	assert_int_equal(entry.phase, JOURNAL_RENEWING);
+	journal_entry_clear(&entry);
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending, holding->state == HOLDING_IDLE);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes + 2);
+	assert_false(holding->by_nodes);
+	/* It is not kept open for who comes next. */
+	assert_int_equal(holding->group_fd, -1);
+	assert_int_equal(holding->group->binding, BINDING_TAKEN);
+	assert_int_equal(journal_read(path, 1, &entry, text, sizeof(text)), 0);
+	assert_false(entry.nodes);
+	assert_int_equal(entry.phase, JOURNAL_TAKEN);
+	journal_entry_clear(&entry);
+
+	/* One on a group that is ready, then one with mode group, after which nothing is renewed.
+	 */
+	lend(lending, getpid(), false);
+	end(lending);
+	wait_for(lending, holding->state == HOLDING_IDLE);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes + 4);
+	lending->cdev = false;
+	lend(lending, getpid(), false);
+	end(lending);
+	wait_for(lending, holding->state == HOLDING_IDLE);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes + 4);
+	assert_true(holding->group_fd >= 0);
+
+	/* The group that is kept open is closed before a node of it is handed out. */
+	lending->cdev = true;
+	lend(lending, getpid(), false);
+	assert_int_equal(holding->group_fd, -1);
+	end(lending);
+	wait_for(lending, holding->state == HOLDING_IDLE);
+}
+
+static void test_renewal_fails(void **state)
+{
+	struct lending *lending = *state;
+
+	const struct holding *holding = lend_to_stay(lending);
+	mock_kernel_break(lending->kernel, "/sys/bus/pci/drivers/vfio-pci/bind");
+	end(lending);
+	wait_for(lending, holding->state == HOLDING_FAILED);
+	assert_int_equal(holding->group->binding, BINDING_FAILED);
+	assert_non_null(strstr(holding->group->failure, "anew"));
+	mock_kernel_break(lending->kernel, "");
+}
+
+static void test_renewal_is_late(void **state)
+{
+	struct lending *lending = *state;
+
+	const struct holding *holding = lend_to_stay(lending);
+	mock_kernel_gate(lending->kernel, UNBIND);
+	end(lending);
+	wait_for(lending, holding->group->binding == BINDING_STUCK);
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending, holding->state == HOLDING_IDLE);
+	assert_int_equal(holding->group->binding, BINDING_TAKEN);
+}
+
+static void test_child_is_killed(void **state)
+{
+	struct lending *lending = *state;
+
+	const struct holding *holding = lend_to_stay(lending);
+	unsigned n_writes = mock_kernel_n_writes(lending->kernel);
+	mock_kernel_gate(lending->kernel, "/sys/bus/pci/drivers/vfio-pci/bind");
+	end(lending);
+	wait_for(lending, mock_kernel_has_arrived(lending->kernel));
+	kill(job_pid(holding->job), SIGKILL);
+	wait_for(lending, holding->state == HOLDING_LINGERING);
+	mock_kernel_gate(lending->kernel, "");
+	/* Only the bind was left to do. */
+	wait_for(lending, holding->state == HOLDING_IDLE);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes + 2);
+	assert_int_equal(holding->group->binding, BINDING_TAKEN);
+}
+
+/* Before a device is touched. */
+static void test_not_supported(void **state)
+{
+	struct lending *lending = *state;
+	const struct subject alice = { .uid = 1000, .process_uid = 1000, .pid = getpid() };
+	struct group *group = inventory_group(lending->inventory, 1);
+	struct acquire_request request = {
+		.subject = &alice, .groups = &group, .n_groups = 1, .holder_pidfd = -1, .cdev = true
+	};
+	struct lease *lease;
+	struct refusal refusal;
+
+	mock_kernel_make_nodes(lending->kernel, false);
+	assert_int_equal(broker_acquire(lending->broker, &request, &lease, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	assert_non_null(strstr(refusal.text, "CONFIG_IOMMUFD"));
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), 0);
+	assert_null(holding_of(lending));
+}
+
+/* That devices have no nodes may be seen when they are taken, and not before: all is undone. */
+static void test_no_nodes(void **state)
+{
+	struct lending *lending = *state;
+
+	mock_kernel_gate(lending->kernel, "/dev/vfio/1");
+	lend_begin(lending, getpid(), false);
+	wait_for(lending, mock_kernel_has_arrived(lending->kernel));
+	mock_kernel_make_nodes(lending->kernel, false);
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending, lending->is_refused);
+	assert_non_null(strstr(lending->text, "CONFIG_VFIO_DEVICE_CDEV"));
+	wait_for(lending, !holding_of(lending));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_returned, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_renewed, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_renewal_fails, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_renewal_is_late, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_child_is_killed, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_not_supported, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_no_nodes, set_up, lending_tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
