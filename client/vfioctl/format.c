@@ -143,6 +143,15 @@ const char *format_group_state(struct json_object *group)
 	return owner && strcmp(owner, "none") != 0 ? owner : binding;
 }
 
+bool format_mdev(struct json_object *device, char *buffer, size_t size)
+{
+	const char *type = get_string(device, "mdevType"), *parent = get_string(device, "parent");
+
+	if (parent)
+		snprintf(buffer, size, "%s of %s", type ? type : "mdev", parent);
+	return parent;
+}
+
 size_t format_width(const char *text)
 {
 	size_t width = 0;

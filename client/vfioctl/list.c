@@ -43,7 +43,8 @@ static const char *device_name(struct json_object *device, char *buffer, size_t 
 {
 	const char *name = get_string(device, "description"), *id = get_string(device, "id");
 	const char *space = name ? strchr(name, ' ') : NULL;
-
+	if (format_mdev(device, buffer, size))
+		return buffer;
 	if (!name || !id)
 		return name ? name : id;
 	if (strpbrk(name, "0123456789") || (space && strchr(space + 1, ' ')))

@@ -219,12 +219,14 @@ static void hardware_print(struct context *context, struct json_object *device)
 	const char *id = get_string(device, "id"), *class = get_string(device, "class");
 	const char *bus = get_string(device, "bus");
 	int64_t node = get_int(device, "numaNode", -1);
-	char text[256], numa[40] = "";
+	char text[384], mdev[128], numa[40] = "";
+	bool is_mdev = format_mdev(device, mdev, sizeof mdev);
 
 	if (node >= 0)
 		snprintf(numa, sizeof numa, ", NUMA node %lld", (long long)node);
-	snprintf(text, sizeof text, "%s%s%s%s%s%s", bus ? bus : "?", id ? " " : "", id ? id : "",
-		class ? ", class " : "", class ? class : "", numa);
+	snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", bus ? bus : "?", id ? " " : "",
+		id ? id : "", class ? ", class " : "", class ? class : "", is_mdev ? ", " : "",
+		is_mdev ? mdev : "", numa);
 	field_print(context, "Bus", text);
 }
 

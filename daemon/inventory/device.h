@@ -40,6 +40,10 @@ struct device {
 	char physfn[DEVICE_NAME_SIZE]; /* of a VF: its PF; "" = not a VF */
 	int vf_index;                  /* of a VF: its number under the PF from 0; -1 */
 	unsigned n_virtfns;            /* of a PF: how many VFs exist now */
+
+	/* mdev only, else "" */
+	char mdev_type[64];            /* "mtty-1"; "" if the kernel does not say */
+	char parent[DEVICE_NAME_SIZE]; /* whose driver has made it */
 };
 TAILQ_HEAD(device_list, device);
 

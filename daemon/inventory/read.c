@@ -166,6 +166,26 @@ static int device_read_vf(struct device *device)
 	return 0;
 }
 
+/*
+ * It is below its parent, and its type is a link (drivers/vfio/mdev/mdev_sysfs.c); without it, it is
+ * a device of no type that is known, and no reason to leave it out.
+ */
+static int device_read_mdev(struct device *device)
+{
+	_cleanup_free_ char *parent =
+		strndup(device->syspath, (size_t)(strrchr(device->syspath, '/') - device->syspath));
+	if (!parent)
+		return -ENOMEM;
+	const char *name = strrchr(parent, '/');
+	if (name)
+		snprintf(device->parent, sizeof(device->parent), "%s", name + 1);
+	int result = sysfs_link_name(device->syspath, "mdev_type", device->mdev_type,
+		sizeof(device->mdev_type));
+	if (result < 0)
+		device->mdev_type[0] = '\0';
+	return result == -ENOENT ? 0 : result;
+}
+
 /* Replaces *text by a copy of value: 0 or -ENOMEM. */
 static int text_set(char **text, const char *value)
 {
@@ -298,6 +318,8 @@ static int device_fill(struct inventory *inventory, struct device *device, const
 	device->vf_index = -1;
 	if (device->is_pci)
 		result = device_read_ids(device);
+	if (result == 0 && strcmp(device->bus, "mdev") == 0)
+		result = device_read_mdev(device);
 	if (result == 0)
 		result = device_read_driver(syspath, device->driver);
 	return result < 0 ? result : device_read_state(inventory, device);

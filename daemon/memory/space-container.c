@@ -28,6 +28,7 @@ int container_learn(struct space *space, struct container *container, const stru
 		r = iova_list_set(&container->ranges, ranges, info->n_ranges);
 	if (r < 0)
 		return r;
+	container->has_mdevs_alone = info->has_any_iova;
 	container->page_sizes = info->page_sizes;
 	container->is_coherent = info->is_coherent;
 	/* The kernel counts down from there with each mapping. */

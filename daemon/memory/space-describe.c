@@ -38,6 +38,7 @@ void space_describe(const struct space *space, struct space_description *descrip
 			.n_groups = list_groups(space, container, groups),
 		};
 		groups += described->n_groups;
+		description->n_of_mdevs += container->has_mdevs_alone;
 		description->is_coherent = description->is_coherent && container->is_coherent;
 		if (container->mappings_max < left)
 			left = container->mappings_max;

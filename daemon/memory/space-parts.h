@@ -25,6 +25,7 @@ struct container {
 	uint64_t page_sizes;
 	struct iova_list ranges;
 	bool is_coherent;
+	bool has_mdevs_alone;  /* which pin of their own accord, at most what is charged */
 	uint64_t mappings_max; /* UINT64_MAX: nobody says */
 };
 TAILQ_HEAD(container_list, container);

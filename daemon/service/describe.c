@@ -42,6 +42,8 @@ static struct json_object *describe_device(const struct device *device)
 	json_put(json, "syspath", json_text(device->syspath));
 	json_put(json, "id", device->is_pci ? json_text(id) : NULL);
 	json_put(json, "class", device->is_pci ? json_text(class) : NULL);
+	json_put(json, "mdevType", *device->mdev_type ? json_text(device->mdev_type) : NULL);
+	json_put(json, "parent", *device->parent ? json_text(device->parent) : NULL);
 	json_put(json, "numaNode",
 		device->numa_node >= 0 ? json_object_new_int(device->numa_node) : NULL);
 	json_put(json, "resetMethods", words(device->reset_method));

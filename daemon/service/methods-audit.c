@@ -22,6 +22,7 @@ struct item {
 	char name[16];
 	const char *state;
 	uint64_t different, billed; /* pages */
+	uint64_t at_will;           /* of `billed`: what mdevs may have pinned, or not */
 	int64_t locked_bytes;       /* -1: there is no keeper */
 	bool is_orphaned;           /* which is told, and is nothing wrong with the books */
 	char finding[FINDING_SIZE]; /* "": none */
@@ -89,11 +90,24 @@ static void find_in_books(struct item *item)
 			" pages of its memory are not those that are pinned and charged: "
 			"its client has punched holes into it, and devices still see the old ones",
 			item->different);
-	if (item->locked_bytes >= 0 && (uint64_t)item->locked_bytes != item->billed * page_bytes())
+	uint64_t locked = (uint64_t)item->locked_bytes, most = item->billed * page_bytes();
+	if (item->locked_bytes >= 0 &&
+		(locked > most || locked < most - item->at_will * page_bytes()))
 		find(item,
-			"the kernel bills %" PRId64 " bytes for it (VmLck of its keeper), the "
+			"the kernel bills %" PRIu64 " bytes for it (VmLck of its keeper), the "
 			"ledger has %" PRIu64,
-			item->locked_bytes, item->billed * page_bytes());
+			locked, most);
+}
+
+/* Each container has all that is mapped. */
+static uint64_t pages_at_will(const struct item *item)
+{
+	struct space_description description;
+
+	space_describe(item->entry->space, &description);
+	return description.n_of_mdevs > 0
+		       ? item->billed / description.n_containers * description.n_of_mdevs
+		       : 0;
 }
 
 static struct json_object *item_json(const struct item *item)
@@ -109,7 +123,7 @@ static struct json_object *item_json(const struct item *item)
 	return json;
 }
 
-/* What all of the host has pinned: it cannot be less than what we have. */
+/* What all of the host has pinned: it cannot be less than what we have for certain. */
 static int64_t find_in_host(uint64_t billed, struct json_object *findings)
 {
 	char text[32768], finding[FINDING_SIZE];
@@ -136,6 +150,7 @@ static void audit_reply(struct audit *audit)
 	struct json_object *reply = json_object_new_object(), *spaces = json_object_new_array(),
 			   *findings = json_object_new_array();
 	uint64_t billed = ledger ? account_kernel_bill(ledger_host(ledger)) : 0;
+	uint64_t at_will = 0;
 	bool is_right = true;
 
 	/* What is reserved need not be pinned. */
@@ -144,10 +159,11 @@ static void audit_reply(struct audit *audit)
 	for (size_t i = 0; i < audit->n_items; i++) {
 		const struct item *item = &audit->items[i];
 		json_object_array_add(spaces, item_json(item));
+		at_will += item->at_will;
 		if (*item->finding && !item->is_orphaned)
 			is_right = false;
 	}
-	int64_t pinned = find_in_host(billed, findings);
+	int64_t pinned = find_in_host(billed - at_will, findings);
 	if (json_object_array_length(findings) > 0)
 		is_right = false;
 	struct json_object *leases = lease_audits_json(audit->leases, &is_right);
@@ -196,6 +212,7 @@ static void on_audited(struct space *space, const struct space_answer *answer, v
 	struct item *item = userdata;
 
 	item->billed = account_kernel_bill(space_account(space));
+	item->at_will = pages_at_will(item);
 	if (answer->result == 0) {
 		item->different = answer->n_pages_different;
 		item->locked_bytes = (int64_t)answer->locked_bytes;
@@ -215,6 +232,7 @@ static void item_ask(struct item *item, struct audit *audit, struct space_entry 
 	memcpy(item->name, entry->name, sizeof(item->name));
 	item->state = space_state_name(state);
 	item->billed = account_kernel_bill(space_account(entry->space));
+	item->at_will = pages_at_will(item);
 	audit->n_pending++;
 	if (state == SPACE_ORPHANED)
 		find_orphan(item);

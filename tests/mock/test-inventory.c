@@ -433,8 +433,17 @@ static void test_odd_buses(void **state)
 	};
 	struct host *host = *state;
 
-	for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
-		free(testbed_add(host->bed, odd[i].bus, odd[i].name, NULL, (int)i, odd[i].driver));
+	_cleanup_free_ char *parent = testbed_add(host->bed, "platform", "mtty", NULL, -1, "");
+	_cleanup_free_ char *type =
+		testbed_add(host->bed, "platform", "mtty-1", parent, -1, ""); /* as good as a kobject */
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		bool is_mdev = strcmp(odd[i].bus, "mdev") == 0;
+		_cleanup_free_ char *added = testbed_add(host->bed, odd[i].bus, odd[i].name,
+			is_mdev ? parent : NULL, (int)i, odd[i].driver);
+
+		if (is_mdev)
+			testbed_set_link(host->bed, added, "mdev_type", type);
+	}
 	host_watch(host);
 	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
 		const struct device *device = find(host, odd[i].name);
@@ -449,6 +458,9 @@ static void test_odd_buses(void **state)
 		assert_int_equal(device->vf_index, -1);
 		assert_int_equal(device->numa_node, -1);
 		assert_string_equal(device->reset_method, "");
+		bool is_mdev = strcmp(odd[i].bus, "mdev") == 0;
+		assert_string_equal(device->mdev_type, is_mdev ? "mtty-1" : "");
+		assert_string_equal(device->parent, is_mdev ? "mtty" : "");
 	}
 	assert_non_null(find(host, "83B8F4F2-509F-382F-3C1E-E6BFE0FA1001"));
 	assert_null(find(host, "CDX-00:00"));

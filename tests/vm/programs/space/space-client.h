@@ -45,6 +45,8 @@
  *
  *	edu D, to-device D IOVA, to-memory D IOVA    an edu's DMA
  *	word D OFFSET [VALUE]                  of its first BAR; VALUE is written first
+ *	mdev-pin D IOVA PAGES, mdev-unpin D IOVA PAGES    by a device of tests/vm/module
+ *	mdev-word D IOVA [VALUE]               what it sees of a page that it has pinned; likewise
  *	quit
  */
 #pragma once
