@@ -41,7 +41,8 @@ static void unpin(struct pin_device *device, u64 first, u64 last)
 	struct page *page;
 	unsigned long index;
 
-	xa_for_each_range(&device->pages, index, page, first, last) {
+	xa_for_each_range(&device->pages, index, page, first, last)
+	{
 		xa_erase(&device->pages, index);
 		vfio_unpin_pages(&device->vdev, (dma_addr_t)index << PAGE_SHIFT, 1);
 	}
@@ -57,8 +58,9 @@ static int pin(struct pin_device *device, u64 first, u64 n)
 		int batch = min_t(u64, n - done, BATCH), i;
 
 		for (i = 0; i < batch && r >= 0; i++)
-			r = xa_load(&device->pages, first + done + i) ? -EEXIST :
-				xa_reserve(&device->pages, first + done + i, GFP_KERNEL);
+			r = xa_load(&device->pages, first + done + i)
+				    ? -EEXIST
+				    : xa_reserve(&device->pages, first + done + i, GFP_KERNEL);
 		if (r >= 0)
 			r = vfio_pin_pages(&device->vdev, (first + done) << PAGE_SHIFT, batch,
 				IOMMU_READ | IOMMU_WRITE, pages);
@@ -160,8 +162,7 @@ static ssize_t pin_write(
 		return -EINVAL;
 	if (copy_from_user(&range, from, sizeof(range)))
 		return -EFAULT;
-	if (range.iova & ~PAGE_MASK || range.n_pages == 0 ||
-		range.n_pages > U64_MAX >> PAGE_SHIFT)
+	if (range.iova & ~PAGE_MASK || range.n_pages == 0 || range.n_pages > U64_MAX >> PAGE_SHIFT)
 		return -EINVAL;
 	mutex_lock(&device->lock);
 	if (*at == PIN_AT)
@@ -187,8 +188,10 @@ static long pin_ioctl(struct vfio_device *vdev, unsigned int request, unsigned l
 			return -EFAULT;
 		if (size < offsetofend(struct vfio_device_info, num_irqs))
 			return -EINVAL;
-		return copy_to_user((void __user *)argument, &info,
-			       min_t(size_t, size, sizeof(info))) ? -EFAULT : 0;
+		return copy_to_user(
+			       (void __user *)argument, &info, min_t(size_t, size, sizeof(info)))
+			       ? -EFAULT
+			       : 0;
 	case VFIO_DEVICE_RESET:
 		unpin_all(vdev);
 		return 0;
@@ -259,8 +262,8 @@ static int __init pin_module_init(void)
 
 	if (r)
 		return r;
-	pin_platform_device = platform_create_bundle(
-		&pin_parent_driver, pin_parent_probe, NULL, 0, NULL, 0);
+	pin_platform_device =
+		platform_create_bundle(&pin_parent_driver, pin_parent_probe, NULL, 0, NULL, 0);
 	if (IS_ERR(pin_platform_device)) {
 		mdev_unregister_driver(&pin_driver);
 		return PTR_ERR(pin_platform_device);
