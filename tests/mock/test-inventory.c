@@ -434,8 +434,8 @@ static void test_odd_buses(void **state)
 	struct host *host = *state;
 
 	_cleanup_free_ char *parent = testbed_add(host->bed, "platform", "mtty", NULL, -1, "");
-	_cleanup_free_ char *type =
-		testbed_add(host->bed, "platform", "mtty-1", parent, -1, ""); /* as good as a kobject */
+	_cleanup_free_ char *type = testbed_add(
+		host->bed, "platform", "mtty-1", parent, -1, ""); /* as good as a kobject */
 	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
 		bool is_mdev = strcmp(odd[i].bus, "mdev") == 0;
 		_cleanup_free_ char *added = testbed_add(host->bed, odd[i].bus, odd[i].name,
