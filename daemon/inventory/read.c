@@ -167,8 +167,8 @@ static int device_read_vf(struct device *device)
 }
 
 /*
- * It is below its parent, and its type is a link (drivers/vfio/mdev/mdev_sysfs.c); without it, it is
- * a device of no type that is known, and no reason to leave it out.
+ * It is below its parent, and its type is a link (drivers/vfio/mdev/mdev_sysfs.c); without it, it
+ * is a device of no type that is known, and no reason to leave it out.
  */
 static int device_read_mdev(struct device *device)
 {
@@ -179,8 +179,8 @@ static int device_read_mdev(struct device *device)
 	const char *name = strrchr(parent, '/');
 	if (name)
 		snprintf(device->parent, sizeof(device->parent), "%s", name + 1);
-	int result = sysfs_link_name(device->syspath, "mdev_type", device->mdev_type,
-		sizeof(device->mdev_type));
+	int result = sysfs_link_name(
+		device->syspath, "mdev_type", device->mdev_type, sizeof(device->mdev_type));
 	if (result < 0)
 		device->mdev_type[0] = '\0';
 	return result == -ENOENT ? 0 : result;

@@ -213,7 +213,8 @@ struct space_description {
 	uint32_t mappings_left; /* the least of all; UINT32_MAX: nobody says */
 	const struct space_container *containers;
 	size_t n_containers;
-	/* Of them, those with nothing but mdevs, for which nothing is pinned until a device does it. */
+	/* Of them, those with nothing but mdevs, for which nothing is pinned until a device does
+	 * it. */
 	size_t n_of_mdevs;
 	unsigned n_memories, n_mappings;
 	uint64_t mapped_bytes;
