@@ -56,9 +56,12 @@ def devices_now():
     return found
 
 
-def bind_over(path, file="/dev/full"):
-    """Every write to it fails from here on."""
-    return libc.mount(file.encode(), path.encode(), None, 4096, None) == 0  # MS_BIND
+def bind_over(path):
+    """Every write to it fails from here on; what is read is true, as of no other file that would be put there."""
+    name = path.encode()
+    if libc.mount(name, name, None, 4096, None) != 0:  # MS_BIND
+        return False
+    return libc.mount(None, name, None, 4096 | 32 | 1, None) == 0  # MS_BIND, MS_REMOUNT, MS_RDONLY
 
 
 def unbind_over(path):
