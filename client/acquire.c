@@ -59,6 +59,18 @@ static int selectors_add(struct vfiod *vfiod, struct json_object *parameters,
 	return 0;
 }
 
+/* The flags of which there may be one. */
+static const unsigned modes = VFIOD_ACQUIRE_BROKERED | VFIOD_ACQUIRE_GROUP | VFIOD_ACQUIRE_CDEV;
+
+/* The mode that is asked for; NULL: what the daemon does by itself. */
+static const char *mode_name(unsigned flags)
+{
+	return flags & VFIOD_ACQUIRE_BROKERED ? "brokered"
+	       : flags & VFIOD_ACQUIRE_GROUP  ? "group"
+	       : flags & VFIOD_ACQUIRE_CDEV   ? "cdev"
+					      : NULL;
+}
+
 static bool is_stream(const struct vfiod_acquire_options *options)
 {
 	return options->flags & VFIOD_ACQUIRE_WATCH;
@@ -85,8 +97,9 @@ static int acquire_send(struct vfiod *vfiod, const char *const devices[], size_t
 	added = object_add(parameters, "waitSeconds", json_object_new_int64(options->wait_seconds));
 	if (added && has_holder)
 		added = object_add(parameters, "holderFileDescriptor", json_object_new_int(0));
-	if (added && options->flags & VFIOD_ACQUIRE_BROKERED)
-		added = object_add(parameters, "mode", json_object_new_string("brokered"));
+	if (added && mode_name(options->flags))
+		added = object_add(
+			parameters, "mode", json_object_new_string(mode_name(options->flags)));
 	if (added && options->memory_bytes > 0)
 		added = object_add(parameters, "memoryBytes",
 			json_object_new_int64((int64_t)options->memory_bytes));
@@ -106,8 +119,7 @@ static int grant_take(struct vfiod *vfiod, const struct varlink_reply *reply,
 	int r = -EPROTO;
 
 	if (reply->continues == is_stream(options))
-		r = lease_from_grant(
-			reply->parameters, message, options->flags & VFIOD_ACQUIRE_BROKERED, lease);
+		r = lease_from_grant(reply->parameters, message, options->flags & modes, lease);
 
 	if (r < 0) {
 		vfiod->is_unusable = true;
@@ -185,7 +197,7 @@ static int acquire(struct vfiod *vfiod, const char *const devices[], size_t n_de
 static int options_copy(struct vfiod *vfiod, const struct vfiod_acquire_options *options,
 	struct vfiod_acquire_options *ours)
 {
-	const unsigned known = VFIOD_ACQUIRE_FOLLOW | VFIOD_ACQUIRE_WATCH | VFIOD_ACQUIRE_BROKERED;
+	const unsigned known = VFIOD_ACQUIRE_FOLLOW | VFIOD_ACQUIRE_WATCH | modes;
 	const unsigned char *bytes = (const unsigned char *)options;
 
 	if (!options)
@@ -200,6 +212,8 @@ static int options_copy(struct vfiod *vfiod, const struct vfiod_acquire_options 
 	*ours = *options;
 	if (ours->flags & ~known)
 		return vfiod_fail(vfiod, -EINVAL, "flags of an acquire that are not known");
+	if (__builtin_popcount(ours->flags & modes) > 1)
+		return vfiod_fail(vfiod, -EINVAL, "an acquire has one mode, not several");
 	if (ours->flags & VFIOD_ACQUIRE_FOLLOW && ours->pidfd < 0)
 		return vfiod_fail(vfiod, -EINVAL, "not a pidfd: %d", ours->pidfd);
 	if (ours->on_queued && !(ours->flags & VFIOD_ACQUIRE_WATCH))
@@ -238,6 +252,18 @@ int vfiod_acquire_brokered(struct vfiod *vfiod, const char *const devices[], siz
 	const struct vfiod_acquire_options options = {
 		.size = sizeof options,
 		.flags = VFIOD_ACQUIRE_BROKERED,
+		.wait_seconds = wait_seconds,
+	};
+
+	return vfiod_acquire_with(vfiod, devices, n_devices, &options, lease);
+}
+
+int vfiod_acquire_cdev(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, struct vfiod_lease **lease)
+{
+	const struct vfiod_acquire_options options = {
+		.size = sizeof options,
+		.flags = VFIOD_ACQUIRE_WATCH | VFIOD_ACQUIRE_CDEV,
 		.wait_seconds = wait_seconds,
 	};
 

@@ -14,10 +14,15 @@
 
 #define SENTENCE_SIZE 1024 /* of vfiod_strerror(); cut if it does not fit */
 
+struct granted_device {
+	char *name;
+	int fd; /* mode cdev; -1: stolen, or another mode */
+};
+
 struct granted_group {
 	int number;
-	int fd; /* -1: stolen */
-	char **devices;
+	int fd; /* mode group; -1: stolen, or another mode */
+	struct granted_device *devices;
 	size_t n_devices;
 };
 
@@ -26,6 +31,7 @@ struct vfiod_lease {
 	char *name, *token;
 	struct granted_group *groups;
 	size_t n_groups;
+	int iommufd; /* mode cdev; -1: stolen, or another mode */
 	vfiod_event_fn on_event;
 	void *userdata;
 	bool is_ended;   /* the daemon said so: there is nothing to release */
@@ -118,13 +124,17 @@ void vfiod_error_clear(struct vfiod *vfiod);
 /* What Varlink's integers cannot say is no memory: 0, or -EINVAL, said. */
 int memory_check(struct vfiod *vfiod, uint64_t bytes);
 
-/* --- lease.c ------------------------------------------------------------------- */
+/* --- grant.c ------------------------------------------------------------------- */
 
 /*
- * Makes a lease of a reply that grants it, taking the descriptors; it is in no list yet.
- * is_brokered: there are none. -EPROTO, -ENOMEM.
+ * Makes a lease of a reply that grants it, taking the descriptors; it is in no list yet. flags: the
+ * mode that was asked for, of enum vfiod_acquire_flags; another one makes no sense. -EPROTO,
+ * -ENOMEM.
  */
-int lease_from_grant(struct json_object *parameters, struct message *message, bool is_brokered,
+int lease_from_grant(struct json_object *parameters, struct message *message, unsigned flags,
 	struct vfiod_lease **lease);
+
+/* --- lease.c ------------------------------------------------------------------- */
+
 /* NULL-safe; takes it out of the list that it is in. */
 struct vfiod_lease *lease_free(struct vfiod_lease *lease);

@@ -1,18 +1,24 @@
-#include "client/error.h"
+/* A lease that was granted: what it has, for whom it is, and its end in memory. */
 #include "client/handle.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+static void fd_clear(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 static void group_clear(struct granted_group *group)
 {
-	if (group->fd >= 0)
-		close(group->fd);
-	for (size_t i = 0; i < group->n_devices; i++)
-		free(group->devices[i]);
+	fd_clear(group->fd);
+	for (size_t i = 0; i < group->n_devices; i++) {
+		fd_clear(group->devices[i].fd);
+		free(group->devices[i].name);
+	}
 	free(group->devices);
 }
 
@@ -23,112 +29,12 @@ struct vfiod_lease *lease_free(struct vfiod_lease *lease)
 	LIST_REMOVE(lease, link);
 	for (size_t i = 0; i < lease->n_groups; i++)
 		group_clear(&lease->groups[i]);
+	fd_clear(lease->iommufd);
 	free(lease->groups);
 	free(lease->name);
 	free(lease->token);
 	free(lease);
 	return NULL;
-}
-
-static int devices_read(struct json_object *array, struct granted_group *group)
-{
-	size_t n;
-
-	if (!json_object_is_type(array, json_type_array))
-		return -EPROTO;
-	n = json_object_array_length(array);
-	group->devices = calloc(n ? n : 1, sizeof *group->devices);
-	if (!group->devices)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *device = json_object_array_get_idx(array, i);
-
-		if (!json_object_is_type(device, json_type_string))
-			return -EPROTO;
-		group->devices[i] = strdup(json_object_get_string(device));
-		if (!group->devices[i])
-			return -ENOMEM;
-		group->n_devices++;
-	}
-	return 0;
-}
-
-static int group_read(struct json_object *object, struct message *message, bool is_brokered,
-	struct granted_group *group)
-{
-	int64_t number = field_int(object, "number", -1);
-
-	if (number < 0 || number > INT_MAX)
-		return -EPROTO;
-	group->number = (int)number;
-	if (!is_brokered) {
-		group->fd = message_take_fd(message, field_int(object, "groupFileDescriptor", -1));
-		if (group->fd < 0)
-			return -EPROTO;
-	}
-	return devices_read(json_object_object_get(object, "devices"), group);
-}
-
-static int groups_read(struct json_object *array, struct message *message, bool is_brokered,
-	struct vfiod_lease *lease)
-{
-	size_t n;
-
-	if (!json_object_is_type(array, json_type_array) || json_object_array_length(array) == 0)
-		return -EPROTO;
-	n = json_object_array_length(array);
-	lease->groups = calloc(n, sizeof *lease->groups);
-	if (!lease->groups)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		int r;
-
-		lease->groups[i].fd = -1;
-		lease->n_groups++;
-		r = group_read(json_object_array_get_idx(array, i), message, is_brokered,
-			&lease->groups[i]);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* The lease as the reply says, apart from the list that it is in. */
-static int grant_read(struct json_object *parameters, struct message *message, bool is_brokered,
-	struct vfiod_lease *lease)
-{
-	const char *name = field_string(parameters, "lease");
-	const char *token = field_string(parameters, "token");
-
-	if (!name || !token)
-		return -EPROTO;
-	lease->name = strdup(name);
-	lease->token = strdup(token);
-	if (!lease->name || !lease->token)
-		return -ENOMEM;
-	return groups_read(
-		json_object_object_get(parameters, "groups"), message, is_brokered, lease);
-}
-
-int lease_from_grant(struct json_object *parameters, struct message *message, bool is_brokered,
-	struct vfiod_lease **lease_out)
-{
-	struct lease_list nowhere = LIST_HEAD_INITIALIZER(nowhere);
-	struct vfiod_lease *lease = calloc(1, sizeof *lease);
-	int r;
-
-	*lease_out = NULL;
-	if (!lease)
-		return -ENOMEM;
-	LIST_INSERT_HEAD(&nowhere, lease, link);
-	r = grant_read(parameters, message, is_brokered, lease);
-	if (r < 0) {
-		lease_free(lease);
-		return r;
-	}
-	LIST_REMOVE(lease, link);
-	*lease_out = lease;
-	return 0;
 }
 
 const char *vfiod_lease_name(const struct vfiod_lease *lease)
@@ -177,5 +83,45 @@ const char *vfiod_lease_device(
 {
 	if (device_index >= vfiod_lease_n_devices(lease, group_index))
 		return NULL;
-	return lease->groups[group_index].devices[device_index];
+	return lease->groups[group_index].devices[device_index].name;
+}
+
+static struct granted_device *device_find(const struct vfiod_lease *lease, const char *name)
+{
+	for (size_t i = 0; i < lease->n_groups; i++)
+		for (size_t j = 0; j < lease->groups[i].n_devices; j++)
+			if (strcmp(lease->groups[i].devices[j].name, name) == 0)
+				return &lease->groups[i].devices[j];
+	return NULL;
+}
+
+int vfiod_lease_device_fd(const struct vfiod_lease *lease, const char *device)
+{
+	const struct granted_device *found = device_find(lease, device);
+
+	if (!found)
+		return -EINVAL;
+	return found->fd >= 0 ? found->fd : -EBADF;
+}
+
+int vfiod_lease_steal_device_fd(struct vfiod_lease *lease, const char *device)
+{
+	int fd = vfiod_lease_device_fd(lease, device);
+
+	if (fd >= 0)
+		device_find(lease, device)->fd = -1;
+	return fd;
+}
+
+int vfiod_lease_iommufd(const struct vfiod_lease *lease)
+{
+	return lease->iommufd >= 0 ? lease->iommufd : -EBADF;
+}
+
+int vfiod_lease_steal_iommufd(struct vfiod_lease *lease)
+{
+	int fd = vfiod_lease_iommufd(lease);
+
+	lease->iommufd = -1;
+	return fd;
 }

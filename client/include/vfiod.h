@@ -110,6 +110,9 @@ enum vfiod_acquire_flags {
 	VFIOD_ACQUIRE_FOLLOW = 1 << 0,   /* the lease follows the process of `pidfd` */
 	VFIOD_ACQUIRE_WATCH = 1 << 1,    /* the handle becomes the lease's stream: events */
 	VFIOD_ACQUIRE_BROKERED = 1 << 2, /* no descriptors, see vfiod_space_attach() */
+	/* At most one of these and BROKERED. None: groups, or what a kernel without them has. */
+	VFIOD_ACQUIRE_GROUP = 1 << 3, /* descriptors of groups, or -EOPNOTSUPP */
+	VFIOD_ACQUIRE_CDEV = 1 << 4,  /* of devices, and an iommufd, see vfiod_acquire_cdev() */
 };
 struct vfiod_acquire_options {
 	size_t size; /* sizeof(struct vfiod_acquire_options): it may grow at its end */
@@ -135,6 +138,15 @@ struct vfiod_acquire_options {
 int vfiod_acquire_with(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
 	const struct vfiod_acquire_options *options, struct vfiod_lease **lease);
 /*
+ * As vfiod_acquire(), with mode cdev: a descriptor of each device, and an iommufd context to bind
+ * them to, VFIO_DEVICE_BIND_IOMMUFD. The context is empty, nobody else has it, and the kernel bills
+ * what is mapped with it to your user. -EOPNOTSUPP: this kernel has no iommufd, or no
+ * /dev/vfio/devices; vfiod_strerror() says which. -EINVAL (InvalidParameter): a vfiod that does not
+ * know this mode yet.
+ */
+int vfiod_acquire_cdev(struct vfiod *vfiod, const char *const devices[], size_t n_devices,
+	unsigned wait_seconds, struct vfiod_lease **lease);
+/*
  * So much more for a lease that has its descriptors (not a brokered one): all of it, or nothing.
  * total (may be NULL): what it has reserved now. The handle may be any that is no stream: a lease
  * that has its handle as its stream needs a second one. -EDQUOT, -ENOKEY, -EINVAL.
@@ -148,11 +160,23 @@ size_t vfiod_lease_n_groups(const struct vfiod_lease *lease);
 int vfiod_lease_group_number(const struct vfiod_lease *lease, size_t index); /* -EINVAL */
 /*
  * The open /dev/vfio/N, close-on-exec, owned by the lease: dup it to keep it. -EINVAL beyond the
- * last, -EBADF once it was taken with vfiod_lease_steal_group_fd().
+ * last, -EBADF once it was taken with vfiod_lease_steal_group_fd(), and in other modes than group.
  */
 int vfiod_lease_group_fd(const struct vfiod_lease *lease, size_t index);
 int vfiod_lease_steal_group_fd(struct vfiod_lease *lease, size_t index); /* now yours */
-/* Names for VFIO_GROUP_GET_DEVICE_FD; NULL beyond the last. Owned by the lease. */
+/*
+ * Mode cdev: the iommufd context, and the open /dev/vfio/devices/vfioX of a device (a name of
+ * vfiod_lease_device()), not bound yet. Likewise close-on-exec and owned by the lease, and what is
+ * stolen is yours. -EBADF: another mode, or it was taken; -EINVAL: the lease has no such device.
+ */
+int vfiod_lease_iommufd(const struct vfiod_lease *lease);
+int vfiod_lease_steal_iommufd(struct vfiod_lease *lease);
+int vfiod_lease_device_fd(const struct vfiod_lease *lease, const char *device);
+int vfiod_lease_steal_device_fd(struct vfiod_lease *lease, const char *device);
+/*
+ * The names of its devices, those for VFIO_GROUP_GET_DEVICE_FD; NULL beyond the last. Owned by the
+ * lease.
+ */
 size_t vfiod_lease_n_devices(const struct vfiod_lease *lease, size_t group_index);
 const char *vfiod_lease_device(
 	const struct vfiod_lease *lease, size_t group_index, size_t device_index);

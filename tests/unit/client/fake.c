@@ -137,27 +137,34 @@ void fake_error(struct fake *fake, int peer, const char *error, const char *para
 	send_message(fake, peer, varlink_error_build(error, object), NULL, 0);
 }
 
-void fake_raw(struct fake *fake, int peer, const char *bytes, size_t size, int fd)
+void fake_raw_fds(
+	struct fake *fake, int peer, const char *bytes, size_t size, const int *fds, size_t n_fds)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(8 * sizeof(int))];
 	} rights = { 0 };
 	struct iovec vector = { (char *)bytes, size };
 	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
 
 	if (size == 0)
 		return;
-	if (fd >= 0) {
+	fake_expect(n_fds <= 8, "fewer descriptors");
+	if (n_fds > 0) {
 		message.msg_control = rights.space;
-		message.msg_controllen = sizeof rights.space;
+		message.msg_controllen = CMSG_SPACE(n_fds * sizeof *fds);
 		rights.header.cmsg_level = SOL_SOCKET;
 		rights.header.cmsg_type = SCM_RIGHTS;
-		rights.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&rights.header), &fd, sizeof fd);
+		rights.header.cmsg_len = CMSG_LEN(n_fds * sizeof *fds);
+		memcpy(CMSG_DATA(&rights.header), fds, n_fds * sizeof *fds);
 	}
 	fake_expect(sendmsg(fake->peers[peer].fd, &message, MSG_NOSIGNAL) == (ssize_t)size,
 		"bytes that are sent");
+}
+
+void fake_raw(struct fake *fake, int peer, const char *bytes, size_t size, int fd)
+{
+	fake_raw_fds(fake, peer, bytes, size, &fd, fd >= 0 ? 1 : 0);
 }
 
 void fake_hang_up(struct fake *fake, int peer)

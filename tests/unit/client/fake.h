@@ -29,8 +29,10 @@ void fake_reply(struct fake *fake, int peer, bool continues, const char *paramet
 void fake_reply_fds(struct fake *fake, int peer, bool continues, const char *parameters,
 	const int *fds, size_t n_fds);
 void fake_error(struct fake *fake, int peer, const char *error, const char *parameters);
-/* Bytes as they are, and with a descriptor on the first unless fd is -1. */
+/* Bytes as they are, and with a descriptor on the first unless fd is -1, or with several. */
 void fake_raw(struct fake *fake, int peer, const char *bytes, size_t size, int fd);
+void fake_raw_fds(
+	struct fake *fake, int peer, const char *bytes, size_t size, const int *fds, size_t n_fds);
 void fake_hang_up(struct fake *fake, int peer);
 bool fake_is_connected(const struct fake *fake, int peer);
 /* Fails the test. */

@@ -141,7 +141,7 @@ static void options_that_are_not_known_are_refused(void **state)
 	static const struct vfiod_acquire_options wrong[] = {
 		{ .size = 0 },
 		{ .size = sizeof(struct vfiod_acquire_options) - 1 },
-		{ .size = sizeof(struct vfiod_acquire_options), .flags = 1 << 3 },
+		{ .size = sizeof(struct vfiod_acquire_options), .flags = 1 << 5 },
 		{ .size = sizeof(struct vfiod_acquire_options),
 			.flags = VFIOD_ACQUIRE_FOLLOW,
 			.pidfd = -1 },
