@@ -191,7 +191,7 @@ static void add_vetoes(
 {
 	struct json_object *plan, *vetoes;
 
-	if (plan_ask(context, is_self ? "acquire" : "take", &target, 1, &plan) < 0)
+	if (plan_ask(context, is_self ? "acquire" : "take", NULL, &target, 1, &plan) < 0)
 		return;
 	vetoes = get_object(plan, "vetoes");
 	if (vetoes)

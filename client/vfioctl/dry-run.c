@@ -17,7 +17,7 @@ static bool add(struct json_object *object, const char *key, struct json_object 
 }
 
 static struct json_object *plan_parameters(
-	const char *purpose, const char *const targets[], size_t n)
+	const char *purpose, const char *mode, const char *const targets[], size_t n)
 {
 	struct json_object *parameters = json_object_new_object();
 	struct json_object *selectors = json_object_new_array();
@@ -31,7 +31,8 @@ static struct json_object *plan_parameters(
 			json_object_put(selector);
 	}
 	if (is_whole && add(parameters, "purpose", json_object_new_string(purpose)) &&
-		add(parameters, "selectors", json_object_get(selectors))) {
+		add(parameters, "selectors", json_object_get(selectors)) &&
+		(!mode || add(parameters, "mode", json_object_new_string(mode)))) {
 		json_object_put(selectors);
 		return parameters;
 	}
@@ -40,10 +41,10 @@ static struct json_object *plan_parameters(
 	return NULL;
 }
 
-int plan_ask(struct context *context, const char *purpose, const char *const targets[], size_t n,
-	struct json_object **reply)
+int plan_ask(struct context *context, const char *purpose, const char *mode,
+	const char *const targets[], size_t n, struct json_object **reply)
 {
-	struct json_object *parameters = plan_parameters(purpose, targets, n);
+	struct json_object *parameters = plan_parameters(purpose, mode, targets, n);
 
 	*reply = NULL;
 	if (!parameters)
@@ -137,10 +138,11 @@ static int plan_print(struct context *context, struct json_object *reply)
 	return n_vetoes > 0 ? EXIT_REFUSED : EXIT_SUCCESS;
 }
 
-int dry_run(struct context *context, const char *purpose, const char *const targets[], size_t n)
+int dry_run(struct context *context, const char *purpose, const char *mode,
+	const char *const targets[], size_t n)
 {
 	struct json_object *reply;
-	int exit_code, r = plan_ask(context, purpose, targets, n, &reply);
+	int exit_code, r = plan_ask(context, purpose, mode, targets, n, &reply);
 
 	if (r == -ENOMEM && !vfiod_error_name(context->vfiod)) {
 		fputs("vfioctl: out of memory\n", stderr);

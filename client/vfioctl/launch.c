@@ -56,16 +56,18 @@ __attribute__((noreturn)) void command_execute(char *const argv[])
 }
 
 __attribute__((noreturn)) static void child_run(
-	int socket, char *const argv[], const char *names, size_t n_fds)
+	int socket, char *const argv[], const struct handover handovers[N_HANDOVERS])
 {
-	int fds[RUN_MAX_GROUPS];
-	char byte;
+	int fds[RUN_MAX_FDS], n;
+	unsigned char which;
 
 	/* Blocks until the descriptors are here. */
-	if (!fds_receive(socket, &byte, 1, fds, n_fds))
+	n = fds_receive_any(socket, &which, 1, fds);
+	if (n < 0 || which >= N_HANDOVERS || (size_t)n != handovers[which].n_fds)
 		_exit(EXIT_RUN_FAILED); /* whoever closed the socket has said why */
-	if (!fds_install(fds, n_fds) || !environment_set(names, n_fds)) {
-		fprintf(stderr, "vfioctl: cannot hand the groups to %s: %s\n", argv[0],
+	if (!fds_install(fds, (size_t)n) || !environment_set(handovers[which].names, (size_t)n)) {
+		fprintf(stderr, "vfioctl: cannot hand the %s to %s: %s\n",
+			which == HANDOVER_GROUPS ? "groups" : "devices", argv[0],
 			strerrordesc_np(errno));
 		_exit(EXIT_RUN_FAILED);
 	}
@@ -74,8 +76,8 @@ __attribute__((noreturn)) static void child_run(
 
 /* --- in vfioctl ------------------------------------------------------------------------ */
 
-int launch_fork(struct launch *launch, char *const argv[], const char *names, size_t n_fds,
-	int close_in_child)
+int launch_fork(struct launch *launch, char *const argv[],
+	const struct handover handovers[N_HANDOVERS], int close_in_child)
 {
 	int pair[2], r;
 
@@ -88,7 +90,7 @@ int launch_fork(struct launch *launch, char *const argv[], const char *names, si
 	if (launch->pid == 0) {
 		close(pair[0]);
 		close(close_in_child);
-		child_run(pair[1], argv, names, n_fds);
+		child_run(pair[1], argv, handovers);
 	}
 	r = launch->pid < 0 ? -errno : 0;
 	close(pair[1]);
@@ -120,14 +122,13 @@ int launch_block_signals(void)
 	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
 }
 
-int launch_go(struct launch *launch, const int *fds, size_t n_fds)
+int launch_go(struct launch *launch, unsigned char which, const int *fds, size_t n_fds)
 {
-	char byte = 0;
 	int r = launch_block_signals();
 
 	if (r < 0)
 		return r;
-	r = fds_send(launch->socket, &byte, 1, fds, n_fds);
+	r = fds_send(launch->socket, &which, 1, fds, n_fds);
 	close(launch->socket);
 	launch->socket = -1;
 	/* EPIPE: somebody killed it while it waited; launch_wait() will tell. */

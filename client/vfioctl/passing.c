@@ -7,7 +7,7 @@
 
 union rights {
 	struct cmsghdr header;
-	char space[CMSG_SPACE(RUN_MAX_GROUPS * sizeof(int))];
+	char space[CMSG_SPACE(RUN_MAX_FDS * sizeof(int))];
 };
 
 int fds_send(int socket, const void *data, size_t size, const int *fds, size_t n_fds)
@@ -31,7 +31,7 @@ int fds_send(int socket, const void *data, size_t size, const int *fds, size_t n
 	return n < 0 ? -errno : 0;
 }
 
-bool fds_receive(int socket, void *data, size_t size, int *fds, size_t n_fds)
+int fds_receive_any(int socket, void *data, size_t size, int *fds)
 {
 	struct iovec vector = { data, size };
 	union rights rights;
@@ -40,15 +40,26 @@ bool fds_receive(int socket, void *data, size_t size, int *fds, size_t n_fds)
 		.msg_control = rights.space,
 		.msg_controllen = sizeof rights.space };
 	struct cmsghdr *header;
+	size_t n_fds;
 	ssize_t n;
 
 	do
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	header = n == (ssize_t)size ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!header || header->cmsg_type != SCM_RIGHTS || (message.msg_flags & MSG_CTRUNC) ||
-		header->cmsg_len != CMSG_LEN(n_fds * sizeof(int)))
-		return false;
+	if (!header || header->cmsg_type != SCM_RIGHTS || (message.msg_flags & MSG_CTRUNC))
+		return -1;
+	n_fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	memcpy(fds, CMSG_DATA(header), n_fds * sizeof(int));
+	return (int)n_fds;
+}
+
+bool fds_receive(int socket, void *data, size_t size, int *fds, size_t n_fds)
+{
+	int all[RUN_MAX_FDS];
+
+	if (fds_receive_any(socket, data, size, all) != (int)n_fds)
+		return false;
+	memcpy(fds, all, n_fds * sizeof *fds);
 	return true;
 }

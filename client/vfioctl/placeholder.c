@@ -9,6 +9,7 @@ void run_groups_clear(struct run_groups *groups)
 {
 	for (size_t i = 0; i < groups->n; i++)
 		json_object_put(groups->groups[i].described);
+	free(groups->devices);
 	free(groups->groups);
 	free(groups->targets);
 	*groups = (struct run_groups){ 0 };
@@ -33,6 +34,28 @@ int run_groups_add_target(struct run_groups *groups, const char *name)
 	return 0;
 }
 
+/* Its devices that would be handed over: taking the group puts a VFIO driver on them. */
+static int devices_add(struct run_groups *groups, size_t group)
+{
+	size_t n;
+	struct json_object *devices = get_array(groups->groups[group].described, "devices", &n);
+	struct run_device *grown =
+		reallocarray(groups->devices, groups->n_devices + n + 1, sizeof *grown);
+
+	if (!grown)
+		return -ENOMEM;
+	groups->devices = grown;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *device = json_object_array_get_idx(devices, i);
+		const char *name = get_string(device, "name");
+
+		if (name && get_bool(device, "isBound"))
+			grown[groups->n_devices++] =
+				(struct run_device){ .name = name, .group = group };
+	}
+	return 0;
+}
+
 int run_groups_describe(struct run_groups *groups, size_t target, struct json_object *group)
 {
 	int64_t number = get_int(group, "number", -1);
@@ -45,7 +68,7 @@ int run_groups_describe(struct run_groups *groups, size_t target, struct json_ob
 			groups->targets[target].group = i;
 			return 0;
 		}
-	if (groups->n == RUN_MAX_GROUPS)
+	if (groups->n == RUN_MAX_FDS)
 		return -E2BIG;
 	grown = reallocarray(groups->groups, groups->n + 1, sizeof *grown);
 	if (!grown)
@@ -54,7 +77,7 @@ int run_groups_describe(struct run_groups *groups, size_t target, struct json_ob
 	grown[groups->n].number = (int)number;
 	grown[groups->n].described = json_object_get(group);
 	groups->targets[target].group = groups->n++;
-	return 0;
+	return devices_add(groups, groups->n - 1);
 }
 
 static bool group_has_device(struct json_object *group, const char *device)
@@ -94,42 +117,88 @@ int run_groups_find(const struct run_groups *groups, const char *name)
 	return -1;
 }
 
-/*
- * Is there a placeholder at `text`? Its length, to the end of `text` where it is never closed; 0
- * for other text in braces, which is CMD's own: QEMU takes JSON. {device:…} and {iommufd} are
- * kept for the cdev mode: now they mean nothing.
- */
-static size_t placeholder_length(const char *text)
+/* The only device of a group, or -1. */
+static int device_of_group(const struct run_groups *groups, size_t group)
 {
-	static const char *const starts[] = { "{group}", "{group:", "{device}",
-		"{device:", "{iommufd}" };
+	int found = -1;
 
-	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-		if (strncmp(text, starts[i], strlen(starts[i])) == 0) {
-			size_t length = strcspn(text, "}");
-
-			return text[length] ? length + 1 : length;
-		}
-	return 0;
+	for (size_t i = 0; i < groups->n_devices; i++) {
+		if (groups->devices[i].group != group)
+			continue;
+		if (found >= 0)
+			return -1;
+		found = (int)i;
+	}
+	return found;
 }
 
-/* The index of the group that the placeholder names, or -1. */
-static int placeholder_group(const struct run_groups *groups, const char *text, size_t length)
+int run_devices_find(const struct run_groups *groups, const char *name)
 {
-	static const char start[] = "{group";
-	char name[256];
-	size_t skip = sizeof start - 1, n;
+	char device[256];
 
-	if (strncmp(text, start, skip) != 0 || text[length - 1] != '}')
-		return -1;
-	if (text[skip] == ':')
-		skip++;
-	n = length - skip - 1;
-	if (n >= sizeof name || (n == 0 && text[skip - 1] == ':'))
-		return -1;
-	memcpy(name, text + skip, n);
+	if (!*name)
+		return groups->n_devices == 1 ? 0 : -1;
+	device_argument(name, device, sizeof device);
+	for (size_t i = 0; i < groups->n_devices; i++)
+		if (strcmp(groups->devices[i].name, device) == 0)
+			return (int)i;
+	/* "enp3s0": which device of a larger group that is, only the daemon knows. */
+	for (size_t i = 0; i < groups->n_targets; i++)
+		if (strcmp(groups->targets[i].name, device) == 0 && group_argument(device) < 0)
+			return device_of_group(groups, groups->targets[i].group);
+	return -1;
+}
+
+enum placeholder placeholder_at(const char *text, size_t *length)
+{
+	static const struct {
+		const char *start;
+		enum placeholder kind;
+	} kinds[] = {
+		{ "{group}", PLACEHOLDER_GROUP },
+		{ "{group:", PLACEHOLDER_GROUP },
+		{ "{device}", PLACEHOLDER_DEVICE },
+		{ "{device:", PLACEHOLDER_DEVICE },
+		{ "{iommufd}", PLACEHOLDER_IOMMUFD },
+	};
+
+	*length = 0;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (strncmp(text, kinds[i].start, strlen(kinds[i].start)) == 0) {
+			*length = strcspn(text, "}");
+			*length += text[*length] ? 1 : 0;
+			return kinds[i].kind;
+		}
+	return PLACEHOLDER_NONE; /* other text in braces is CMD's own: QEMU takes JSON */
+}
+
+/* What is between the colon and the brace: "" for {group}. False: {group:}, or never closed. */
+static bool placeholder_name(const char *text, size_t length, char *name, size_t size)
+{
+	const char *colon = memchr(text, ':', length);
+	size_t n = colon ? length - (size_t)(colon - text) - 2 : 0;
+
+	if (text[length - 1] != '}' || n >= size || (colon && n == 0))
+		return false;
+	if (colon)
+		memcpy(name, colon + 1, n);
 	name[n] = '\0';
-	return run_groups_find(groups, name);
+	return true;
+}
+
+/* Which of CMD's descriptors it is, counted from 0, or -1. */
+static int placeholder_index(
+	const struct run_groups *groups, const char *text, enum placeholder kind, size_t length)
+{
+	char name[256];
+
+	if (!placeholder_name(text, length, name, sizeof name))
+		return -1;
+	if (kind == PLACEHOLDER_GROUP)
+		return run_groups_find(groups, name);
+	if (kind == PLACEHOLDER_DEVICE)
+		return run_devices_find(groups, name);
+	return groups->n > 0 ? (int)groups->n_devices : -1;
 }
 
 int placeholders_expand(const struct run_groups *groups, const char *argument, char **expanded,
@@ -142,18 +211,20 @@ int placeholders_expand(const struct run_groups *groups, const char *argument, c
 	if (!stream)
 		return -ENOMEM;
 	while (*argument && r == 0) {
-		size_t length = placeholder_length(argument);
-		int group = length ? placeholder_group(groups, argument, length) : -1;
+		size_t length;
+		enum placeholder kind = placeholder_at(argument, &length);
+		int index;
 
-		if (length == 0) {
+		if (kind == PLACEHOLDER_NONE) {
 			fputc(*argument++, stream);
 			continue;
 		}
-		if (group < 0) {
+		index = placeholder_index(groups, argument, kind, length);
+		if (index < 0) {
 			snprintf(wrong, wrong_size, "%.*s", (int)length, argument);
 			r = -EINVAL;
 		}
-		fprintf(stream, "%d", RUN_FIRST_FD + group);
+		fprintf(stream, "%d", RUN_FIRST_FD + index);
 		argument += length;
 	}
 	if (ferror(stream) && r == 0)

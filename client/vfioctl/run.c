@@ -20,7 +20,8 @@ struct run {
 	struct context *context;
 	struct run_groups groups;
 	char **argv; /* CMD and its arguments, expanded; NULL at the end */
-	char *names; /* LISTEN_FDNAMES */
+	struct handover handovers[N_HANDOVERS];
+	enum run_mode mode;
 	char *lease; /* its name, once there is one */
 	int wait_seconds;
 	uint64_t memory_bytes; /* for CMD to map by itself */
@@ -33,7 +34,7 @@ struct run {
 	bool is_away; /* the daemon has gone, and may come back */
 };
 
-static int out_of_memory(void)
+int run_out_of_memory(void)
 {
 	fputs("vfioctl: out of memory\n", stderr);
 	return EXIT_RUN_FAILED;
@@ -75,76 +76,30 @@ static int groups_resolve(struct run *run)
 	return 0;
 }
 
-static int placeholder_complain(const struct run *run, const char *wrong)
+static int arguments_read(struct run *run, int argc, char *argv[])
 {
-	const struct run_groups *groups = &run->groups;
-
-	fprintf(stderr, "vfioctl run: %s: ", wrong);
-	if (run->is_shim) {
-		fputs("with --shim CMD has no descriptors to be named", stderr);
-	} else if (strncmp(wrong, "{device", 7) == 0 || strncmp(wrong, "{iommufd", 8) == 0) {
-		fputs("not supported by this vfiod", stderr);
-	} else if (strcmp(wrong, "{group}") == 0) {
-		fputs("ambiguous: name one of", stderr);
-		for (size_t i = 0; i < groups->n; i++)
-			fprintf(stderr, "%s {group:%d}", i ? "," : "", groups->groups[i].number);
-	} else {
-		fputs("none of the groups to be acquired", stderr);
-	}
-	fputs("; nothing was acquired\n", stderr);
-	return EXIT_RUN_FAILED;
-}
-
-static int arguments_expand(struct run *run, int argc, char *argv[])
-{
-	static const struct run_groups none;
-
 	run->argv = calloc((size_t)argc + 1, sizeof *run->argv);
 	if (!run->argv)
-		return out_of_memory();
-	for (int i = 0; i < argc; i++) {
-		char wrong[128] = "";
-		int r = 0;
-
-		if (i == 0)
-			run->argv[i] = strdup(argv[i]);
-		else
-			r = placeholders_expand(run->is_shim ? &none : &run->groups, argv[i],
-				&run->argv[i], wrong, sizeof wrong);
-		if (r == -EINVAL)
-			return placeholder_complain(run, wrong);
-		if (!run->argv[i])
-			return out_of_memory();
-	}
-	return 0;
+		return run_out_of_memory();
+	return arguments_expand(&run->groups, run->is_shim, argc, argv, run->argv);
 }
 
-/* "group13:group14" */
-static int names_join(struct run *run)
+/* Devices are more than their groups, and all have to go into one message. */
+static int count_check(struct run *run)
 {
-	size_t size;
-	FILE *stream = open_memstream(&run->names, &size);
+	size_t n_fds = run->handovers[HANDOVER_DEVICES].n_fds;
 
-	if (!stream)
-		return out_of_memory();
-	for (size_t i = 0; i < run->groups.n; i++)
-		fprintf(stream, "%sgroup%d", i ? ":" : "", run->groups.groups[i].number);
-	return fclose(stream) == 0 ? 0 : out_of_memory();
-}
-
-/* The lease's descriptors in the order that CMD's arguments were made for; now ours. */
-static int fds_sort(const struct run *run, struct vfiod_lease *lease, int *fds)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < run->groups.n; i++) {
-		fds[i] = -1;
-		for (size_t j = 0; j < vfiod_lease_n_groups(lease) && fds[i] < 0; j++)
-			if (vfiod_lease_group_number(lease, j) == run->groups.groups[i].number)
-				fds[i] = vfiod_lease_steal_group_fd(lease, j);
-		n += fds[i] >= 0;
-	}
-	return n == run->groups.n ? 0 : -ESTALE;
+	if (n_fds <= RUN_MAX_FDS)
+		return 0;
+	if (run->mode == RUN_AUTO)
+		run->mode = RUN_GROUP;
+	if (run->mode == RUN_GROUP)
+		return 0;
+	fprintf(stderr,
+		"vfioctl: cannot hand over %zu devices and an iommufd: %d descriptors are the "
+		"most; nothing was acquired\n",
+		n_fds - 1, RUN_MAX_FDS);
+	return EXIT_RUN_FAILED;
 }
 
 /* What the supervisor has to know of it. */
@@ -166,24 +121,37 @@ static int shim_lease_make(const struct run *run, const struct vfiod_lease *leas
 
 static int child_start(struct run *run, struct launch *launch, struct vfiod_lease *lease)
 {
-	int fds[RUN_MAX_GROUPS], r = fds_sort(run, lease, fds);
+	unsigned char which;
+	int fds[RUN_MAX_FDS], r = handover_take(&run->groups, run->handovers, lease, fds, &which);
+	const char *what = which == HANDOVER_DEVICES ? "devices" : "groups";
 	struct shim_lease shim_lease;
 
 	if (r == 0 && run->is_shim)
 		r = shim_lease_make(run, lease, fds, &shim_lease);
 	else if (r == 0)
-		r = launch_go(launch, fds, run->groups.n);
+		r = launch_go(launch, which, fds, run->handovers[which].n_fds);
 	/* Only CMD has them from here on: a copy would keep the groups from going back. */
-	for (size_t i = 0; i < run->groups.n; i++)
+	for (size_t i = 0; i < RUN_MAX_FDS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	if (r == 0 && run->is_shim)
 		r = shim_go(launch, &shim_lease);
 	if (r == 0)
 		return 0;
-	fprintf(stderr, "vfioctl: cannot hand the groups to %s: %s\n", run->argv[0],
-		r == -ESTALE ? "the groups have changed, try again" : strerrordesc_np(-r));
+	fprintf(stderr, "vfioctl: cannot hand the %s to %s: ", what, run->argv[0]);
+	if (r == -ESTALE)
+		fprintf(stderr, "the %s have changed, try again\n", what);
+	else
+		fprintf(stderr, "%s\n", strerrordesc_np(-r));
 	return EXIT_RUN_FAILED;
+}
+
+/* Who has CMD open /dev/vfio/N by itself, or names a group, wants groups. */
+static unsigned mode_flag(const struct run *run)
+{
+	return run->mode == RUN_CDEV                    ? VFIOD_ACQUIRE_CDEV
+	       : run->mode == RUN_GROUP || run->is_shim ? VFIOD_ACQUIRE_GROUP
+							: 0;
 }
 
 static void queued_print(unsigned position, void *targets)
@@ -200,7 +168,7 @@ static int acquire(struct run *run, const struct launch *launch, struct vfiod_le
 {
 	struct vfiod_acquire_options options = {
 		.size = sizeof options,
-		.flags = VFIOD_ACQUIRE_FOLLOW | VFIOD_ACQUIRE_WATCH,
+		.flags = VFIOD_ACQUIRE_FOLLOW | VFIOD_ACQUIRE_WATCH | mode_flag(run),
 		.pidfd = launch->pidfd,
 		.wait_seconds = (unsigned)run->wait_seconds,
 		.memory_bytes = run->memory_bytes,
@@ -213,7 +181,7 @@ static int acquire(struct run *run, const struct launch *launch, struct vfiod_le
 	int r;
 
 	if (!names)
-		return out_of_memory();
+		return run_out_of_memory();
 	for (size_t i = 0; i < groups->n_targets; i++) {
 		char target[256];
 
@@ -229,6 +197,12 @@ static int acquire(struct run *run, const struct launch *launch, struct vfiod_le
 	if (r == 0)
 		return 0;
 	complain(run->context, "acquire %s", numbers);
+	if (run->mode == RUN_CDEV && r == -EINVAL)
+		fputs("This vfiod is older than vfioctl: it hands over groups only.\n", stderr);
+	if (run->mode == RUN_CDEV && r == -EOPNOTSUPP)
+		fputs("`vfioctl check` tells what this host has; groups are there without it: "
+		      "{group}.\n",
+			stderr);
 	return EXIT_RUN_FAILED;
 }
 
@@ -388,7 +362,7 @@ static int run_command(struct run *run)
 
 	r = run->is_shim ? shim_launch(&launch, run->argv, run->context->socket, run->observes,
 				   vfiod_get_fd(run->context->vfiod))
-			 : launch_fork(&launch, run->argv, run->names, run->groups.n,
+			 : launch_fork(&launch, run->argv, run->handovers,
 				   vfiod_get_fd(run->context->vfiod));
 	if (r < 0) {
 		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
@@ -442,7 +416,7 @@ static int run_option(struct run *run, int option)
 		return EXIT_RUN_FAILED;
 	}
 	if (option == 'd')
-		return run_groups_add_target(&run->groups, optarg) < 0 ? out_of_memory() : 0;
+		return run_groups_add_target(&run->groups, optarg) < 0 ? run_out_of_memory() : 0;
 	if (option == 'w') {
 		if (seconds_parse(optarg, INT_MAX, &run->wait_seconds) == 0)
 			return 0;
@@ -451,11 +425,17 @@ static int run_option(struct run *run, int option)
 	}
 	if (option == 'm')
 		return memory_option(run);
+	if (option == 'M') {
+		if (run_mode_parse(optarg, &run->mode) == 0)
+			return 0;
+		usage_error(run->context, "--mode '%s': not one of group, cdev, auto", optarg);
+		return EXIT_RUN_FAILED;
+	}
 	if (group_argument(optarg) < 0) {
 		usage_error(run->context, "--group %s: not the number of a group", optarg);
 		return EXIT_RUN_FAILED;
 	}
-	return run_groups_add_target(&run->groups, optarg) < 0 ? out_of_memory() : 0;
+	return run_groups_add_target(&run->groups, optarg) < 0 ? run_out_of_memory() : 0;
 }
 
 /* 0, or an exit code; *is_done: there is nothing to run. */
@@ -466,6 +446,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "group", required_argument, NULL, 'g' },
 		{ "wait", required_argument, NULL, 'w' },
 		{ "memory", required_argument, NULL, 'm' },
+		{ "mode", required_argument, NULL, 'M' },
 		{ "shim", no_argument, NULL, 's' },
 		{ "observe", no_argument, NULL, 'o' },
 		{ "dry-run", no_argument, NULL, 'n' },
@@ -492,6 +473,10 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		usage_error(run->context, "--observe goes with --shim");
 		return EXIT_RUN_FAILED;
 	}
+	if (run->is_shim && run->mode == RUN_CDEV) {
+		usage_error(run->context, "--shim goes with groups, not with --mode cdev");
+		return EXIT_RUN_FAILED;
+	}
 	*is_done = false;
 	return 0;
 }
@@ -508,24 +493,28 @@ static int run_prepared(struct run *run, int argc, char *argv[])
 		return EXIT_RUN_FAILED;
 	exit_code = groups_resolve(run);
 	if (exit_code == 0)
-		exit_code = arguments_expand(run, argc, argv);
+		exit_code = arguments_read(run, argc, argv);
 	if (exit_code == 0)
-		exit_code = names_join(run);
+		exit_code = handovers_make(&run->groups, run->handovers);
+	if (exit_code == 0)
+		exit_code = count_check(run);
 	return exit_code ? exit_code : run_command(run);
 }
 
 static int run_dry(const struct run *run)
 {
+	static const char *const modes[] = { [RUN_GROUP] = "group", [RUN_CDEV] = "cdev" };
 	const char **names = calloc(run->groups.n_targets, sizeof *names);
 	int exit_code;
 
 	if (!names)
-		return out_of_memory();
+		return run_out_of_memory();
 	for (size_t i = 0; i < run->groups.n_targets; i++)
 		names[i] = run->groups.targets[i].name;
 	exit_code = connect_daemon(run->context);
 	if (exit_code == 0)
-		exit_code = dry_run(run->context, "acquire", names, run->groups.n_targets);
+		exit_code = dry_run(
+			run->context, "acquire", modes[run->mode], names, run->groups.n_targets);
 	free(names);
 	return exit_code ? EXIT_RUN_FAILED : EXIT_SUCCESS;
 }
@@ -536,6 +525,10 @@ static int run_run(struct context *context, int argc, char *argv[])
 	bool is_done;
 	int exit_code = options_read(&run, argc, argv, &is_done);
 
+	/* With --shim there is nothing to name: that is told of each. */
+	if (!is_done && !run.is_shim && optind < argc)
+		exit_code = run_mode_choose(argc - optind, argv + optind, &run.mode);
+	is_done = is_done || exit_code;
 	if (!is_done && run.is_dry)
 		exit_code = run_dry(&run);
 	else if (!is_done)
@@ -543,7 +536,8 @@ static int run_run(struct context *context, int argc, char *argv[])
 	for (char **argument = run.argv; argument && *argument; argument++)
 		free(*argument);
 	free(run.argv);
-	free(run.names);
+	for (size_t i = 0; i < N_HANDOVERS; i++)
+		free(run.handovers[i].names);
 	free(run.lease);
 	run_groups_clear(&run.groups);
 	return exit_code;
@@ -551,13 +545,18 @@ static int run_run(struct context *context, int argc, char *argv[])
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--device DEVICE | --group GROUP]… [--memory BYTES] \\\n"
-		     "            [--shim [--observe]] [--wait SECONDS] [--dry-run] -- CMD [ARG…]",
+	.arguments = "[--device DEVICE | --group GROUP]… [--mode MODE] \\\n"
+		     "            [--memory BYTES] [--shim [--observe]] [--wait SECONDS] \\\n"
+		     "            [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
 		"In ARG, {group:X} becomes the number of a descriptor; X is a group's number\n"
 		"or one of its devices; {group} is enough where there is one group.\n"
+		"With {device:X}, {device} or {iommufd} it gets devices in place of groups,\n"
+		"/dev/vfio/devices/vfioN, and an iommufd (device-0000-01-00.0:iommufd).\n"
+		"  --mode MODE     group, or cdev for devices, where CMD names neither; auto, the\n"
+		"                  default, is groups where the kernel has them\n"
 		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
 		"                  has the lease; charged to your account, see vfioctl ledger\n"
 		"  --shim          for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
@@ -573,6 +572,9 @@ const struct command command_run = {
 		"Examples:\n"
 		"  vfioctl run --device 01:00.0 -- my-driver --vfio-group-fd={group}\n"
 		"  vfioctl run --memory 4G --device 01:00.0 -- my-vmm --vfio-group-fd={group}\n"
+		"  vfioctl run --memory 4G --device 01:00.0 -- qemu-system-x86_64 … \\\n"
+		"      -object iommufd,id=i0,fd={iommufd} \\\n"
+		"      -device vfio-pci,iommufd=i0,fd={device}\n"
 		"  vfioctl run --wait 60 --device 3b:02.0 --group 15 -- \\\n"
 		"      pump --in={group:3b:02.0} --out={group:15}\n",
 	.run = run_run,

@@ -8,8 +8,8 @@
 
 #include "client/vfioctl/vfioctl.h"
 
-#define RUN_FIRST_FD 3     /* sd_listen_fds(3): SD_LISTEN_FDS_START */
-#define RUN_MAX_GROUPS 253 /* SCM_MAX_FD: they go to the child in one message */
+#define RUN_FIRST_FD 3  /* sd_listen_fds(3): SD_LISTEN_FDS_START */
+#define RUN_MAX_FDS 253 /* SCM_MAX_FD: they go to the child in one message */
 
 /* --- placeholder.c ----------------------------------------------------------------- */
 
@@ -23,12 +23,22 @@ struct run_group {
 	struct json_object *described; /* org.vfiod.Broker.Group; owned */
 };
 
-/* What was asked for and, from Describe, the groups it means, each once, in that order. */
+struct run_device {
+	const char *name; /* in sysfs; of its group's description */
+	size_t group;     /* index into run_groups */
+};
+
+/*
+ * What was asked for and, from Describe, the groups it means, each once, in that order, and their
+ * devices that would be handed over, likewise.
+ */
 struct run_groups {
 	struct run_target *targets;
 	size_t n_targets;
 	struct run_group *groups;
 	size_t n;
+	struct run_device *devices;
+	size_t n_devices;
 };
 void run_groups_clear(struct run_groups *groups);
 /* "7" is group 7, as for every command. 0, -ENOMEM. */
@@ -39,11 +49,62 @@ int run_groups_describe(struct run_groups *groups, size_t target, struct json_ob
 int run_groups_find(const struct run_groups *groups, const char *name);
 
 /*
- * argument with {group}, {group:NAME} replaced by RUN_FIRST_FD + the group's index: 0 and a new
- * string, -ENOMEM, or -EINVAL with the placeholder that means nothing in wrong[].
+ * Of a device's name, a target that is a device, "" where there is one device: an index into
+ * `devices`, or -1.
+ */
+int run_devices_find(const struct run_groups *groups, const char *name);
+
+enum placeholder {
+	PLACEHOLDER_NONE,
+	PLACEHOLDER_GROUP,   /* {group}, {group:NAME} */
+	PLACEHOLDER_DEVICE,  /* {device}, {device:NAME} */
+	PLACEHOLDER_IOMMUFD, /* {iommufd} */
+};
+/* Which one `text` begins with, and how long it is, to the end of `text` if it is never closed. */
+enum placeholder placeholder_at(const char *text, size_t *length);
+/*
+ * argument with its placeholders replaced by RUN_FIRST_FD + the index of the group or device, or,
+ * for the iommufd, of the one after the devices: 0 and a new string, -ENOMEM, or -EINVAL with the
+ * placeholder that means nothing in wrong[].
  */
 int placeholders_expand(const struct run_groups *groups, const char *argument, char **expanded,
 	char *wrong, size_t wrong_size);
+
+/* --- arguments.c ------------------------------------------------------------------- */
+
+enum run_mode { RUN_AUTO, RUN_GROUP, RUN_CDEV };
+int run_mode_parse(const char *text, enum run_mode *mode); /* of --mode: 0 or -EINVAL */
+/* What CMD's arguments make of --mode. 0, or an exit code: they contradict, said. */
+int run_mode_choose(int argc, char *const argv[], enum run_mode *mode);
+/*
+ * CMD and its arguments with their placeholders replaced, into expanded[], zeros before, argc
+ * strings for the caller to free, also on failure. 0, or an exit code, said. is_shim: there is
+ * nothing to name.
+ */
+int arguments_expand(
+	const struct run_groups *groups, bool is_shim, int argc, char *argv[], char **expanded);
+
+/* --- handover.c -------------------------------------------------------------------- */
+
+/* What CMD may be given; which of them, the lease's mode says. */
+enum { HANDOVER_GROUPS, HANDOVER_DEVICES, N_HANDOVERS };
+struct handover {
+	char *names; /* LISTEN_FDNAMES: "group13:group14", "device-0000-01-00.0:iommufd"; owned */
+	size_t n_fds;
+};
+/* 0 or an exit code, said. The caller frees the names, also on failure. */
+int handovers_make(const struct run_groups *groups, struct handover handovers[N_HANDOVERS]);
+/*
+ * Takes out of the lease what CMD gets, into fds[], -1 where there is none, to be closed by the
+ * caller, also on failure. *which: the handover that it is. 0, or -ESTALE: it is not what was
+ * described.
+ */
+int handover_take(const struct run_groups *groups, const struct handover handovers[N_HANDOVERS],
+	struct vfiod_lease *lease, int fds[RUN_MAX_FDS], unsigned char *which);
+
+/* --- run.c ------------------------------------------------------------------------- */
+
+int run_out_of_memory(void); /* says so; the exit code */
 
 /* --- lookup.c ---------------------------------------------------------------------- */
 
@@ -52,10 +113,12 @@ int command_lookup(const char *name);
 
 /* --- passing.c --------------------------------------------------------------------- */
 
-/* One message of a SOCK_SEQPACKET pair, with at most RUN_MAX_GROUPS descriptors. 0 or -errno. */
+/* One message of a SOCK_SEQPACKET pair, with at most RUN_MAX_FDS descriptors. 0 or -errno. */
 int fds_send(int socket, const void *data, size_t size, const int *fds, size_t n_fds);
 /* Waits for one of just this form; they are close-on-exec. False: there will be none. */
 bool fds_receive(int socket, void *data, size_t size, int *fds, size_t n_fds);
+/* The same with any number, in `fds`, which has room for RUN_MAX_FDS. Or -1. */
+int fds_receive_any(int socket, void *data, size_t size, int *fds);
 
 /* --- launch.c ---------------------------------------------------------------------- */
 
@@ -67,12 +130,15 @@ struct launch {
 };
 /*
  * Forks the process that will be CMD; it waits until launch_go(), and ends silently when
- * `socket` is closed instead. names: LISTEN_FDNAMES. close_in_child: a descriptor of ours.
+ * `socket` is closed instead. close_in_child: a descriptor of ours.
  */
-int launch_fork(struct launch *launch, char *const argv[], const char *names, size_t n_fds,
-	int close_in_child);
-/* Sends it its descriptors, and stops signals from ending us before it. 0 or -errno. */
-int launch_go(struct launch *launch, const int *fds, size_t n_fds);
+int launch_fork(struct launch *launch, char *const argv[],
+	const struct handover handovers[N_HANDOVERS], int close_in_child);
+/*
+ * Sends it its descriptors, those of handovers[which], and stops signals from ending us before it.
+ * 0 or -errno.
+ */
+int launch_go(struct launch *launch, unsigned char which, const int *fds, size_t n_fds);
 /*
  * Waits for its end, passing signals on: an exit code. Meanwhile on_news is called, first when
  * `watched` is readable, and then when it says: so many milliseconds later, or one of these.

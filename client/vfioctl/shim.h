@@ -64,7 +64,7 @@ struct shim_group {
 struct shim_lease {
 	char token[80];
 	uint32_t n_groups;
-	struct shim_group groups[RUN_MAX_GROUPS];
+	struct shim_group groups[RUN_MAX_FDS];
 };
 struct shim {
 	const char *socket; /* of vfiod */

@@ -100,7 +100,7 @@ static int move_all(struct context *context, const struct move *move, int argc, 
 			return usage_error(context, "'%s': neither a device nor a group", argv[i]);
 	exit_code = connect_daemon(context);
 	if (!exit_code && is_dry)
-		return dry_run(context, move->verb, (const char *const *)argv + optind,
+		return dry_run(context, move->verb, NULL, (const char *const *)argv + optind,
 			(size_t)(argc - optind));
 	if (!exit_code && argc - optind > 1)
 		exit_code = find_all(context, move, argc - optind, argv + optind);

@@ -101,6 +101,8 @@ offers "vfioctl run --group 7 -- vfioct" vfioctl
 offers "vfioctl run --mem" --memory
 offers "vfioctl run --memory 512M --device 0000:05" 0000:05:00.0
 offers "vfioctl run --memory 512M --group 7 -- vfioct" vfioctl
+offers "vfioctl run --mode g" group
+offers "vfioctl run --mo" --mode
 offers "vfioctl run --group 7 cat tests/completion/test-c" tests/completion/test-completion.sh
 offers "vfioctl ledger --by s" space
 offers "vfioctl help ch" check
