@@ -38,16 +38,18 @@ static void lease_state(
 	struct json_object *lease, struct json_object *ledger, char *buffer, size_t size)
 {
 	long long seconds = (long long)get_int(lease, "endsInSeconds", -1);
+	const char *mode = get_string(lease, "mode");
 	char spaces[96], ends[40] = "";
 
 	lease_spaces(lease, ledger, spaces, sizeof spaces);
 	if (seconds >= 0)
 		snprintf(ends, sizeof ends, ", ends in %lld s", seconds);
-	snprintf(buffer, size, "%s%s%s",
+	snprintf(buffer, size, "%s%s%s%s",
 		!get_bool(lease, "isGranted")           ? "waiting"
 		: get_bool(lease, "isReleaseRequested") ? "asked back"
 							: "granted",
-		ends, get_bool(lease, "isGranted") ? spaces : "");
+		ends, get_bool(lease, "isGranted") ? spaces : "",
+		mode && strcmp(mode, "cdev") == 0 ? ", cdev" : "");
 }
 
 /* Which columns there are: two are for leases that map by themselves. */
@@ -209,7 +211,8 @@ const struct command command_leases = {
 	.summary = "Show who has which groups, and who waits",
 	.help = "STATE: granted; waiting, for groups that others have or while drivers change;\n"
 		"asked back, when an administrator has revoked it and the holder has not let go.\n"
-		"Groups that vfiod keeps for the holder are in a space: see vfioctl ledger.\n"
+		"Groups that vfiod keeps for the holder are in a space: see vfioctl ledger. cdev:\n"
+		"the holder has the devices' own nodes and an iommufd, and not the groups.\n"
 		"Of leases whose holders map by themselves: RESERVED is what the kernel may bill\n"
 		"them for that, BOUND the memory.max that they cannot pin beyond, or trusted.\n"
 		"\n"

@@ -393,7 +393,7 @@ static void answer_leases(struct fake *fake, int peer, const char *method,
 		"\"isReleaseRequested\":false,\"isTrusted\":false,\"memoryBytes\":0},{\"lease\":"
 		"\"5\",\"groups\":[8],\"holder\":{\"pid\":"
 		"6,"
-		"\"uid\":0,\"command\":\"y\"},\"mode\":\"group\",\"account\":\"bob\","
+		"\"uid\":0,\"command\":\"y\"},\"mode\":\"cdev\",\"account\":\"bob\","
 		"\"ageSeconds\":90000,"
 		"\"followsProcess\":true,\"isGranted\":true,\"isReleaseRequested\":true,"
 		"\"isTrusted\":false,\"memoryBytes\":0}]}");
@@ -407,10 +407,11 @@ static void leases_is_a_table(void **state)
 	assert_int_equal(ctl(fake, "leases", NULL), 0);
 	assert_string_equal(ctl_out, "No leases.\n");
 	assert_int_equal(ctl(fake, "leases", NULL), 0);
-	assert_string_equal(ctl_out, "LEASE  GROUPS  OWNER           ACCOUNT  AGE    STATE\n"
-				     "3      13,14   root qemu/4711  alice    4 min  granted\n"
-				     "4      7       root x/5        bob      -      waiting\n"
-				     "5      8       root y/6        bob      1 day  asked back\n");
+	assert_string_equal(ctl_out,
+		"LEASE  GROUPS  OWNER           ACCOUNT  AGE    STATE\n"
+		"3      13,14   root qemu/4711  alice    4 min  granted\n"
+		"4      7       root x/5        bob      -      waiting\n"
+		"5      8       root y/6        bob      1 day  asked back, cdev\n");
 	assert_int_equal(ctl(fake, "leases", "--json", NULL), 0);
 	assert_memory_equal(ctl_out, "{\"leases\":[{\"lease\":\"3\"", 23);
 	fake_stop(fake);
