@@ -65,7 +65,7 @@ help:
 # --- tests/vm: a real kernel in QEMU --------------------------------------------
 # Programs for scenarios need nothing but libc: no pkg-config, so that they build without
 # the packages of `setup-check`. Those in lib/ are clients, and have libvfiod as well.
-VM_SHARED := $(patsubst %,tests/vm/programs/%.c,program edu edu-device word)
+VM_SHARED := $(patsubst %,tests/vm/programs/%.c,program edu edu-device iommufd word)
 VM_KILL := tests/vm/programs/tracer.c tests/vm/programs/group-state.c
 VM_SRC := $(filter-out $(VM_SHARED) $(VM_KILL),$(sort $(wildcard tests/vm/programs/*.c tests/vm/programs/lib/*.c)))
 VM_BIN := $(VM_SRC:%.c=$(BUILD)/%)

@@ -1,8 +1,9 @@
 /*
- * edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] GROUP DEVICE
+ * edu-dma [--iova ADDRESS] [--iommufd FD] [--pause | --hold | --fork-holder] GROUP DEVICE
  *
  * Drives QEMU's edu device (edu.h) with the fd of its group, or its node, /dev/vfio/N: DMA both
- * ways at an IOVA, then the same addresses without a mapping.
+ * ways at an IOVA, then the same addresses without a mapping. With --iommufd, GROUP is the device's
+ * own descriptor, and DEVICE means nothing.
  *
  *   --pause        waits for a line on stdin before it unmaps: for who wants to look
  *   --hold         opens the device, and holds it until SIGTERM; no DMA
@@ -27,7 +28,8 @@ static void hold_in_child(struct edu *edu)
 		printf("holder %d\n", (int)pid);
 		return;
 	}
-	close(edu->group);
+	if (edu->group >= 0)
+		close(edu->group);
 	close(edu->container);
 	program_hold("holding the device only");
 }
@@ -46,25 +48,28 @@ static int group_of(const char *argument)
 
 static void usage(void)
 {
-	errx(EXIT_USAGE, "usage: edu-dma [--iova ADDRESS] [--pause | --hold | --fork-holder] "
-			 "GROUP DEVICE");
+	errx(EXIT_USAGE, "usage: edu-dma [--iova ADDRESS] [--iommufd FD] "
+			 "[--pause | --hold | --fork-holder] GROUP DEVICE");
 }
 
 int main(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "iova", required_argument, NULL, 'i' },
+		{ "iommufd", required_argument, NULL, 'I' },
 		{ "pause", no_argument, NULL, 'p' },
 		{ "hold", no_argument, NULL, 'h' },
 		{ "fork-holder", no_argument, NULL, 'f' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct edu edu = { .iova = EDU_IOVA };
-	int option, what = 0;
+	int option, what = 0, iommufd = -1;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'i')
 			edu.iova = program_number(optarg, EDU_LAST_ADDRESS);
+		else if (option == 'I')
+			iommufd = (int)program_number(optarg, INT_MAX);
 		else if (option == '?' || what)
 			usage();
 		else
@@ -72,7 +77,11 @@ int main(int argc, char *argv[])
 	}
 	if (argc - optind != 2)
 		usage();
-	edu_open(&edu, group_of(argv[optind]), argv[optind + 1]);
+	int fd = group_of(argv[optind]);
+	if (iommufd >= 0)
+		edu_open_cdev(&edu, iommufd, fd);
+	else
+		edu_open(&edu, fd, argv[optind + 1]);
 	if (what == 'h') {
 		program_hold("holding");
 		return 0;

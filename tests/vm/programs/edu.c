@@ -1,5 +1,6 @@
 #include "tests/vm/programs/edu.h"
 
+#include "tests/vm/programs/iommufd.h"
 #include "tests/vm/programs/program.h"
 
 #include <fcntl.h>
@@ -30,6 +31,22 @@ void edu_open(struct edu *edu, int group, const char *name)
 		err(EXIT_SYSTEM, "VFIO_GROUP_GET_DEVICE_FD %s", name);
 }
 
+static void check(int r, const char *what)
+{
+	if (r < 0)
+		errx(EXIT_SYSTEM, "%s: %s", what, strerror(-r));
+}
+
+void edu_open_cdev(struct edu *edu, int iommufd, int device)
+{
+	*edu = (struct edu){
+		.container = iommufd, .group = -1, .device.fd = device, .iova = edu->iova
+	};
+	check(cdev_bind(device, iommufd), "VFIO_DEVICE_BIND_IOMMUFD");
+	check(ioas_allocate(iommufd, &edu->ioas), "IOMMU_IOAS_ALLOC");
+	check(cdev_attach(device, edu->ioas), "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
+}
+
 static void memory_allocate(struct edu *edu)
 {
 	edu->n_memory_bytes = 2 * (size_t)sysconf(_SC_PAGESIZE);
@@ -49,7 +66,11 @@ static void memory_map(const struct edu *edu)
 		.iova = edu->iova,
 		.size = edu->n_memory_bytes,
 	};
-	if (ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map))
+	if (edu->group < 0)
+		check(ioas_map(edu->container, edu->ioas, edu->memory, edu->iova,
+			      edu->n_memory_bytes),
+			"IOMMU_IOAS_MAP");
+	else if (ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map))
 		err(EXIT_SYSTEM, "VFIO_IOMMU_MAP_DMA at 0x%llx", (unsigned long long)edu->iova);
 }
 
@@ -58,6 +79,11 @@ static void memory_unmap(const struct edu *edu)
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap), .iova = edu->iova, .size = edu->n_memory_bytes
 	};
+	if (edu->group < 0) {
+		check(ioas_unmap(edu->container, edu->ioas, edu->iova, edu->n_memory_bytes),
+			"IOMMU_IOAS_UNMAP");
+		return;
+	}
 	if (ioctl(edu->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
 		err(EXIT_SYSTEM, "VFIO_IOMMU_UNMAP_DMA");
 	if (unmap.size != edu->n_memory_bytes)

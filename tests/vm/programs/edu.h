@@ -1,7 +1,7 @@
 /*
- * QEMU's edu device, driven through VFIO as anybody may who was given the fd of its group: an own
- * container, memory at an IOVA, DMA from memory into the device and back into other memory. What
- * fails ends the program (program.h).
+ * QEMU's edu device, driven through VFIO as anybody may who was given the fd of its group, or its
+ * own with an iommufd: an own container, memory at an IOVA, DMA from memory into the device and
+ * back into other memory. What fails ends the program (program.h).
  */
 #pragma once
 
@@ -10,7 +10,8 @@
 #define EDU_IOVA 0x4000000 /* if there is no reason for another */
 
 struct edu {
-	int container, group;
+	int container, group; /* an iommufd, -1: with its own descriptor */
+	uint32_t ioas;        /* of the iommufd */
 	struct edu_device device;
 	uint8_t *memory; /* two pages: what is sent, and where it comes back */
 	size_t n_memory_bytes;
@@ -19,6 +20,9 @@ struct edu {
 
 /* A container and the device. `iova` is set; the group stays the caller's. */
 void edu_open(struct edu *edu, int group, const char *name);
+/* Its own descriptor, bound to the iommufd, and an IOAS. `iova` is set; the iommufd is taken over.
+ */
+void edu_open_cdev(struct edu *edu, int iommufd, int device);
 /* Everything for DMA, with the memory mapped. */
 void edu_prepare(struct edu *edu);
 /* Nothing of the device stays open. */

@@ -22,7 +22,7 @@ invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\",\"group\":1}]}" gr
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":-1}" waitSeconds
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"waitSeconds\":\"long\"}" waitSeconds
 invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"force\":true}" force
-invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"cdev\"}" mode
+invalid $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"node\"}" mode
 invalid $broker.Describe '{"group":9223372036854775807}' group
 invalid $broker.Release '{}' token
 wrong $broker.List '{}' "org.varlink.service.ExpectedMore {}"
@@ -32,6 +32,15 @@ wrong org.vfiod.Nothing.List '{}' 'org.varlink.service.InterfaceNotFound {"inter
 wrong org.vfiod.Ledger.List '{}' 'org.varlink.service.MethodNotFound {"method":"org.vfiod.Ledger.List"}'
 many=$(printf "{\"device\":\"$EDU\"},%.0s" {1..65})
 wrong $broker.Acquire "{\"selectors\":[${many%,}]}" "$broker.TooMany {\"limit\":\"max-selectors\",\"max\":64}"
+
+# What this kernel does not have is named before anything is touched.
+answer=$(refused as_user alice "$PROGRAMS/lib/call" $broker.Acquire "{\"selectors\":[{\"device\":\"$EDU\"}],\"mode\":\"cdev\"}")
+assert_contains "$answer" "error $broker.NotSupported {\"missing\":"
+assert_contains "$answer" CONFIG_
+answer=$(refused as_user alice vfioctl run --device "$EDU" -- true "{iommufd}" 2>&1)
+assert_contains "$answer" "cannot acquire $EDU: not supported: "
+assert_contains "$answer" CONFIG_
+assert_no_writes
 
 in_background alice as_user alice "$PROGRAMS/lib/lease" "$EDU"
 alice=$PID
