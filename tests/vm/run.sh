@@ -100,12 +100,15 @@ read_arguments() {
 # The kernel, the initramfs, and behind it (the kernel takes several archives) what this boot is
 # to do, for /bin/sh and bash.
 prepare() {
-	local paths initramfs rows columns guest_mode=$mode
+	local paths initramfs rows columns qemu10 guest_mode=$mode
 	[[ $mode != suite || -z ${UNIT:-} ]] || guest_mode=unit
 	# A variable takes the exit status; a pipe or mapfile < <() would lose it.
 	paths=$("$here/kernel.sh" "$kernel_kind")
 	kernel=${paths%%$'\n'*}
 	modules=${paths#*$'\n'}
+	# Some are about a QEMU that is no part of this Debian.
+	qemu10=
+	[[ $mode != suite ]] || ! grep -qlF QEMU10 "${scenarios[@]}" || qemu10=$("$here/qemu10.sh")
 	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
 	initramfs=$run/initramfs
 	"$here/initramfs.sh" "$modules" "$initramfs"
@@ -113,7 +116,7 @@ prepare() {
 	mkdir "$run/extra"
 	{
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
-			MODE "$guest_mode" \
+			MODE "$guest_mode" QEMU10 "$qemu10" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-600}" \
 			BACKEND "${BACKEND:-}" KILLS "${KILLS:-}" KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
