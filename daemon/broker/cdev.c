@@ -1,7 +1,7 @@
 /* Leases with mode cdev: what the kernel has to have for them, and what they hand out. */
 #include "daemon/base/util.h"
 #include "daemon/bind/nodes.h"
-#include "daemon/broker/parts.h"
+#include "daemon/broker/tenancy.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,53 +41,68 @@ int cdev_check(struct broker *broker, struct refusal *refusal)
 	return 0;
 }
 
-int cdev_begin(struct broker *broker, size_t n_groups, struct lease_nodes **nodesp,
-	struct refusal *refusal)
-{
-	struct lease_nodes *nodes = calloc(1, sizeof(*nodes));
-
-	*nodesp = NULL;
-	if (!nodes)
-		return -ENOMEM;
-	nodes->context = -1;
-	nodes->of_groups = calloc(n_groups, sizeof(struct nodes *));
-	if (!nodes->of_groups) {
-		cdev_end(nodes, 0);
-		return -ENOMEM;
-	}
-	nodes->context = open_context(broker, refusal);
-	if (nodes->context < 0) {
-		cdev_end(nodes, n_groups);
-		return REFUSED;
-	}
-	*nodesp = nodes;
-	return 0;
-}
-
-int cdev_count(const struct lease_nodes *nodes, size_t n_groups, struct refusal *refusal)
+/* Has it more than a message can carry? 0 or REFUSED. */
+static int count_nodes(struct tenancy *tenancy)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < n_groups; i++)
-		for (size_t j = 0; nodes->of_groups[i] && j < nodes->of_groups[i]->n; j++)
-			n += nodes->of_groups[i]->all[j].fd >= 0;
+	for (size_t i = 0; i < tenancy->n_holdings; i++) {
+		const struct nodes *nodes = tenancy->holdings[i]->nodes;
+		for (size_t j = 0; nodes && j < nodes->n; j++)
+			n += nodes->all[j].fd >= 0;
+	}
 	if (n <= MAX_NODES)
 		return 0;
-	return refuse(refusal, REFUSAL_NOT_SUPPORTED,
+	return refuse(&tenancy->refusal, REFUSAL_NOT_SUPPORTED,
 		"mode cdev with more than %d devices: their descriptors do not fit into one "
 		"message",
 		MAX_NODES);
 }
 
-struct lease_nodes *cdev_end(struct lease_nodes *nodes, size_t n_groups)
+int cdev_begin(struct tenancy *tenancy, struct lease_nodes **nodesp)
+{
+	*nodesp = NULL;
+	if (!tenancy->lease->cdev)
+		return 0;
+	int r = count_nodes(tenancy);
+	if (r != 0)
+		return r;
+	struct lease_nodes *nodes = calloc(1, sizeof(*nodes));
+	if (!nodes)
+		return -ENOMEM;
+	nodes->of_groups = calloc(tenancy->n_holdings, sizeof(struct nodes *));
+	nodes->context = nodes->of_groups ? open_context(tenancy->broker, &tenancy->refusal) : -1;
+	if (nodes->context >= 0) {
+		*nodesp = nodes;
+		return 0;
+	}
+	r = nodes->of_groups ? REFUSED : -ENOMEM;
+	free(nodes->of_groups);
+	free(nodes);
+	return r;
+}
+
+int cdev_note(struct tenancy *tenancy)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && tenancy->lease->cdev && i < tenancy->n_holdings; i++)
+		r = holding_note_nodes(tenancy->holdings[i]);
+	if (r == 0)
+		return 0;
+	refuse(&tenancy->refusal, REFUSAL_SYSTEM, "writing the journal");
+	tenancy->refusal.errnum = -r;
+	return REFUSED;
+}
+
+void cdev_end(const struct tenancy *tenancy, struct lease_nodes *nodes)
 {
 	if (!nodes)
-		return NULL;
-	for (size_t i = 0; i < n_groups; i++)
+		return;
+	for (size_t i = 0; i < tenancy->n_holdings; i++)
 		nodes_free(nodes->of_groups[i]);
 	if (nodes->context >= 0)
 		close(nodes->context);
 	free(nodes->of_groups);
 	free(nodes);
-	return NULL;
 }

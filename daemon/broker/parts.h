@@ -351,13 +351,18 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 
 /* Can this kernel do it, as far as that is known without a device? 0, or REFUSED: NOT_SUPPORTED. */
 int cdev_check(struct broker *broker, struct refusal *refusal);
-/* What a lease is to hand out; its nodes come later. 0, REFUSED or -ENOMEM. */
-int cdev_begin(struct broker *broker, size_t n_groups, struct lease_nodes **nodes,
-	struct refusal *refusal);
-/* Has it more than a message can carry? 0 or REFUSED. */
-int cdev_count(const struct lease_nodes *nodes, size_t n_groups, struct refusal *refusal);
+/*
+ * What it is to hand out, with room for its nodes, which are with its holdings; not with mode cdev:
+ * NULL. 0, REFUSED (tenancy->refusal) or -ENOMEM.
+ */
+int cdev_begin(struct tenancy *tenancy, struct lease_nodes **nodes);
+/*
+ * Before anybody has one: whatever happens from here on, its groups' devices are renewed. 0 or
+ * REFUSED.
+ */
+int cdev_note(struct tenancy *tenancy);
 /* Closes what nobody has taken. NULL-safe. */
-struct lease_nodes *cdev_end(struct lease_nodes *nodes, size_t n_groups);
+void cdev_end(const struct tenancy *tenancy, struct lease_nodes *nodes);
 
 /* --- settling: groups on their way back ---------------------------------------------- */
 

@@ -161,40 +161,6 @@ static int tenancy_note_user(const struct tenancy *tenancy)
 	return r;
 }
 
-/* Holdings that are used give their nodes to the lease's client. */
-static int tenancy_count_nodes(struct tenancy *tenancy, struct lease_nodes *nodes)
-{
-	for (size_t i = 0; i < tenancy->n_holdings; i++)
-		nodes->of_groups[i] = tenancy->holdings[i]->nodes;
-	int r = cdev_count(nodes, tenancy->n_holdings, &tenancy->refusal);
-	memset(nodes->of_groups, 0, tenancy->n_holdings * sizeof(struct nodes *));
-	return r;
-}
-
-static int tenancy_begin_nodes(struct tenancy *tenancy, struct lease_nodes **nodes)
-{
-	*nodes = NULL;
-	if (!tenancy->lease->cdev)
-		return 0;
-	int r = cdev_begin(tenancy->broker, tenancy->n_holdings, nodes, &tenancy->refusal);
-	return r == 0 ? tenancy_count_nodes(tenancy, *nodes) : r;
-}
-
-/* Before anybody has one: whatever happens, they are renewed. */
-static int tenancy_note_nodes(struct tenancy *tenancy)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && tenancy->lease->cdev && i < tenancy->n_holdings; i++)
-		r = holding_note_nodes(tenancy->holdings[i]);
-	if (r < 0) {
-		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "writing the journal");
-		tenancy->refusal.errnum = -r;
-		return REFUSED;
-	}
-	return 0;
-}
-
 static void close_groups(const struct tenancy *tenancy, const int *fds)
 {
 	const struct sysfs_ops *ops = tenancy->broker->ops;
@@ -221,7 +187,7 @@ static void tenancy_grant(struct tenancy *tenancy)
 	_cleanup_free_ int *fds = calloc(tenancy->n_holdings, sizeof(*fds));
 	struct lease_nodes *nodes = NULL;
 
-	int r = fds ? tenancy_begin_nodes(tenancy, &nodes) : -ENOMEM;
+	int r = fds ? cdev_begin(tenancy, &nodes) : -ENOMEM;
 	if (r == 0)
 		r = tenancy_note_user(tenancy);
 	tenancy_note_time(tenancy);
@@ -229,12 +195,12 @@ static void tenancy_grant(struct tenancy *tenancy)
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "granting the lease");
 		tenancy->refusal.errnum = -r;
 	} else if (r == 0 && !tenancy->only_takes) {
-		r = tenancy_note_nodes(tenancy);
+		r = cdev_note(tenancy);
 		if (r == 0)
 			r = lease_record_grant(lease, &tenancy->refusal);
 	}
 	if (r != 0) {
-		cdev_end(nodes, tenancy->n_holdings);
+		cdev_end(tenancy, nodes);
 		tenancy_undo(tenancy);
 		return;
 	}
@@ -256,7 +222,7 @@ static void tenancy_grant(struct tenancy *tenancy)
 			lease, lease->brokered || nodes ? NULL : fds, lease->userdata);
 	lease->nodes = NULL;
 	/* No copy stays here: it would keep a dead client's pages pinned. */
-	cdev_end(nodes, tenancy->n_holdings);
+	cdev_end(tenancy, nodes);
 	if (!lease->brokered)
 		close_groups(tenancy, fds);
 	if (!tenancy->only_takes) {

@@ -196,6 +196,26 @@ static void test_no_nodes(void **state)
 	wait_for(lending, !holding_of(lending));
 }
 
+/* Who has a node without a journal that tells, might keep it: he gets none. */
+static void test_not_written(void **state)
+{
+	struct lending *lending = *state;
+	char there[96], elsewhere[96];
+
+	snprintf(there, sizeof(there), "%s/state/journal", lending->directory);
+	snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", lending->directory);
+	mock_kernel_gate(lending->kernel, "/dev/vfio/1");
+	lend_begin(lending, getpid(), false);
+	wait_for(lending, mock_kernel_has_arrived(lending->kernel));
+	assert_int_equal(rename(there, elsewhere), 0);
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending, holding_of(lending)->state == HOLDING_LINGERING);
+	assert_false(lending->is_granted);
+	assert_int_equal(rename(elsewhere, there), 0);
+	wait_for(lending, !holding_of(lending) && lending->is_refused);
+	assert_non_null(strstr(lending->text, "writing the journal"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_child_is_killed, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_supported, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_no_nodes, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_not_written, set_up, lending_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

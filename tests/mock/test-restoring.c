@@ -59,6 +59,7 @@ struct bench {
 	char *syspaths[2];
 	struct client client, other;
 	pid_t process; /* 0: none */
+	bool cdev;     /* the next lease's mode */
 };
 
 static void tick(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -241,6 +242,7 @@ static void begin_to_ask(struct bench *bench, const struct subject *subject, int
 		.holder_pidfd = pidfd,
 		.connection = CONNECTION,
 		.is_stream = true,
+		.cdev = bench->cdev,
 		.listener = &listener,
 		.userdata = &bench->client,
 	};
@@ -447,6 +449,45 @@ static void test_goes_on(void **state)
 	end_lease(bench);
 	grant(bench);
 	assert_string_equal(bench->client.lease->name, "L2");
+}
+
+/* As the vfiod before has written it. */
+static void test_first_version(void **state)
+{
+	struct bench *bench = *state;
+
+	grant(bench);
+	stop(bench);
+	edit(bench, "leases/L1.json", "\"version\":2", "\"version\":1");
+	edit(bench, "leases/L1.json", "\"cdev\":false,", "");
+	restart(bench);
+	assert_int_equal(bench->client.n_visits, 1);
+	assert_string_equal(lease_mode(bench->client.lease), "group");
+	assert_false(holding_find_number(bench->broker, 1)->by_nodes);
+	end_lease(bench);
+}
+
+/* Who had nodes under an earlier daemon may have kept one. */
+static void test_nodes(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->cdev = true;
+	mock_kernel_make_nodes(bench->kernel, true);
+	grant(bench);
+	stop(bench);
+	restart(bench);
+	assert_int_equal(bench->client.n_visits, 1);
+	assert_string_equal(lease_mode(bench->client.lease), "cdev");
+	struct holding *holding = holding_find_number(bench->broker, 1);
+	assert_true(holding->by_nodes);
+	holding->stay = true;
+	unsigned n_writes = mock_kernel_n_writes(bench->kernel);
+	broker_end(bench->broker, bench->client.lease, "it was enough");
+	wait_for(bench, holding->state == HOLDING_IDLE && is_home(bench, 2));
+	assert_false(holding->by_nodes);
+	/* An unbind and a bind; and override, unbind, bind of the other one. */
+	assert_int_equal(mock_kernel_n_writes(bench->kernel), n_writes + 5);
 }
 
 static bool is_ready(const struct bench *bench, int number)
@@ -942,7 +983,8 @@ static void given_up(void **state, const char *text, const char *other)
 static void test_damaged_records(void **state)
 {
 	given_up(state, "{", "");
-	given_up(state, "\"version\":1", "\"version\":2");
+	given_up(state, "\"version\":2", "\"version\":3");
+	given_up(state, "\"cdev\":false,", "");
 	given_up(state, "\"L1\"", "\"L2\"");
 	given_up(state, "\"token\":\"", "\"token\":\"x");
 	given_up(state, "\"uid\":1000", "\"uid\":-1");
@@ -1076,6 +1118,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_goes_on),
+		TEST(test_first_version),
+		TEST(test_nodes),
 		TEST(test_ready),
 		TEST(test_kept),
 		TEST(test_names),
