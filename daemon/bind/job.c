@@ -414,7 +414,10 @@ pid_t job_pid(const struct job *job)
 
 struct nodes *job_take_nodes(struct job *job)
 {
-	return steal_pointer(&job->nodes);
+	struct nodes *nodes = job->nodes;
+
+	job->nodes = NULL;
+	return nodes;
 }
 
 enum bind_step job_step(const struct job *job, const char **device)

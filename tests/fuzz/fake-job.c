@@ -238,7 +238,10 @@ struct job *__wrap_job_free(struct job *job)
 
 struct nodes *__wrap_job_take_nodes(struct job *job)
 {
-	return steal_pointer(&job->nodes);
+	struct nodes *nodes = job->nodes;
+
+	job->nodes = NULL;
+	return nodes;
 }
 
 pid_t __wrap_job_pid(const struct job *job)

@@ -2,6 +2,7 @@
 # Leases with mode cdev outlive the daemon, and so does what they owe: devices that are to be given to
 # their drivers anew, or were in the middle of it.
 
+# shellcheck source=tests/vm/guest/kept
 . "$VM/guest/kept"
 modprobe iommufd
 start_kept_daemon <<END
@@ -50,9 +51,8 @@ wait_until 20 has_state binding taken
 wait_until 20 has_state owner none
 assert_eq "$(driver_of "$EDU") $(override_of "$EDU")" "vfio-pci vfio-pci"
 grep -qE '"phase": *"taken"' "$STATE_DIR/journal/$group.json"
-"$PROGRAMS/lib/call" org.vfiod.Admin.Status | json recoveries >recoveries
-cat recoveries
-grep -F '"found": "renewing", "outcome": "taken"' recoveries
+recovered=$("$PROGRAMS/lib/call" org.vfiod.Admin.Status | json recoveries)
+assert_contains "$recovered" '"found": "renewing", "outcome": "taken"'
 
 as_user bob vfioctl run --device "$EDU" -- "$PROGRAMS/edu-dma" "{group}" "$EDU"
 wait_until 20 has_state owner none
