@@ -43,6 +43,7 @@ struct varlink_method {
 	char *name, *comment;
 	struct varlink_type *in, *out; /* VARLINK_STRUCT */
 	bool requires_more;            /* its comment has "[Requires 'more' flag]" */
+	const void *server;            /* for who serves it; NULL at first */
 };
 
 /* A `type` or an `error`. */

@@ -68,11 +68,22 @@ static int scan_escape(struct scan *scan, bool is_key)
 	return is_key && unit == 0 ? -EBADMSG : 0;
 }
 
+/* Of a string, and by itself: ASCII that is not the end and begins nothing. */
+static bool is_ordinary(char c)
+{
+	return (unsigned char)c >= ' ' && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
 static int scan_string(struct scan *scan, bool is_key)
 {
 	if (!scan_char(scan, '"'))
 		return -EBADMSG;
 	while (scan->at < scan->end) {
+		/* Nearly all there is. */
+		if (is_ordinary(*scan->at)) {
+			scan->at++;
+			continue;
+		}
 		size_t length = utf8_sequence(scan->at, (size_t)(scan->end - scan->at));
 		char c = *scan->at;
 

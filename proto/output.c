@@ -72,22 +72,22 @@ static void make_utf8(char *text, size_t length)
 static struct output_message *output_message_new(
 	const char *text, size_t length, const int *fds, size_t n_fds)
 {
-	struct output_message *message = calloc(1, sizeof(*message) + length + 1);
+	struct output_message *message = malloc(sizeof(*message) + length + 1);
 
 	if (!message)
 		return NULL;
+	*message = (struct output_message){ .length = length + 1, .n_fds = n_fds };
 	if (n_fds > 0) {
-		message->fds = calloc(n_fds, sizeof(*fds));
+		message->fds = malloc(n_fds * sizeof(*fds));
 		if (!message->fds) {
 			free(message);
 			return NULL;
 		}
 		memcpy(message->fds, fds, n_fds * sizeof(*fds));
-		message->n_fds = n_fds;
 	}
 	memcpy(message->text, text, length);
+	message->text[length] = '\0';
 	make_utf8(message->text, length);
-	message->length = length + 1;
 	return message;
 }
 

@@ -97,6 +97,8 @@ void message_close_fds(struct message *message)
 	close_fds_fn close_fds = message->close_fds ? message->close_fds : close_all_fds;
 
 	close_fds(message->fds, message->n_fds);
+	free(message->fds);
+	message->fds = NULL;
 	message->n_fds = 0;
 }
 
@@ -138,13 +140,18 @@ static int transport_finish_input(struct transport *transport, struct message *m
 
 	if (input->length == 1)
 		return -EBADMSG;
+	if (input->n_fds > 0) {
+		message->fds = malloc(input->n_fds * sizeof(*message->fds));
+		if (!message->fds)
+			return -ENOMEM;
+		memcpy(message->fds, input->fds, input->n_fds * sizeof(*message->fds));
+	}
 	message->text = input->bytes;
 	message->length = input->length - 1;
-	if (input->n_fds > 0)
-		memcpy(message->fds, input->fds, input->n_fds * sizeof(*message->fds));
 	message->n_fds = input->n_fds;
 	message->close_fds = input->close_fds;
-	*input = (struct input){ .close_fds = message->close_fds };
+	input->bytes = NULL;
+	input->length = input->capacity = input->n_fds = 0;
 	return 1;
 }
 

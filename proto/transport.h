@@ -49,7 +49,7 @@ struct message {
 	char *text; /* as it came, terminated; owned. NULL after transport_receive() */
 	size_t length;
 	struct json_object *json; /* an object; owned. NULL before message_read() */
-	int fds[TRANSPORT_MAX_FDS];
+	int *fds;                 /* owned; NULL where there are none */
 	size_t n_fds;
 	close_fds_fn close_fds; /* the transport's; NULL: close(2) */
 };

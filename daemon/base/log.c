@@ -1,5 +1,6 @@
 #include "daemon/base/log.h"
 
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <stdarg.h>
@@ -38,24 +39,49 @@ void log_open(int level)
 	log_state.to_journal = stderr_is_journal();
 }
 
-/* sd_journal_sendv() is a datagram to a local socket: it does not wait for the journal's disk. */
-static bool log_to_journal(int level, const char *message, const char *const fields[])
+/* What goes in front of a message, in the same buffer. */
+enum { LEAD_SIZE = 16 };
+
+static char *lead(char *message, const char *text)
 {
-	char text[MAX_FIELDS + 2][FIELD_SIZE], full[MESSAGE_SIZE + 16];
+	for (size_t i = strlen(text); i > 0; i--)
+		*--message = text[i - 1];
+	return message;
+}
+
+/* sd_journal_sendv() is a datagram to a local socket: it does not wait for the journal's disk. */
+static bool log_to_journal(int level, char *message, const char *const fields[])
+{
+	char text[MAX_FIELDS][FIELD_SIZE], priority[] = "PRIORITY=?";
 	struct iovec iov[MAX_FIELDS + 2];
 	int n = 0;
 
-	snprintf(full, sizeof(full), "MESSAGE=%s", message);
-	iov[n++] = (struct iovec){ full, strlen(full) };
-	snprintf(text[n], FIELD_SIZE, "PRIORITY=%d", level);
-	iov[n] = (struct iovec){ text[n], strlen(text[n]) };
-	n++;
-	for (size_t i = 0; fields && fields[i] && fields[i + 1] && n < MAX_FIELDS + 2;
-		i += 2, n++) {
-		snprintf(text[n], FIELD_SIZE, "%s=%s", fields[i], fields[i + 1]);
-		iov[n] = (struct iovec){ text[n], strlen(text[n]) };
+	char *line = lead(message, "MESSAGE=");
+	iov[n++] = (struct iovec){ line, strlen(line) };
+	priority[sizeof(priority) - 2] = (char)('0' + level);
+	iov[n++] = (struct iovec){ priority, sizeof(priority) - 1 };
+	for (size_t i = 0; fields && fields[i] && fields[i + 1] && i / 2 < MAX_FIELDS; i += 2) {
+		const char *end = text[i / 2] + FIELD_SIZE;
+		char *to = text_put(text_begin(text[i / 2], fields[i]), end, "=");
+		to = text_put(to, end, fields[i + 1]);
+		iov[n++] = (struct iovec){ text[i / 2], (size_t)(to - text[i / 2]) };
 	}
 	return sd_journal_sendv(iov, n) == 0;
+}
+
+static void log_to_stderr(int level, char *message)
+{
+	char *end = message + strlen(message), *line = lead(message, "vfiod: ");
+
+	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants it. */
+	if (log_state.to_journal) {
+		line = lead(line, "<?>");
+		line[1] = (char)('0' + level);
+	}
+	*end++ = '\n';
+	/* At once: a line is not torn by those of children. Lost if nobody takes it. */
+	if (write(STDERR_FILENO, line, (size_t)(end - line)) < 0)
+		return;
 }
 
 static void log_valist(int level, const char *const fields[], const char *format, va_list arguments)
@@ -64,22 +90,14 @@ static void log_valist(int level, const char *const fields[], const char *format
 {
 	if (level > log_state.level)
 		return;
-	char message[MESSAGE_SIZE];
-	vsnprintf(message, sizeof(message), format, arguments);
+	char line[LEAD_SIZE + MESSAGE_SIZE], *message = line + LEAD_SIZE;
+	vsnprintf(message, MESSAGE_SIZE, format, arguments);
 	/* What comes from outside may hold newlines: one message is one line. */
 	for (char *c = message; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
-	if (log_state.to_journal && log_to_journal(level, message, fields))
-		return;
-	/* sd-daemon(3): the journal reads the level from lines, too. Nobody else wants it. */
-	char line[MESSAGE_SIZE + 16] = "", mark[8] = "";
-	if (log_state.to_journal)
-		snprintf(mark, sizeof(mark), "<%d>", level);
-	int length = snprintf(line, sizeof(line), "%svfiod: %s\n", mark, message);
-	/* At once: a line is not torn by those of children. Lost if nobody takes it. */
-	if (write(STDERR_FILENO, line, (size_t)length) < 0)
-		return;
+	if (!log_state.to_journal || !log_to_journal(level, message, fields))
+		log_to_stderr(level, message);
 }
 
 void log_fields(int level, const char *const fields[], const char *format, ...)

@@ -1,5 +1,6 @@
 #include "daemon/base/record.h"
 
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <dirent.h>
@@ -32,8 +33,13 @@ static int file_path(
 {
 	if (!*name || *name == '.' || strchr(name, '/'))
 		return -EINVAL;
-	int n = snprintf(path, PATH_MAX, "%s/%s/%s%s", state_directory, kind, name, suffix);
-	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+	const char *const parts[] = { state_directory, "/", kind, "/", name, suffix };
+	const char *end = path + PATH_MAX;
+	char *to = path;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		to = text_put(to, end, parts[i]);
+	/* One byte is the NUL's, and one shows that nothing was cut off. */
+	return to + 1 < end ? 0 : -ENAMETOOLONG;
 }
 
 static int make_directories(const char *state_directory, const char *path)

@@ -5,25 +5,33 @@
 
 #define CAPACITY_FIRST 1024
 
-/* Where the next n bytes go, if there is room for them and a NUL; what was written is told by
- * end(). */
-static char *room(struct writing *writing, size_t n)
+/* For n more bytes and a NUL. */
+static bool grow(struct writing *writing, size_t n)
 {
 	size_t capacity = writing->capacity > 0 ? writing->capacity : CAPACITY_FIRST;
 
 	if (writing->has_failed)
-		return NULL;
+		return false;
 	while (capacity - writing->length <= n)
 		capacity *= 2;
-	if (capacity > writing->capacity) {
-		char *grown = realloc(writing->bytes, capacity);
-		if (!grown) {
-			writing->has_failed = true;
-			return NULL;
-		}
-		writing->bytes = grown;
-		writing->capacity = capacity;
+	char *grown = realloc(writing->bytes, capacity);
+	if (!grown) {
+		/* Nothing is added any more, however short. */
+		writing->has_failed = true;
+		writing->capacity = writing->length;
+		return false;
 	}
+	writing->bytes = grown;
+	writing->capacity = capacity;
+	return true;
+}
+
+/* Where the next n bytes go, if there is room for them and a NUL; what was written is told by
+ * end(). */
+static inline char *room(struct writing *writing, size_t n)
+{
+	if (writing->capacity - writing->length <= n && !grow(writing, n))
+		return NULL;
 	return writing->bytes + writing->length;
 }
 
@@ -34,7 +42,7 @@ static void end(struct writing *writing, char *to)
 }
 
 /* RFC 8259, section 7: six bytes at most. */
-static char *put_character(char *to, unsigned char c)
+static char *put_escaped(char *to, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";
 
@@ -44,8 +52,7 @@ static char *put_character(char *to, unsigned char c)
 		*to++ = digits[c & 0xf];
 		return to;
 	}
-	if (c == '"' || c == '\\')
-		*to++ = '\\';
+	*to++ = '\\';
 	*to++ = (char)c;
 	return to;
 }
@@ -64,9 +71,8 @@ static char *put_digits(char *to, uint64_t value)
  * Where a value of at most n bytes goes, which end() is to tell of. Keys are ours, with nothing in
  * them to escape.
  */
-static char *begin(struct writing *writing, const char *key, size_t n)
+static inline char *begin(struct writing *writing, const char *key, size_t length, size_t n)
 {
-	size_t length = key ? strlen(key) : 0;
 	char *to = room(writing, length + 4 + n);
 
 	if (!to)
@@ -83,9 +89,9 @@ static char *begin(struct writing *writing, const char *key, size_t n)
 	return to;
 }
 
-void writing_open(struct writing *writing, const char *key, char bracket)
+void writing_put_open(struct writing *writing, const char *key, size_t key_length, char bracket)
 {
-	char *to = begin(writing, key, 1);
+	char *to = begin(writing, key, key_length, 1);
 
 	if (!to)
 		return;
@@ -105,30 +111,34 @@ void writing_close(struct writing *writing, char bracket)
 	writing->is_inside = true;
 }
 
-void writing_string(struct writing *writing, const char *key, const char *value)
+void writing_put_string(
+	struct writing *writing, const char *key, size_t key_length, const char *value)
 {
-	char *to = begin(writing, key, 6 * strlen(value) + 2);
+	char *to = begin(writing, key, key_length, 6 * strlen(value) + 2);
 
 	if (!to)
 		return;
 	*to++ = '"';
-	while (*value)
-		to = put_character(to, (unsigned char)*value++);
+	for (unsigned char c; (c = (unsigned char)*value); value++)
+		if (c >= ' ' && c != '"' && c != '\\')
+			*to++ = (char)c;
+		else
+			to = put_escaped(to, c);
 	*to++ = '"';
 	end(writing, to);
 }
 
-void writing_bool(struct writing *writing, const char *key, bool value)
+void writing_put_bool(struct writing *writing, const char *key, size_t key_length, bool value)
 {
-	char *to = begin(writing, key, 5);
+	char *to = begin(writing, key, key_length, 5);
 
 	if (to)
 		end(writing, value ? mempcpy(to, "true", 4) : mempcpy(to, "false", 5));
 }
 
-void writing_number(struct writing *writing, const char *key, int64_t value)
+void writing_put_number(struct writing *writing, const char *key, size_t key_length, int64_t value)
 {
-	char *to = begin(writing, key, 21);
+	char *to = begin(writing, key, key_length, 21);
 
 	if (!to)
 		return;
@@ -137,9 +147,10 @@ void writing_number(struct writing *writing, const char *key, int64_t value)
 	end(writing, put_digits(to, value < 0 ? -(uint64_t)value : (uint64_t)value));
 }
 
-void writing_unsigned(struct writing *writing, const char *key, uint64_t value)
+void writing_put_unsigned(
+	struct writing *writing, const char *key, size_t key_length, uint64_t value)
 {
-	char *to = begin(writing, key, 22);
+	char *to = begin(writing, key, key_length, 22);
 
 	if (!to)
 		return;

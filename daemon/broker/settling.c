@@ -56,7 +56,7 @@ struct settling *settling_free(struct settling *settling)
 
 int settling_join(struct settling *settling, settled_fn settled, void *userdata)
 {
-	struct settling_waiter *waiter = calloc(1, sizeof(*waiter));
+	struct settling_waiter *waiter = new_zeroed(sizeof(*waiter));
 	if (!waiter)
 		return -ENOMEM;
 	waiter->settled = settled;

@@ -3,6 +3,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -11,11 +12,11 @@
 void account_name(const struct rule *rule, const struct subject *subject, const char *lease,
 	char *account, size_t size)
 {
-	const char *payer = rule && rule->account ? rule->account : "uid";
+	const char *payer = rule && rule->account ? rule->account : "uid", *end = account + size;
 	if (strcmp(payer, "uid") == 0)
-		snprintf(account, size, "uid:%u", (unsigned)subject->uid);
+		text_put_number(text_put(account, end, "uid:"), end, subject->uid);
 	else if (strcmp(payer, "lease") == 0)
-		snprintf(account, size, "lease:%s", lease);
+		text_put(text_put(account, end, "lease:"), end, lease);
 	else if (strcmp(payer, "unit") == 0)
 		snprintf(account, size, "unit:%.240s", *subject->unit ? subject->unit : "none");
 	else
@@ -160,7 +161,7 @@ struct tenancy *tenancy_make(struct broker *broker, size_t n_groups)
 	struct tenancy *tenancy = calloc(1, sizeof(*tenancy));
 	if (!tenancy)
 		return NULL;
-	tenancy->holdings = calloc(n_groups ? n_groups : 1, sizeof(struct holding *));
+	tenancy->holdings = new_zeroed((n_groups ? n_groups : 1) * sizeof(struct holding *));
 	if (!tenancy->holdings) {
 		free(tenancy);
 		return NULL;

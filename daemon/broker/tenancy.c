@@ -5,6 +5,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -133,16 +134,17 @@ static void tenancy_undo(struct tenancy *tenancy)
 
 static void log_grant(const struct lease *lease)
 {
-	char groups[128] = "";
-	for (size_t i = 0, used = 0; i < lease->n_groups && used + 16 < sizeof(groups); i++)
-		used += (size_t)snprintf(
-			groups + used, sizeof(groups) - used, " %d", lease->groups[i]->number);
-	char uid[16], pid[16];
+	char groups[128] = "", uid[16], pid[16];
+	const char *end = groups + sizeof(groups);
+	char *to = groups;
+	for (size_t i = 0; i < lease->n_groups && to + 16 < end; i++)
+		to = text_put_number(
+			text_put(to, end, " "), end, (uint64_t)lease->groups[i]->number);
 	const char *const fields[] = { "MESSAGE_ID", MESSAGE_LEASE_GRANTED, "VFIOD_LEASE",
 		lease->name, "VFIOD_ACCOUNT", lease->account, "VFIOD_UID", uid, "VFIOD_PID", pid,
 		NULL };
-	snprintf(uid, sizeof(uid), "%u", (unsigned)lease->subject.process_uid);
-	snprintf(pid, sizeof(pid), "%d", (int)lease->subject.pid);
+	text_put_number(uid, uid + sizeof(uid), lease->subject.process_uid);
+	text_put_number(pid, pid + sizeof(pid), (uint64_t)lease->subject.pid);
 	log_fields(LOG_INFO, fields,
 		"lease %s of %s%s granted to pid %d (%s) of uid %u, account %s", lease->name,
 		lease->n_groups == 1 ? "group" : "groups", groups, (int)lease->subject.pid,

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <ctype.h>
@@ -132,7 +133,7 @@ void group_set_owner(struct inventory *inventory, struct group *group, enum owne
 			 : before == OWNER_LINGERING ? MESSAGE_GROUP_FREE
 						     : NULL;
 	const char *const fields[] = { "VFIOD_GROUP", number, id ? "MESSAGE_ID" : NULL, id, NULL };
-	snprintf(number, sizeof(number), "%d", group->number);
+	text_put_number(number, number + sizeof(number), (uint64_t)group->number);
 	/* The line of the lease says it, too. */
 	bool by_lease = (owner == OWNER_LEASED && before == OWNER_NONE) ||
 			(owner == OWNER_NONE && before == OWNER_LEASED);

@@ -1,5 +1,6 @@
 #include "daemon/lease/lease.h"
 
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 #include "daemon/inventory/inventory.h"
 
@@ -31,10 +32,10 @@ int token_make(char token[TOKEN_SIZE])
 static struct lease *lease_make(
 	const struct subject *subject, struct group *const *groups, size_t n_groups)
 {
-	struct lease *lease = calloc(1, sizeof(*lease));
+	struct lease *lease = new_zeroed(sizeof(*lease));
 	if (!lease)
 		return NULL;
-	lease->groups = calloc(n_groups ? n_groups : 1, sizeof(struct group *));
+	lease->groups = new_zeroed((n_groups ? n_groups : 1) * sizeof(struct group *));
 	if (!lease->groups || subject_copy(&lease->subject, subject) < 0) {
 		free(lease->groups);
 		free(lease);
@@ -48,7 +49,8 @@ static struct lease *lease_make(
 
 void lease_book_next_name(const struct lease_book *book, char name[LEASE_NAME_SIZE])
 {
-	snprintf(name, LEASE_NAME_SIZE, "L%llu", book->n_named + 1);
+	const char *end = name + LEASE_NAME_SIZE;
+	text_put_number(text_put(name, end, "L"), end, book->n_named + 1);
 }
 
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,

@@ -48,6 +48,16 @@ static const struct method *method_find(const char *name)
 	return NULL;
 }
 
+void methods_bind(struct varlink_interface *interface)
+{
+	char name[128];
+
+	for (size_t i = 0; i < interface->n_methods; i++) {
+		snprintf(name, sizeof(name), "%s.%s", interface->name, interface->methods[i].name);
+		interface->methods[i].server = method_find(name);
+	}
+}
+
 static void call_service_error(
 	struct call *call, const char *error, const char *key, const char *value)
 {
@@ -77,7 +87,7 @@ static void call_dispatch(struct call *call)
 		call_service_error(call, "org.varlink.service.MethodNotFound", "method", name);
 		return;
 	}
-	call->method = method_find(name);
+	call->method = declared->server;
 	if (!call->method || call->varlink.upgrade) {
 		call_service_error(
 			call, "org.varlink.service.MethodNotImplemented", "method", name);

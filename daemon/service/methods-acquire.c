@@ -361,7 +361,7 @@ static void acquire(struct call *call)
 		r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	/* The call may last as long as the lease: what else came with it would, too. */
 	message_close_fds(&call->message);
-	struct acquisition *acquisition = r == 0 ? calloc(1, sizeof(*acquisition)) : NULL;
+	struct acquisition *acquisition = r == 0 ? new_zeroed(sizeof(*acquisition)) : NULL;
 	if (r == 0 && !acquisition) {
 		if (request.holder_pidfd >= 0)
 			close(request.holder_pidfd);

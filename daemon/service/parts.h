@@ -290,6 +290,8 @@ extern const struct method service_methods[], broker_methods[], acquire_methods[
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
 	attach_methods[], ledger_methods[], report_methods[], audit_methods[], metrics_methods[],
 	reopen_methods[];
+/* Once, of each interface: which of its methods is served by which of these. */
+void methods_bind(struct varlink_interface *interface);
 
 /*
  * Reads the session's current call and dispatches it; again, if it had to wait. 0, or what is wrong

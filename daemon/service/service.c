@@ -61,6 +61,7 @@ static int parse_interfaces(struct service *service)
 			log_error("interface %s: %s", varlink_files[i].name, error);
 			return r;
 		}
+		methods_bind(service->interfaces[i]);
 	}
 	return 0;
 }

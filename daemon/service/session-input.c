@@ -46,7 +46,7 @@ bool session_may_receive(const struct session *session)
 
 struct call *session_call(struct session *session, struct message *message)
 {
-	struct call *call = calloc(1, sizeof(*call));
+	struct call *call = new_zeroed(sizeof(*call));
 	if (!call) {
 		message_clear(message);
 		return NULL;

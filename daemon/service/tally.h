@@ -22,9 +22,12 @@ struct tally {
 static inline void tally_add(struct tally *tally, const char *name)
 {
 	size_t i = 0;
-	while (i < tally->n && tally->entries[i].name != name &&
-		strcmp(tally->entries[i].name, name) != 0)
+	while (i < tally->n && tally->entries[i].name != name)
 		i++;
+	/* The same name may be written down in several places of the code. */
+	if (i == tally->n)
+		for (i = 0; i < tally->n && strcmp(tally->entries[i].name, name) != 0;)
+			i++;
 	if (i == TALLY_MAX)
 		i--;
 	else if (i == tally->n)
