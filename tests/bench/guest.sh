@@ -7,6 +7,7 @@ set -eEu -o pipefail
 exec </dev/null
 scenario_begin
 PATH=$BUILD/tests/bench:$PATH
+echo "the guest's clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 
 # The groups stay taken: what is left to measure is the broker, without the child that looks what bounds a
 # client which is not trusted.

@@ -16,6 +16,7 @@
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
+# KERNEL_ARGUMENTS more of them for the kernel's command line
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -127,7 +128,7 @@ prepare() {
 		(cd "$run/extra" && echo vm.env | cpio -o -H newc --owner 0:0 --quiet | gzip -1)
 	} >"$run/initrd"
 	machine_disk "$run/nvme.img"
-	machine_command "$run" "$kernel" "$run/initrd" ""
+	machine_command "$run" "$kernel" "$run/initrd" "${KERNEL_ARGUMENTS:-}"
 }
 
 # For a person or a test on the host that wants to speak with the machine while it runs.
