@@ -130,27 +130,6 @@ void record_drop(const char *state_directory, const char *kind, struct draft *dr
 	record_let_go(draft);
 }
 
-int record_rename(
-	const char *state_directory, const char *kind, const char *name, struct draft *draft)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	if (strcmp(name, draft->name) == 0)
-		return 0;
-	int r = strlen(name) < sizeof(draft->name) ? 0 : -ENAMETOOLONG;
-	if (r == 0)
-		r = file_path(from, state_directory, kind, draft->name);
-	if (r == 0)
-		r = file_path(to, state_directory, kind, name);
-	if (r == 0 && renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0)
-		r = -errno;
-	if (r < 0)
-		record_drop(state_directory, kind, draft);
-	else
-		string_copy(draft->name, sizeof(draft->name), name);
-	return r;
-}
-
 static int draft_create(
 	const char *state_directory, const char *kind, const char *name, struct draft *draft)
 {
@@ -194,8 +173,6 @@ int record_draft(const char *state_directory, const char *kind, const char *name
 	size_t length, struct draft *draft)
 {
 	int r = length >= RECORD_SIZE ? -EFBIG : *text != RECORD_MARK ? -EINVAL : 0;
-	if (r == 0 && draft->fd >= 0)
-		(void)record_rename(state_directory, kind, name, draft);
 	if (r == 0 && draft->fd < 0)
 		r = draft_create(state_directory, kind, name, draft);
 	if (r == 0)

@@ -28,28 +28,26 @@ int record_write_text(const char *state_directory, const char *kind, const char 
  * That in two steps, of which the second is short. A draft is where its record will be, but is none
  * yet: it lacks its first byte. Whoever draws it up commits it (then the record is there) or drops
  * it; the next vfiod removes it. A record that was committed, and is over, can be struck out: it is
- * a draft again, and its file good for another record. To make a file and to remove it costs more
- * than all else that a short-lived record does.
+ * a draft again, and its file good for another record, whose name it does not get: to make a file,
+ * to rename or to remove it costs more than all else that a short-lived record does. Nobody else
+ * removes files here.
  */
 struct draft {
 	int fd;        /* its file's, also after it was committed; -1: there is none */
 	size_t length; /* of its file, in bytes */
-	char name[24]; /* of the record that it is, or would be */
+	char name[24]; /* of its file, by which it is written anew and removed */
 };
 #define NO_DRAFT ((struct draft){ .fd = -1 })
 
 /*
- * *draft is NO_DRAFT, or was struck out, and then this takes its file. -EEXIST: there is a record.
- * 0, or -errno, and it is NO_DRAFT.
+ * *draft is NO_DRAFT, or was struck out, and then this takes its file, under the name that it has.
+ * -EEXIST: there is a file of that name. 0, or -errno, and it is NO_DRAFT.
  */
 int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
 	size_t length, struct draft *draft);
 int record_commit(const struct draft *draft);
 /* Of one that was committed, and that nobody has written otherwise since: 0 or -errno. */
 int record_strike(const struct draft *draft);
-/* To be the draft of this record: 0, or -errno, and then it is dropped. */
-int record_rename(
-	const char *state_directory, const char *kind, const char *name, struct draft *draft);
 /* Removes its file. */
 void record_drop(const char *state_directory, const char *kind, struct draft *draft);
 /* The record stays; it cannot be struck out any more. */

@@ -80,7 +80,6 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 			;
 		spaces_sweep(broker);
 	} while (ev_is_active(prepare));
-	drafts_prepare(broker);
 	check_stopped(broker);
 }
 

@@ -122,13 +122,13 @@ static int decode_groups(struct fields *fields, struct lease_record *record)
 	return r;
 }
 
-int lease_decode(struct json_object *json, int version, const char *name,
-	struct lease_record *record, const char **problem)
+int lease_decode(
+	struct json_object *json, int version, struct lease_record *record, const char **problem)
 {
 	struct fields fields = { .object = json };
 
 	*record = (struct lease_record){ 0 };
-	fields_get_names(&fields, "lease", 'L', name, record->name, record->token);
+	fields_get_names(&fields, "lease", 'L', record->name, record->token);
 	fields_get_string(&fields, "account", record->account, sizeof(record->account));
 	record->stay = fields_get_bool(&fields, "stay");
 	record->brokered = fields_get_bool(&fields, "brokered");

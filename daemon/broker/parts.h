@@ -418,8 +418,6 @@ void lease_forget_draft(struct lease *lease);
  * draft; not for long.
  */
 void drafts_init(struct broker *broker);
-/* When nobody waits: it gets the name that the next lease will have, most likely. */
-void drafts_prepare(struct broker *broker);
 void drafts_free(struct broker *broker);
 /* Before it is granted: 0 or REFUSED, and then lease_unrecord() is still due. */
 int lease_record_grant(struct lease *lease, struct refusal *refusal);

@@ -73,17 +73,6 @@ static struct draft take_spare(struct broker *broker)
 	return spare;
 }
 
-void drafts_prepare(struct broker *broker)
-{
-	char name[LEASE_NAME_SIZE];
-
-	if (broker->spare.fd < 0 || !TAILQ_EMPTY(&broker->settlings))
-		return;
-	lease_book_next_name(&broker->book, name);
-	if (record_rename(broker->state_directory, LEASE_RECORDS, name, &broker->spare) < 0)
-		ev_timer_stop(broker->loop, &broker->spare_unused);
-}
-
 static void leave_spare(struct broker *broker, struct draft *draft)
 {
 	drop_spare(broker);
@@ -145,18 +134,19 @@ void lease_forget_draft(struct lease *lease)
 
 static int write_record(struct lease *lease, const struct memlock_note *lock)
 {
-	struct broker *broker = lease->tenancy->broker;
+	struct tenancy *tenancy = lease->tenancy;
+	struct broker *broker = tenancy->broker;
 	_cleanup_writing_ struct writing writing = { 0 };
 
 	lease_write(&writing, lease, lock);
 	if (writing.has_failed)
 		return -ENOMEM;
-	/* It will be another file, and may have the name of the spare one. */
-	close_record(lease->tenancy);
-	if (strcmp(broker->spare.name, lease->name) == 0)
-		drop_spare(broker);
-	return record_write_text(
-		broker->state_directory, LEASE_RECORDS, lease->name, writing.bytes, writing.length);
+	/* It will be another file, in its place: of a lease there is one record. */
+	close_record(tenancy);
+	if (!tenancy->is_recorded)
+		string_copy(tenancy->record, sizeof(tenancy->record), lease->name);
+	return record_write_text(broker->state_directory, LEASE_RECORDS, tenancy->record,
+		writing.bytes, writing.length);
 }
 
 int lease_record_as(struct lease *lease, const struct memlock_note *lock)
@@ -165,8 +155,10 @@ int lease_record_as(struct lease *lease, const struct memlock_note *lock)
 	bool is_drafted = !tenancy->is_recorded && tenancy->draft.fd >= 0;
 
 	int r = is_drafted ? record_commit(&tenancy->draft) : write_record(lease, lock);
-	if (r == 0 && is_drafted)
+	if (r == 0 && is_drafted) {
+		string_copy(tenancy->record, sizeof(tenancy->record), tenancy->draft.name);
 		keep_open(tenancy);
+	}
 	if (r == 0)
 		tenancy->is_recorded = true;
 	return r;
@@ -218,7 +210,7 @@ static int remove_record(struct tenancy *tenancy)
 		return 0;
 	}
 	close_record(tenancy);
-	return record_remove(broker->state_directory, LEASE_RECORDS, tenancy->lease->name);
+	return record_remove(broker->state_directory, LEASE_RECORDS, tenancy->record);
 }
 
 void lease_unrecord(struct lease *lease)
@@ -233,7 +225,7 @@ void lease_unrecord(struct lease *lease)
 	if (r < 0)
 		log_error("lease %s is over, but a restart would take it up: %s/" LEASE_RECORDS
 			  "/%s.json: %s",
-			lease->name, broker->state_directory, lease->name, strerror(-r));
+			lease->name, broker->state_directory, tenancy->record, strerror(-r));
 	tenancy->is_recorded = false;
 	if (!broker->store || !store_is_there(broker->store) || tenancy->holder_pidfd < 0)
 		return;

@@ -58,8 +58,8 @@ void lease_write(
  * 0 with *record, the caller's to clear; -ENOMEM; or -EBADMSG, and *problem is the key of what is
  * missing, or not what it can be.
  */
-int lease_decode(struct json_object *json, int version, const char *name,
-	struct lease_record *record, const char **problem);
+int lease_decode(
+	struct json_object *json, int version, struct lease_record *record, const char **problem);
 void lease_record_clear(struct lease_record *record);
 
 /* Of these, the ones that are no more: strv, NULL = none. 0 or -ENOMEM. */

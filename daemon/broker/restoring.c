@@ -147,7 +147,8 @@ static void check_account(const struct broker *broker, const struct lease *lease
 }
 
 /* 0 or -ENOMEM. */
-static int take_over(struct broker *broker, const struct lease_record *record)
+static int take_over(
+	struct broker *broker, const char *file_name, const struct lease_record *record)
 {
 	struct restored *restored = calloc(1, sizeof(*restored));
 	struct tenancy *tenancy = restored ? tenancy_make(broker, record->n_groups) : NULL;
@@ -164,6 +165,7 @@ static int take_over(struct broker *broker, const struct lease_record *record)
 	lease->tenancy = tenancy;
 	tenancy->phase = PHASE_GRANTED;
 	tenancy->is_recorded = true;
+	string_copy(tenancy->record, sizeof(tenancy->record), file_name);
 	copy_facts(lease, record);
 	*restored = (struct restored){
 		.lease = lease, .reserved_pages = record->reserved_pages, .lock = record->lock
@@ -188,17 +190,36 @@ struct restoring {
 	int result;
 };
 
-/* Its groups go the way of their journal; it would be met again at each start. */
+/*
+ * Its groups go the way of their journal; it would be met again at each start. Which lease it was
+ * is for the record to say: its file may have been another's before.
+ */
 static void give_up(struct broker *broker, const char *name, const char *problem)
 {
 	log_fields(LOG_ERR,
-		(const char *[]){ "MESSAGE_ID", MESSAGE_LEASE_LOST, "VFIOD_LEASE", name, NULL },
-		"lease %s of an earlier vfiod cannot be taken over, what it had is given back: %s",
+		(const char *[]){ "MESSAGE_ID", MESSAGE_LEASE_LOST, "VFIOD_RECORD", name, NULL },
+		"a lease of an earlier vfiod cannot be taken over, what it had is given back: "
+		"record %s: %s",
 		name, problem);
 	int r = record_remove(broker->state_directory, LEASE_RECORDS, name);
 	if (r < 0)
 		log_error("%s/" LEASE_RECORDS "/%s.json not removed: %s", broker->state_directory,
 			name, strerror(-r));
+}
+
+/* Of a lease there is one record. */
+static void take_over_once(
+	struct restoring *restoring, const char *file_name, const struct lease_record *record)
+{
+	struct broker *broker = restoring->broker;
+	char text[64];
+
+	if (!lease_book_by_name(&broker->book, record->name)) {
+		restoring->result = take_over(broker, file_name, record);
+		return;
+	}
+	snprintf(text, sizeof(text), "it is of lease %.20s, which has one", record->name);
+	give_up(broker, file_name, text);
 }
 
 static void on_record(const char *name, int version, struct json_object *json, const char *problem,
@@ -212,9 +233,9 @@ static void on_record(const char *name, int version, struct json_object *json, c
 	if (restoring->result == 0 && problem) {
 		give_up(restoring->broker, name, problem);
 	} else if (restoring->result == 0) {
-		int r = lease_decode(json, version, name, &record, &key);
+		int r = lease_decode(json, version, &record, &key);
 		if (r == 0) {
-			restoring->result = take_over(restoring->broker, &record);
+			take_over_once(restoring, name, &record);
 			lease_record_clear(&record);
 		} else if (r == -EBADMSG) {
 			snprintf(

@@ -181,7 +181,10 @@ int space_decode(struct json_object *json, const char *name, struct space_record
 	struct fields fields = { .object = json };
 
 	*record = (struct space_record){ 0 };
-	fields_get_names(&fields, "space", 'S', name, record->name, record->token);
+	fields_get_names(&fields, "space", 'S', record->name, record->token);
+	/* Its file has its name. */
+	if (!fields.problem && strcmp(record->name, name) != 0)
+		fields.problem = "space";
 	record->connection = (unsigned)fields_get_number(&fields, "connection", UINT_MAX);
 	record->max_groups_per_container =
 		(unsigned)fields_get_number(&fields, "maxGroupsPerContainer", UINT_MAX);

@@ -12,15 +12,20 @@ static void names_are_wrong(struct fields *fields, const char *key)
 	fields->problem = fields->problem ? fields->problem : key;
 }
 
-void fields_get_names(struct fields *fields, const char *key, char letter, const char *file_name,
-	char name[LEASE_NAME_SIZE], char token[TOKEN_SIZE])
+static bool is_name(const char *name, char letter)
 {
 	const char *digits = name + 1;
 
+	return *name == letter && *digits >= '1' && *digits <= '9' &&
+	       strspn(digits, "0123456789") == strlen(digits);
+}
+
+void fields_get_names(struct fields *fields, const char *key, char letter,
+	char name[LEASE_NAME_SIZE], char token[TOKEN_SIZE])
+{
 	fields_get_string(fields, key, name, LEASE_NAME_SIZE);
 	fields_get_string(fields, "token", token, TOKEN_SIZE);
-	if (strcmp(name, file_name) != 0 || *name != letter || *digits < '1' || *digits > '9' ||
-		strspn(digits, "0123456789") != strlen(digits))
+	if (!is_name(name, letter))
 		names_are_wrong(fields, key);
 	if (strspn(token, "0123456789abcdef") != TOKEN_SIZE - 1)
 		names_are_wrong(fields, "token");

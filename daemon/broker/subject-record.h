@@ -6,10 +6,10 @@
 #include "daemon/lease/lease.h"
 
 /*
- * From the field `key` what people call it, "L3" with the letter 'L', which has to be `file_name`,
- * too; and from "token" its token. What is wrong is noted.
+ * From the field `key` what people call it, "L3" with the letter 'L', and from "token" its token.
+ * What is wrong is noted.
  */
-void fields_get_names(struct fields *fields, const char *key, char letter, const char *file_name,
+void fields_get_names(struct fields *fields, const char *key, char letter,
 	char name[LEASE_NAME_SIZE], char token[TOKEN_SIZE]);
 
 void subject_write(struct writing *writing, const char *key, const struct subject *subject);

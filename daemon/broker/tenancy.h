@@ -34,6 +34,7 @@ struct tenancy {
 	bool only_takes;       /* an administrator's take: no lease stays when it is done */
 	bool is_recorded;      /* the next daemon would have it */
 	struct draft draft;    /* of its record; where it has become the record, its file */
+	char record[LEASE_NAME_SIZE]; /* its record's file: its own name, or an earlier lease's */
 	char **lost; /* devices that left while no daemon ran; its listener has not heard */
 	ev_timer wait;
 	ev_timer grace; /* GRANTED: its connection was lost, and it waits for a Resume */

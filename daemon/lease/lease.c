@@ -47,10 +47,10 @@ static struct lease *lease_make(
 	return lease;
 }
 
-void lease_book_next_name(const struct lease_book *book, char name[LEASE_NAME_SIZE])
+static void lease_name(struct lease *lease, unsigned long long number)
 {
-	const char *end = name + LEASE_NAME_SIZE;
-	text_put_number(text_put(name, end, "L"), end, book->n_named + 1);
+	const char *end = lease->name + sizeof(lease->name);
+	text_put_number(text_put(lease->name, end, "L"), end, number);
 }
 
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
@@ -66,8 +66,7 @@ int lease_new(struct lease_book *book, const struct subject *subject, struct gro
 		return -ENOMEM;
 	memcpy(lease->token, token, sizeof(token));
 	lease->state = LEASE_QUEUED;
-	lease_book_next_name(book, lease->name);
-	book->n_named++;
+	lease_name(lease, ++book->n_named);
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
 	*leasep = lease;
 	return 0;

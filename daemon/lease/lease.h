@@ -107,8 +107,6 @@ void lease_book_init(struct lease_book *book);
  */
 int lease_new(struct lease_book *book, const struct subject *subject, struct group *const *groups,
 	size_t n_groups, struct lease **lease);
-/* What the next one will be named, if no other is made before. */
-void lease_book_next_name(const struct lease_book *book, char name[LEASE_NAME_SIZE]);
 /*
  * One that an earlier daemon has granted, as it was named then: GRANTED, and no later one gets this
  * name. 0 or -ENOMEM.
