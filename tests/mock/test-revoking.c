@@ -86,7 +86,8 @@ static void test_given_back(void **state)
 	assert_string_equal(lending->text, "at six");
 	assert_string_equal(lending->stages, "it ends in 600 s if it is not given back before\n");
 	double left = lease_revoke_left(lending->broker, lending->lease);
-	assert_true(left > 500 && left <= 600);
+	/* libev adds the time of its clock, and takes it away again: that rounds. */
+	assert_true(left > 500 && left < 600.001);
 	/* Asked for once more, he has no more time. */
 	assert_int_equal(broker_revoke(lending->broker, lending->lease, "now", false), 0);
 	assert_int_equal(lending->n_asked, 2);
