@@ -144,14 +144,18 @@ def granted(client, answer, received, wire, mode):
 
 
 def release_by(client, token, insists):
-    """One that follows this process would stay, where the connection for it was one of a daemon that has gone."""
+    """One that follows this process would stay, where the connection for it was one of a daemon that has gone; and
+    where none comes in time, it is over with this process."""
     for attempt in range(RELEASE_ATTEMPTS):
         try:
             client.call("Broker.Release", {"token": token})
             return
         except (Closed, Refused) as failure:
             is_open = isinstance(failure, Closed) or failure.name == "Broker.Interrupted"
-            if not (insists and is_open) or attempt == RELEASE_ATTEMPTS - 1:
+            if not (insists and is_open):
+                raise
+            if attempt == RELEASE_ATTEMPTS - 1:
+                client.must_end = True
                 raise
             time.sleep(0.05)
 
