@@ -1,5 +1,5 @@
 /*
- * acquire SOCKET DEVICE GROUP
+ * acquire SOCKET DEVICE GROUP [counted]
  *
  * What acquire + release of a ready group costs against a bare loop that does nothing but what
  * has to be done: a process sends another the descriptor of /dev/vfio/GROUP, and, when that one has
@@ -13,6 +13,10 @@
  * message, a rule, or a journal.
  *
  * Then, apart from what is timed, what each process does for one lease is counted (effort.h).
+ *
+ * `counted`: the machine has one processor, and its clock goes on by a nanosecond with each
+ * instruction, of programs and of the kernel (QEMU's -icount). Then a microsecond is a thousand
+ * instructions.
  */
 #include "tests/bench/effort.h"
 #include "tests/bench/sample.h"
@@ -248,6 +252,9 @@ static void bare_end(struct bare *bare)
 
 static const double GOAL = 3;
 
+/* The name of the bench, and what it measures. */
+static const char *bench = "acquire", *unit = "us";
+
 static void print_row(const struct sample_case *sample, const char *label, double bare)
 {
 	double ratio = sample->median / bare;
@@ -255,7 +262,7 @@ static void print_row(const struct sample_case *sample, const char *label, doubl
 	printf("%-38s%10.1f%10.1f%10.1f%9.1f%s\n", sample->name, sample->min, sample->median,
 		sample->max, ratio,
 		ratio > GOAL && strcmp(label, "vfiod") == 0 ? "  (goal: at most 3)" : "");
-	printf("plot\tacquire\t%s\t%.2f\t%.2f\t%.2f\t%.1f\n", label, ratio, sample->min / bare,
+	printf("plot\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.1f\n", bench, label, ratio, sample->min / bare,
 		sample->max / bare, sample->median);
 }
 
@@ -285,7 +292,7 @@ static size_t find_daemon(const struct wire *wire, pid_t pids[MAX_PROCESSES])
 
 static void print_effort(const char *who, const double shares[EFFORT_KINDS])
 {
-	printf("%-38s%10.1f%10.1f%10.1f\n", who, shares[EFFORT_CALLS], shares[EFFORT_SWITCHES],
+	printf("%-38s%10.1f%10.1f%13.1f\n", who, shares[EFFORT_CALLS], shares[EFFORT_SWITCHES],
 		shares[EFFORT_CPU_US]);
 }
 
@@ -330,7 +337,7 @@ static bool run_round(
 			return false;
 		sample_add(sample, now_us() - begin);
 	}
-	sample_end_round(sample, "acquire");
+	sample_end_round(sample, bench);
 	return true;
 }
 
@@ -366,8 +373,14 @@ int main(int argc, char *argv[])
 	pid_t pids[MAX_PROCESSES];
 	struct wire wire;
 
-	if (argc != 4)
+	bool is_counted = argc == 5 && strcmp(argv[4], "counted") == 0;
+
+	if (argc != 4 && !is_counted)
 		errx(2, "see tests/bench/acquire.c");
+	if (is_counted) {
+		bench = "acquire-counted";
+		unit = "1,000 instr.";
+	}
 	const char *device = argv[2], *group = argv[3];
 	wire_open(&wire, argv[1], 0);
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
@@ -379,13 +392,16 @@ int main(int argc, char *argv[])
 	sample_finish(&bare);
 	sample_finish(&shaped);
 	sample_finish(&broker);
-	printf("%-38s%10s%10s%10s%9s\n", "one group's fd, and its end, us", "min", "median", "max",
-		"ratio");
+	char title[64];
+
+	snprintf(title, sizeof(title), "one group's fd and its end, %s", unit);
+	printf("%-41s%7s%10s%10s%9s\n", title, "min", "median", "max", "ratio");
 	print_row(&bare, "bare", bare.median);
 	print_row(&shaped, "helper", bare.median);
 	print_row(&broker, "vfiod", bare.median);
 
-	printf("\n%-38s%10s%10s%10s\n", "for one lease", "calls", "switches", "CPU us");
+	printf("\n%-38s%10s%10s%13s\n", "for one lease", "calls", "switches",
+		is_counted ? unit : "CPU us");
 	count_bare_effort(names[0], group, false);
 	count_bare_effort(names[1], group, true);
 	size_t n_pids = find_daemon(&wire, pids);

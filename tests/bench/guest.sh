@@ -41,6 +41,11 @@ bench_acquire() {
 	acquire "$SOCKET" "$EDU" "$(group_of "$EDU")"
 }
 
+# With MACHINE_KIND=counted.
+bench_acquire-counted() {
+	acquire "$SOCKET" "$EDU" "$(group_of "$EDU")" counted
+}
+
 # The bare process has its group from nobody.
 bench_mapping() {
 	mapping "$SOCKET" "$EDU" "$(group_of "$NIC_2")"

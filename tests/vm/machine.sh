@@ -19,10 +19,12 @@
 
 # machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS; $memory is its size
 machine_command() {
-	local run=$1
+	local run=$1 processors=(-accel "tcg,thread=multi" -smp 2)
+	[ "${MACHINE_KIND:-}" != counted ] ||
+		processors=(-accel "tcg,thread=single" -icount "shift=0,sleep=on" -smp 1)
 	# shellcheck disable=SC2034
 	MACHINE=(
-		qemu-system-x86_64 -machine q35 -cpu max -accel "tcg,thread=multi" -smp 2 -m "${memory:-1G}"
+		qemu-system-x86_64 -machine q35 -cpu max "${processors[@]}" -m "${memory:-1G}"
 		-nodefaults -display none -no-reboot
 		-device "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"
 		-kernel "$2" -initrd "$3"

@@ -16,6 +16,7 @@
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
+# MACHINE_KIND     counted: one processor, and its clock goes on by 1 ns with each instruction
 # KERNEL_ARGUMENTS more of them for the kernel's command line
 set -euo pipefail
 
