@@ -210,7 +210,10 @@ class Connections(Restart):
         other = self.connect()
         self.assert_serves(other)
         self.kill()
+        # Another file: this one may be on its way to be run.
+        keeper.unlink()
         keeper.write_text(program)
+        keeper.chmod(0o755)
         self.daemon.start()
         self.assertEqual(blocked[0].receive(), INTERRUPTED)
         for client in blocked:

@@ -18,6 +18,8 @@ export UBSAN_OPTIONS=print_stacktrace=1
 
 fail() {
 	echo "FAILED: $*"
+	# What wait_until runs is silent, but not about this.
+	[ ! /dev/stdout -ef /dev/null ] || note "FAILED: $*"
 	exit 1
 }
 

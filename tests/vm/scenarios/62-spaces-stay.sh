@@ -114,6 +114,9 @@ interrupt() { # COMMAND…
 	kill -KILL "$DAEMON" 2>/dev/null || true # it may be ending
 	next_one
 	note "$*: $ANSWER"
+	# The answer may have left without the daemon knowing yet: then there is no connection, either.
+	tell alice describe space
+	hear alice
 	[[ $ANSWER != failed* ]] || again
 	assert_consistent
 }
