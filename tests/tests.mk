@@ -204,6 +204,10 @@ $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 $(BUILD)/tests/bench/mapping $(BUILD)/tests/bench/dma-map: $(BUILD)/libvfiod.a
 $(BUILD)/tests/bench/shim: $(BUILD)/client/vfioctl/shim-filter.o
 $(BUILD)/tests/bench/shim: LDLIBS := -lseccomp
+# vfiod on the host of the mock tests.
+BENCH_MOCK := $(BUILD)/tests/bench/stand-in
+$(BENCH_MOCK): %: %.o $(MOCK_HELPERS) $(call libs_below,service)
+	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(PKGS_mock)) -lev
 # Against what is written in C++; not among the programs that `check` compiles, which does without
 # its packages.
 BENCH_CXX := $(BUILD)/tests/bench/coverage
@@ -214,7 +218,7 @@ $(BENCH_CXX): %: %.o $(BUILD)/tests/bench/sample.o $(call lib_of,memory)
 	$(CXX) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^
 .PHONY: bench
 # BENCHES="acquire mapping" chooses; tests/bench/run.sh has the names.
-bench: setup-bench all vm-programs $(BENCH_BIN) $(BENCH_CXX)
+bench: setup-bench all vm-programs $(BENCH_BIN) $(BENCH_MOCK) $(BENCH_CXX)
 	@BUILD=$(BUILD) VARIANT=$(VARIANT) tests/bench/run.sh $(BENCHES)
 
 # --- without running, and with every run watched ------------------------------------

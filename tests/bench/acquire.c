@@ -1,12 +1,12 @@
 /*
- * acquire SOCKET DEVICE GROUP [counted]
+ * acquire SOCKET DEVICE NODE [counted|stand-in]
  *
  * What acquire + release of a ready group costs against a bare loop that does nothing but what
- * has to be done: a process sends another the descriptor of /dev/vfio/GROUP, and, when that one has
- * closed it, opens the group (is it still open somewhere?), and has the descriptor for the next
+ * has to be done: a process sends another the descriptor of NODE (/dev/vfio/N), and, when that one
+ * has closed it, opens the group (is it still open somewhere?), and has the descriptor for the next
  * time. So does vfiod: it opens the group once for each lease, after it (transaction_check()), and
- * keeps it open for a moment (holding_drop_kept()). As root; the group is to be taken already, and
- * stay so (`return = no`).
+ * keeps it open for a moment (holding_drop_kept()). The group is to be taken already, and stay so
+ * (`return = no`).
  *
  * Between the two, the least that a broker of this shape costs: a server that waits for all of its
  * clients with epoll(7), and a helper that opens the group for it, since that may block; without a
@@ -17,6 +17,7 @@
  * `counted`: the machine has one processor, and its clock goes on by a nanosecond with each
  * instruction, of programs and of the kernel (QEMU's -icount). Then a microsecond is a thousand
  * instructions.
+ * `stand-in`: NODE is the file that stands for a group in tests/bench/stand-in.c.
  */
 #include "tests/bench/effort.h"
 #include "tests/bench/sample.h"
@@ -29,12 +30,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static const size_t N_BROKER = 200, N_BARE = 2000, N_COUNTED = 100;
+/* Leases of a round; emulated, a broker's are fewer. */
+static size_t n_broker = 200, n_counted = 100;
+static const size_t N_BARE = 2000;
 enum { MAX_PROCESSES = 16 };
 
 static void send_fd(int socket, int fd)
@@ -56,30 +60,41 @@ static void send_fd(int socket, int fd)
 		err(1, "sendmsg");
 }
 
-static int open_group(const char *group)
-{
-	char path[64];
+static bool is_stand_in;
 
-	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+/* -1 with errno EBUSY: it is open somewhere else. */
+static int try_group(const char *node)
+{
+	int fd = open(node, O_RDWR | O_CLOEXEC);
+
+	if (is_stand_in && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		errno = EBUSY;
+		return -1;
+	}
+	return fd;
+}
+
+static int open_group(const char *node)
+{
+	int fd = try_group(node);
+
 	if (fd < 0)
-		err(1, "%s", path);
+		err(1, "%s", node);
 	return fd;
 }
 
 /* vfiod has it open for a moment after a lease. */
-static int open_first(const char *group)
+static int open_first(const char *node)
 {
 	static const struct timespec pause = { .tv_nsec = 10000000 };
-	char path[64];
 
-	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
 	for (;;) {
-		int fd = open(path, O_RDWR | O_CLOEXEC);
+		int fd = try_group(node);
 		if (fd >= 0)
 			return fd;
 		if (errno != EBUSY)
-			err(1, "%s", path);
+			err(1, "%s", node);
 		nanosleep(&pause, NULL);
 	}
 }
@@ -113,9 +128,9 @@ static void hand_over(int socket, int *fd)
 	*fd = -1;
 }
 
-_Noreturn static void bare_server(int socket, const char *group)
+_Noreturn static void bare_server(int socket, const char *node)
 {
-	int kept = open_first(group);
+	int kept = open_first(node);
 	char request;
 
 	while (read(socket, &request, 1) == 1) {
@@ -123,7 +138,7 @@ _Noreturn static void bare_server(int socket, const char *group)
 			hand_over(socket, &kept);
 			continue;
 		}
-		kept = open_group(group);
+		kept = open_group(node);
 		if (write(socket, "r", 1) != 1)
 			break;
 	}
@@ -138,13 +153,13 @@ static void wait_for(int epoll)
 		err(1, "epoll_wait");
 }
 
-_Noreturn static void helper_main(int socket, const char *group)
+_Noreturn static void helper_main(int socket, const char *node)
 {
 	char request;
 
-	close(open_first(group));
+	close(open_first(node));
 	while (read(socket, &request, 1) == 1) {
-		int fd = open_group(group);
+		int fd = open_group(node);
 		hand_over(socket, &fd);
 	}
 	_exit(0);
@@ -213,7 +228,7 @@ struct bare {
 };
 
 /* A server at the other end of the wire: the bare one, or one with a helper. */
-static void bare_start(struct bare *bare, const char *group, bool has_helper)
+static void bare_start(struct bare *bare, const char *node, bool has_helper)
 {
 	int ends[2], within[2] = { -1, -1 };
 
@@ -230,11 +245,11 @@ static void bare_start(struct bare *bare, const char *group, bool has_helper)
 		close(ends[0]);
 		close(within[i]);
 		if (i == 1)
-			helper_main(within[0], group);
+			helper_main(within[0], node);
 		else if (has_helper)
 			shaped_server(ends[1], within[1]);
 		else
-			bare_server(ends[1], group);
+			bare_server(ends[1], node);
 	}
 	close(ends[1]);
 	close(within[0]);
@@ -292,8 +307,15 @@ static size_t find_daemon(const struct wire *wire, pid_t pids[MAX_PROCESSES])
 
 static void print_effort(const char *who, const double shares[EFFORT_KINDS])
 {
-	printf("%-38s%10.1f%10.1f%13.1f\n", who, shares[EFFORT_CALLS], shares[EFFORT_SWITCHES],
-		shares[EFFORT_CPU_US]);
+	static const int widths[EFFORT_KINDS] = { 10, 10, 13 };
+
+	printf("%-38s", who);
+	for (int kind = 0; kind < EFFORT_KINDS; kind++)
+		if (shares[kind] < 0)
+			printf("%*s", widths[kind], "-");
+		else
+			printf("%*.1f", widths[kind], shares[kind]);
+	printf("\n");
 }
 
 /* Of this process, its peer, and the peer's children as one. */
@@ -307,12 +329,12 @@ static bool count_effort(const char *const names[3], const pid_t pids[], size_t 
 	for (size_t i = 0; i < n_pids; i++)
 		effort_begin(&theirs[i], pids[i]);
 	effort_begin(&mine, 0);
-	for (size_t i = 0; is_well && i < N_COUNTED; i++)
+	for (size_t i = 0; is_well && i < n_counted; i++)
 		is_well = lease(wire, device);
-	effort_end(&mine, (double)N_COUNTED, shares);
+	effort_end(&mine, (double)n_counted, shares);
 	print_effort(names[0], shares);
 	for (size_t i = 0; i < n_pids; i++) {
-		effort_end(&theirs[i], (double)N_COUNTED, shares);
+		effort_end(&theirs[i], (double)n_counted, shares);
 		if (i == 0)
 			print_effort(names[1], shares);
 		for (int kind = 0; i > 0 && kind < EFFORT_KINDS; kind++)
@@ -341,20 +363,20 @@ static bool run_round(
 	return true;
 }
 
-static void run_bare_round(struct sample_case *sample, size_t n, const char *group, bool has_helper)
+static void run_bare_round(struct sample_case *sample, size_t n, const char *node, bool has_helper)
 {
 	struct bare bare;
 
-	bare_start(&bare, group, has_helper);
+	bare_start(&bare, node, has_helper);
 	run_round(sample, n, bare_lease, &bare.wire, NULL);
 	bare_end(&bare);
 }
 
-static void count_bare_effort(const char *const names[3], const char *group, bool has_helper)
+static void count_bare_effort(const char *const names[3], const char *node, bool has_helper)
 {
 	struct bare bare;
 
-	bare_start(&bare, group, has_helper);
+	bare_start(&bare, node, has_helper);
 	bare_lease(&bare.wire, NULL);
 	count_effort(names, bare.pids, bare.n_pids, bare_lease, &bare.wire, NULL);
 	bare_end(&bare);
@@ -375,18 +397,23 @@ int main(int argc, char *argv[])
 
 	bool is_counted = argc == 5 && strcmp(argv[4], "counted") == 0;
 
-	if (argc != 4 && !is_counted)
+	is_stand_in = argc == 5 && strcmp(argv[4], "stand-in") == 0;
+	if (argc != 4 && !is_counted && !is_stand_in)
 		errx(2, "see tests/bench/acquire.c");
 	if (is_counted) {
 		bench = "acquire-counted";
 		unit = "1,000 instr.";
 	}
-	const char *device = argv[2], *group = argv[3];
-	wire_open(&wire, argv[1], 0);
+	if (is_stand_in) {
+		bench = "acquire-here";
+		n_broker = n_counted = N_BARE;
+	}
+	const char *device = argv[2], *node = argv[3];
+	wire_open(&wire, argv[1], geteuid());
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
-		run_bare_round(&bare, N_BARE, group, false);
-		run_bare_round(&shaped, N_BROKER, group, true);
-		if (!run_round(&broker, N_BROKER, wire_lease, &wire, device))
+		run_bare_round(&bare, N_BARE, node, false);
+		run_bare_round(&shaped, n_broker, node, true);
+		if (!run_round(&broker, n_broker, wire_lease, &wire, device))
 			return 1;
 	}
 	sample_finish(&bare);
@@ -402,8 +429,8 @@ int main(int argc, char *argv[])
 
 	printf("\n%-38s%10s%10s%13s\n", "for one lease", "calls", "switches",
 		is_counted ? unit : "CPU us");
-	count_bare_effort(names[0], group, false);
-	count_bare_effort(names[1], group, true);
+	count_bare_effort(names[0], node, false);
+	count_bare_effort(names[1], node, true);
 	size_t n_pids = find_daemon(&wire, pids);
 	if (!wire_lease(&wire, device) ||
 		!count_effort(names[2], pids, n_pids, wire_lease, &wire, device))

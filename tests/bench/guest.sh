@@ -38,12 +38,12 @@ bench_fairness() {
 }
 
 bench_acquire() {
-	acquire "$SOCKET" "$EDU" "$(group_of "$EDU")"
+	acquire "$SOCKET" "$EDU" "/dev/vfio/$(group_of "$EDU")"
 }
 
 # With MACHINE_KIND=counted.
 bench_acquire-counted() {
-	acquire "$SOCKET" "$EDU" "$(group_of "$EDU")" counted
+	acquire "$SOCKET" "$EDU" "/dev/vfio/$(group_of "$EDU")" counted
 }
 
 # The bare process has its group from nobody.

@@ -3,7 +3,7 @@
 # every sample in build/bench/NAME.tsv (case, round, value; unit as in the table's head), and what
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
 #   run.sh [BENCH…]      (all)
-# On the host: coverage messages connections restart shim. In the virtual machine, those that follow each other in one boot:
+# On the host: coverage messages connections restart shim acquire-here. In the virtual machine, those that follow each other in one boot:
 # fairness acquire mapping dma-map shim-map; in one where time is instructions, acquire-counted.
 # BUILD is where the programs are.
 set -eu -o pipefail
@@ -94,6 +94,19 @@ bench_coverage() {
 	"$BUILD/tests/bench/coverage"
 }
 
+# By the processor of this machine, not an emulated one; the group is a file.
+bench_acquire-here() {
+	umockdev-wrapper "$BUILD/tests/bench/stand-in" "$directory" 2>"$directory/log" &
+	daemon=$!
+	for _ in $(seq 100); do
+		[ ! -S "$directory/socket" ] || break
+		sleep 0.1
+	done
+	umockdev-wrapper "$BUILD/tests/bench/acquire" "$directory/socket" 0000:01:00.0 "$directory/group" stand-in ||
+		tail -n 5 "$directory/log"
+	stop_daemon
+}
+
 bench_shim() {
 	"$BUILD/tests/bench/shim"
 }
@@ -115,12 +128,12 @@ bench_acquire-counted() {
 
 # Or in a machine of its own.
 has_own_run() { # NAME
-	case $1 in coverage | messages | connections | restart | shim | acquire-counted) true ;; *) false ;; esac
+	case $1 in coverage | messages | connections | restart | shim | acquire-here | acquire-counted) true ;; *) false ;; esac
 }
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-[ $# -gt 0 ] || set -- coverage messages connections restart shim fairness acquire mapping dma-map shim-map acquire-counted
+[ $# -gt 0 ] || set -- coverage messages connections restart shim acquire-here fairness acquire mapping dma-map shim-map acquire-counted
 while [ $# -gt 0 ]; do
 	echo
 	names=("$1")

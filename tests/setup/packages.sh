@@ -13,7 +13,7 @@ VM="qemu-system-x86 busybox-static cpio udev kmod iproute2 util-linux e2fsprogs 
 # To compile the second kernel (tests/vm/kernel2.sh).
 KERNEL2="$VM gcc make flex bison bc libelf-dev libssl-dev rsync xz-utils perl"
 # Boost.ICL is what the ledger's coverage is compared with.
-BENCH="$BUILD $VM g++ libboost-dev gnuplot-nox"
+BENCH="$BUILD $VM g++ libboost-dev gnuplot-nox libcmocka-dev umockdev libumockdev-dev libglib2.0-dev"
 
 case ${1:-} in
 build) wanted=$BUILD ;;
