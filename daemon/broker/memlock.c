@@ -1,257 +1,61 @@
-#include "daemon/broker/memlock.h"
+/* What a lease has of its holder's limits. */
+#include "daemon/broker/memlock-process.h"
+#include "daemon/broker/memlock-share.h"
 
-#include "daemon/base/util.h"
-#include "daemon/privilege/privilege.h"
-
-#include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/pidfd.h>
-
-/* Somebody who changes his limits while we do. */
-enum { MAX_TRIES = 8 };
-
-struct memlock_process {
-	LIST_ENTRY(memlock_process) of_book;
-	pid_t pid;
-	unsigned long long start_ticks;
-	int pidfd;
-	rlim_t own[MEMLOCK_LIMITS]; /* what it has but for the parts */
-	LIST_HEAD(, memlock) parts;
-};
-
-/* --- the kernel ------------------------------------------------------------------------------- */
-
-static bool kernel_has_ended(int pidfd)
-{
-	return poll_now(pidfd, POLLIN) != 0;
-}
-
-static int kernel_open(pid_t pid, unsigned long long start_ticks)
-{
-	unsigned long long ticks;
-	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-
-	if (pidfd < 0)
-		return -errno;
-	int r = process_start_time(pid, &ticks);
-	if (r == -ENOENT || (r == 0 && (ticks != start_ticks || kernel_has_ended(pidfd))))
-		return -ESRCH;
-	return r < 0 ? r : steal_fd(&pidfd);
-}
-
-const struct memlock_ops memlock_kernel = {
-	.open = kernel_open,
-	.has_ended = kernel_has_ended,
-	.swap = privilege_memlock,
-};
 
 void memlock_book_init(struct memlock_book *book)
 {
 	book->ops = &memlock_kernel;
 	LIST_INIT(&book->processes);
+	LIST_INIT(&book->of_users);
 }
 
-/* --- processes and their parts ------------------------------------------------------------------
- */
-
-static struct memlock_process *process_find(
-	const struct memlock_book *book, pid_t pid, unsigned long long start_ticks)
+void memlock_of_user(struct memlock *memlock, uid_t uid)
 {
-	struct memlock_process *process;
-
-	LIST_FOREACH (process, &book->processes, of_book)
-		if (process->pid == pid && process->start_ticks == start_ticks &&
-			!book->ops->has_ended(process->pidfd))
-			return process;
-	return NULL;
+	memlock->is_of_user = true;
+	memlock->uid = uid;
 }
 
-static int process_new(struct memlock_book *book, pid_t pid, unsigned long long start_ticks,
-	struct memlock_process **processp)
-{
-	struct memlock_process *process = calloc(1, sizeof(*process));
-
-	if (!process)
-		return -ENOMEM;
-	process->pid = pid;
-	process->start_ticks = start_ticks;
-	process->pidfd = book->ops->open(pid, start_ticks);
-	if (process->pidfd < 0) {
-		int r = process->pidfd;
-		free(process);
-		return r;
-	}
-	process->own[MEMLOCK_SOFT] = process->own[MEMLOCK_HARD] = RLIM_INFINITY;
-	LIST_INIT(&process->parts);
-	LIST_INSERT_HEAD(&book->processes, process, of_book);
-	*processp = process;
-	return 0;
-}
-
-static void process_sweep(struct memlock_process *process)
-{
-	if (!LIST_EMPTY(&process->parts))
-		return;
-	LIST_REMOVE(process, of_book);
-	close(process->pidfd);
-	free(process);
-}
-
-/* What it has by itself, and all parts. */
-static rlim_t process_ceiling(const struct memlock_process *process, int which)
-{
-	const struct memlock *part;
-	rlim_t sum = process->own[which];
-
-	LIST_FOREACH (part, &process->parts, of_process)
-		sum += part->bytes[which];
-	return sum;
-}
-
-/* What somebody else has made of it since we looked last. */
-static void process_see(struct memlock_process *process, int which, rlim_t now)
-{
-	struct memlock *part;
-
-	if (now > process_ceiling(process, which))
-		LIST_FOREACH (part, &process->parts, of_process)
-			part->bytes[which] = 0;
-	else if (now >= process->own[which])
-		return;
-	process->own[which] = now;
-}
-
-/* --- changing them ------------------------------------------------------------------------------
- */
-
-struct change {
-	struct memlock *memlock;
-	uint64_t bytes; /* more; 0: all of its part less */
-};
-
-static int raised(
-	const struct memlock_process *process, int which, uint64_t bytes, rlim_t now, rlim_t *to)
-{
-	rlim_t sum;
-
-	*to = now == RLIM_INFINITY ? now : now + bytes;
-	if (now != RLIM_INFINITY &&
-		(__builtin_add_overflow(process_ceiling(process, which), bytes, &sum) ||
-			sum == RLIM_INFINITY))
-		return -EOVERFLOW;
-	return 0;
-}
-
-static rlim_t lowered(
-	const struct memlock_process *process, int which, const struct memlock *memlock, rlim_t now)
-{
-	rlim_t rest = process_ceiling(process, which) - memlock->bytes[which];
-	return now < rest ? now : rest;
-}
-
-static int change_target(struct memlock_process *process, const struct change *change,
-	const struct rlimit *now, struct rlimit *to)
-{
-	int r = 0;
-
-	process_see(process, MEMLOCK_SOFT, now->rlim_cur);
-	process_see(process, MEMLOCK_HARD, now->rlim_max);
-	if (change->bytes > 0) {
-		r = raised(process, MEMLOCK_SOFT, change->bytes, now->rlim_cur, &to->rlim_cur);
-		return r < 0 ? r
-			     : raised(process, MEMLOCK_HARD, change->bytes, now->rlim_max,
-				       &to->rlim_max);
-	}
-	to->rlim_cur = lowered(process, MEMLOCK_SOFT, change->memlock, now->rlim_cur);
-	to->rlim_max = lowered(process, MEMLOCK_HARD, change->memlock, now->rlim_max);
-	if (to->rlim_cur > to->rlim_max)
-		to->rlim_cur = to->rlim_max;
-	return 0;
-}
-
-static bool same(const struct rlimit *a, const struct rlimit *b)
-{
-	return a->rlim_cur == b->rlim_cur && a->rlim_max == b->rlim_max;
-}
-
-static int process_swap(const struct memlock_book *book, const struct memlock_process *process,
-	const struct rlimit *to, struct rlimit *before)
-{
-	if (book->ops->has_ended(process->pidfd))
-		return -ESRCH;
-	int r = book->ops->swap(process->pidfd, process->pid, to, before);
-	if (r < 0 || !book->ops->has_ended(process->pidfd))
-		return r;
-	/* It ended meanwhile, and if somebody has the number already, he gets back what he had. */
-	if (to)
-		book->ops->swap(process->pidfd, process->pid, before, NULL);
-	return -ESRCH;
-}
-
-/* What it was, if it could be changed, is in *now: who changed it at the same time is heard. */
-static int process_change(const struct memlock_book *book, struct memlock_process *process,
-	const struct change *change, struct rlimit *now)
-{
-	struct rlimit is, to, before;
-
-	int r = process_swap(book, process, NULL, now);
-	is = *now;
-	for (int tries = 0; r == 0 && tries < MAX_TRIES; tries++) {
-		r = change_target(process, change, now, &to);
-		if (r < 0 || same(&is, &to))
-			return r;
-		r = process_swap(book, process, &to, &before);
-		if (r < 0 || same(&before, &is))
-			return r;
-		*now = before;
-		is = to;
-	}
-	/* What is lowered by now he cannot raise: it stays so. */
-	if (r < 0 || change->bytes == 0)
-		return r;
-	process_swap(book, process, now, &before);
-	return -EAGAIN;
-}
-
-static int process_get(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
+static int find_process(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
 	unsigned long long start_ticks, struct memlock_process **process)
 {
-	*process = memlock->process ? memlock->process : process_find(book, pid, start_ticks);
-	return *process ? 0 : process_new(book, pid, start_ticks, process);
+	*process = memlock->part.process;
+	return *process ? 0 : memlock_process_get(book, pid, start_ticks, process);
 }
 
 int memlock_raise(struct memlock_book *book, struct memlock *memlock, pid_t pid,
 	unsigned long long start_ticks, uint64_t bytes)
 {
-	const struct change change = { .memlock = memlock, .bytes = bytes };
 	struct memlock_process *process;
-	struct rlimit now;
 
 	if (bytes == 0)
 		return 0;
-	int r = process_get(book, memlock, pid, start_ticks, &process);
+	int r = find_process(book, memlock, pid, start_ticks, &process);
 	if (r < 0)
 		return r;
-	r = process_change(book, process, &change, &now);
-	if (r == 0) {
-		if (!memlock->process)
-			LIST_INSERT_HEAD(&process->parts, memlock, of_process);
-		memlock->process = process;
-		memlock->bytes[MEMLOCK_SOFT] += now.rlim_cur == RLIM_INFINITY ? 0 : bytes;
-		memlock->bytes[MEMLOCK_HARD] += now.rlim_max == RLIM_INFINITY ? 0 : bytes;
+	r = memlock_part_raise(book, &memlock->more, process, bytes);
+	if (r < 0) {
+		memlock_process_sweep(process);
+		return r;
 	}
-	process_sweep(process);
+	r = memlock_shares_raise(book, memlock, process, bytes);
+	if (r < 0)
+		memlock_part_lower(book, &memlock->more);
+	else
+		memlock_part_join(&memlock->part, &memlock->more);
 	return r;
 }
 
 void memlock_note(const struct memlock *memlock, struct memlock_note *note)
 {
+	const struct memlock_part *part = &memlock->part;
+
 	*note = (struct memlock_note){ 0 };
-	if (!memlock->process)
+	if (!part->process)
 		return;
-	memcpy(note->own, memlock->process->own, sizeof(note->own));
-	memcpy(note->bytes, memlock->bytes, sizeof(note->bytes));
+	memcpy(note->own, part->process->own, sizeof(note->own));
+	memcpy(note->bytes, part->bytes, sizeof(note->bytes));
 }
 
 int memlock_foresee(struct memlock_book *book, const struct memlock *memlock, pid_t pid,
@@ -263,91 +67,71 @@ int memlock_foresee(struct memlock_book *book, const struct memlock *memlock, pi
 	memlock_note(memlock, note);
 	if (bytes == 0)
 		return 0;
-	int r = process_get(book, memlock, pid, start_ticks, &process);
+	int r = find_process(book, memlock, pid, start_ticks, &process);
 	if (r < 0)
 		return r;
-	r = process_swap(book, process, NULL, &now);
+	r = memlock_process_look(book, process, &now);
 	if (r == 0) {
-		process_see(process, MEMLOCK_SOFT, now.rlim_cur);
-		process_see(process, MEMLOCK_HARD, now.rlim_max);
 		memcpy(note->own, process->own, sizeof(note->own));
-		memcpy(note->bytes, memlock->bytes, sizeof(note->bytes));
+		memcpy(note->bytes, memlock->part.bytes, sizeof(note->bytes));
 		note->bytes[MEMLOCK_SOFT] += now.rlim_cur == RLIM_INFINITY ? 0 : bytes;
 		note->bytes[MEMLOCK_HARD] += now.rlim_max == RLIM_INFINITY ? 0 : bytes;
 	}
-	process_sweep(process);
+	memlock_process_sweep(process);
 	return r;
 }
 
-/* Of a limit that there is not, nobody has a part. */
-static void process_trim(struct memlock_process *process, int which)
-{
-	struct memlock *part;
-	rlim_t sum = process->own[which];
-	bool fits = sum != RLIM_INFINITY;
-
-	LIST_FOREACH (part, &process->parts, of_process)
-		fits = fits && !__builtin_add_overflow(sum, part->bytes[which], &sum) &&
-		       sum != RLIM_INFINITY;
-	if (!fits)
-		LIST_FOREACH (part, &process->parts, of_process)
-			part->bytes[which] = 0;
-}
-
 int memlock_adopt(struct memlock_book *book, struct memlock *memlock, pid_t pid,
-	unsigned long long start_ticks, const struct memlock_note *note)
+	unsigned long long start_ticks, const struct memlock_note *note, uint64_t bytes)
 {
 	struct memlock_process *process;
 
-	int r = process_get(book, memlock, pid, start_ticks, &process);
-	if (r < 0)
-		return r;
+	int r = memlock_process_get(book, pid, start_ticks, &process);
+	if (r < 0) {
+		int shared = memlock_shares_adopt(book, memlock, NULL, bytes);
+		return shared < 0 ? shared : r;
+	}
 	/* Of several leases, the last one has seen last what it has by itself. */
 	memcpy(process->own, note->own, sizeof(process->own));
-	memcpy(memlock->bytes, note->bytes, sizeof(memlock->bytes));
-	memlock->process = process;
-	LIST_INSERT_HEAD(&process->parts, memlock, of_process);
-	process_trim(process, MEMLOCK_SOFT);
-	process_trim(process, MEMLOCK_HARD);
-	return 0;
+	memlock_part_adopt(&memlock->part, process, note->bytes);
+	return memlock_shares_adopt(book, memlock, process, bytes);
+}
+
+int memlock_adopt_lowered(struct memlock_book *book, struct memlock *memlock, uint64_t bytes)
+{
+	return memlock_shares_adopt(book, memlock, NULL, bytes);
 }
 
 void memlock_leave(struct memlock *memlock)
 {
-	struct memlock_process *process = memlock->process;
-
-	if (!process)
-		return;
-	LIST_REMOVE(memlock, of_process);
-	*memlock = (struct memlock){ 0 };
-	process_sweep(process);
+	memlock_part_leave(&memlock->part);
+	memlock_shares_leave(memlock);
 }
 
 int memlock_lower(struct memlock_book *book, struct memlock *memlock)
 {
-	const struct change change = { .memlock = memlock };
-	struct memlock_process *process = memlock->process;
-	struct rlimit now;
+	int shared = memlock_shares_give_back(book, memlock);
+	int r = memlock_part_lower(book, &memlock->part);
+	return r < 0 ? r : shared;
+}
 
-	if (!process)
-		return 0;
-	int r = process_change(book, process, &change, &now);
-	LIST_REMOVE(memlock, of_process);
-	*memlock = (struct memlock){ 0 };
-	process_sweep(process);
-	return r;
+int memlock_end(struct memlock_book *book, struct memlock *memlock)
+{
+	int r = memlock_lower(book, memlock);
+	int shared = memlock_shares_end(book, memlock);
+	return r < 0 ? r : shared;
 }
 
 bool memlock_expected(
 	const struct memlock *memlock, struct rlimit *expected, struct rlimit *by_itself)
 {
-	const struct memlock_process *process = memlock->process;
+	const struct memlock_process *process = memlock->part.process;
 
 	if (!process)
 		return false;
 	*expected = (struct rlimit){
-		process_ceiling(process, MEMLOCK_SOFT),
-		process_ceiling(process, MEMLOCK_HARD),
+		memlock_process_ceiling(process, MEMLOCK_SOFT),
+		memlock_process_ceiling(process, MEMLOCK_HARD),
 	};
 	*by_itself = (struct rlimit){ process->own[MEMLOCK_SOFT], process->own[MEMLOCK_HARD] };
 	return true;

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define RESERVATIONS "reservations"
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 static struct json_object *encode_numbers(const struct lease *lease)
 {
@@ -34,6 +34,7 @@ void lease_record_reserved(const struct lease *lease)
 	const struct broker *broker = lease->tenancy->broker;
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	uint64_t pages = reservation_pages(lease->reservation);
+	const uid_t *uid = reservation_user(lease->reservation);
 	int r = -ENOMEM;
 
 	if (pages == 0)
@@ -42,6 +43,8 @@ void lease_record_reserved(const struct lease *lease)
 		field_add_number(json, "pid", lease->subject.pid) == 0 &&
 		field_add_unsigned(json, "startTicks", lease->subject.start_ticks) == 0 &&
 		field_add_unsigned(json, "pages", pages) == 0 &&
+		field_add_bool(json, "billsUser", uid != NULL) == 0 &&
+		field_add_number(json, "uid", uid ? *uid : 0) == 0 &&
 		field_add(json, "groups", encode_numbers(lease)) == 0)
 		r = record_write(broker->state_directory, RESERVATIONS, lease->name, VERSION, json);
 	if (r < 0)
@@ -77,7 +80,7 @@ static void hold_again(struct broker *broker, struct json_object *json,
 }
 
 /* 0, -ENOMEM, or -EBADMSG. */
-static int restore(struct broker *broker, const char *name, struct fields *fields)
+static int restore(struct broker *broker, const char *name, int version, struct fields *fields)
 {
 	char account[sizeof(((struct lease *)NULL)->account)];
 	struct reservation *reservation;
@@ -86,10 +89,13 @@ static int restore(struct broker *broker, const char *name, struct fields *field
 	pid_t pid = (pid_t)fields_get_number(fields, "pid", INT_MAX);
 	unsigned long long start_ticks = fields_get_unsigned(fields, "startTicks");
 	uint64_t pages = fields_get_unsigned(fields, "pages");
+	bool bills_user = version >= 2 && fields_get_bool(fields, "billsUser");
+	uid_t uid = version >= 2 ? (uid_t)fields_get_number(fields, "uid", UINT32_MAX) : 0;
 	const struct json_object *groups = fields_get(fields, "groups", json_type_array);
 	if (fields->problem)
 		return -EBADMSG;
-	int r = reservation_left(broker, account, name, pages, &reservation);
+	int r = reservation_left(
+		broker, account, name, bills_user ? &uid : NULL, pages, &reservation);
 	if (r < 0)
 		return r;
 	reservation_of_process(reservation, pid, start_ticks);
@@ -108,10 +114,9 @@ struct restoring {
 static void on_record(const char *name, int version, struct json_object *json, const char *problem,
 	void *userdata)
 {
-	(void)version;
 	struct restoring *restoring = userdata;
 	struct fields fields = { .object = json };
-	int r = problem ? -EBADMSG : restore(restoring->broker, name, &fields);
+	int r = problem ? -EBADMSG : restore(restoring->broker, name, version, &fields);
 
 	if (r == -EBADMSG) {
 		log_error("what lease %s had reserved is not charged any more: its record is "

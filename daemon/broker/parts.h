@@ -451,9 +451,14 @@ void reservation_note(const struct reservation *reservation, struct memlock_note
 /* As an earlier daemon has written it down, beyond any limit: 0 or -errno. Needs the ledger. */
 int reservation_adopt(struct broker *broker, struct lease *lease, uint64_t pages,
 	const struct memlock_note *note);
-/* Of a lease that is over: charged, and the caller's to release. 0 or -errno. */
-int reservation_left(struct broker *broker, const char *account, const char *lease, uint64_t pages,
-	struct reservation **reservation);
+/*
+ * Of a lease that is over: charged, and the caller's to release. `uid`: as reservation_user(). 0 or
+ * -errno.
+ */
+int reservation_left(struct broker *broker, const char *account, const char *lease,
+	const uid_t *uid, uint64_t pages, struct reservation **reservation);
+/* Whom the kernel bills for it, where that is not the process. NULL-safe. */
+const uid_t *reservation_user(const struct reservation *reservation);
 void reservation_of_process(
 	struct reservation *reservation, pid_t pid, unsigned long long start_ticks);
 /*

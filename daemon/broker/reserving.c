@@ -13,9 +13,12 @@ struct reservation {
 	pid_t pid;           /* the lease's process */
 	unsigned long long start_ticks;
 	size_t n_references; /* the lease's, and those of its groups that have not settled */
+	bool is_of_user;     /* the kernel bills not the process, but its user */
+	uid_t uid;           /* the process's */
 	struct charge charge;
 	struct memlock memlock;
-	bool is_left; /* by a lease that is over: it has a record of its own */
+	struct memlock_note noted; /* as its lease is written down */
+	bool is_left;              /* by a lease that is over: it has a record of its own */
 };
 
 static uint64_t page_bytes(void)
@@ -53,6 +56,13 @@ static struct reservation *reservation_make(
 	return reservation;
 }
 
+static void reservation_of_user(struct reservation *reservation, uid_t uid)
+{
+	reservation->is_of_user = true;
+	reservation->uid = uid;
+	memlock_of_user(&reservation->memlock, uid);
+}
+
 static int reservation_new(struct broker *broker, struct lease *lease)
 {
 	struct reservation *reservation = reservation_make(broker, lease->account, lease->name);
@@ -61,6 +71,8 @@ static int reservation_new(struct broker *broker, struct lease *lease)
 		return -ENOMEM;
 	reservation->lease = lease;
 	reservation_of_process(reservation, lease->subject.pid, lease->subject.start_ticks);
+	if (lease->cdev)
+		reservation_of_user(reservation, lease->subject.process_uid);
 	lease->reservation = reservation;
 	return 0;
 }
@@ -79,12 +91,53 @@ struct reservation *reservation_hold(struct reservation *reservation)
 	return reservation;
 }
 
+/*
+ * Other leases of the user's, whose processes were looked at: what they have by themselves may be
+ * another than was written down.
+ */
+static void reservations_follow(const struct reservation *reservation)
+{
+	struct reservation *other;
+	struct memlock_note now;
+
+	if (!reservation->is_of_user)
+		return;
+	LIST_FOREACH (other, &reservation->broker->reservations, of_broker) {
+		if (other == reservation || !other->is_of_user || !other->lease ||
+			other->uid != reservation->uid)
+			continue;
+		memlock_note(&other->memlock, &now);
+		if (memcmp(&now, &other->noted, sizeof(now)) == 0)
+			continue;
+		other->noted = now;
+		lease_record_follow(other->lease);
+	}
+}
+
+/* What other processes of its user have of it, too. */
+static void reservation_end_lock(struct reservation *reservation)
+{
+	struct broker *broker = reservation->broker;
+
+	if (broker->is_leaving) {
+		memlock_leave(&reservation->memlock);
+		return;
+	}
+	int r = memlock_end(&broker->memlocks, &reservation->memlock);
+	if (r < 0 && r != -ESRCH)
+		log_warning("a process of uid %u keeps the memory lock limit (RLIMIT_MEMLOCK) that "
+			    "it had for lease %s: %s",
+			(unsigned)reservation->uid, reservation->charge.space->name, strerror(-r));
+	reservations_follow(reservation);
+}
+
 struct reservation *reservation_release(struct reservation *reservation)
 {
 	if (!reservation || --reservation->n_references > 0)
 		return NULL;
 	if (reservation->is_left && !reservation->broker->is_leaving)
 		reserved_unrecord(reservation->broker, reservation->charge.space->name);
+	reservation_end_lock(reservation);
 	charge_unbill(&reservation->charge, reservation->charge.kernel_bill);
 	charge_close(&reservation->charge);
 	LIST_REMOVE(reservation, of_broker);
@@ -240,14 +293,19 @@ static int reservation_raise(
 	}
 	if (r < 0) {
 		refuse(refusal, REFUSAL_SYSTEM,
-			"raising what process %d may lock (RLIMIT_MEMLOCK)%s", (int)subject->pid,
+			"raising what process %d may lock (RLIMIT_MEMLOCK)%s%s", (int)subject->pid,
+			reservation->is_of_user && r != -ESRCH
+				? ", and others of its user that have leases with mode cdev"
+				: "",
 			r == -ESRCH ? ": it has ended" : "");
 		refusal->errnum = -r;
 		return REFUSED;
 	}
 	memlock_note(&reservation->memlock, &now);
+	reservation->noted = now;
 	if (memcmp(&now, &foreseen, sizeof(now)) != 0)
 		lease_record_follow(lease);
+	reservations_follow(reservation);
 	return 0;
 }
 
@@ -288,14 +346,19 @@ static int charge_beyond_limits(struct reservation *reservation, uint64_t pages)
 	return r > 0 ? -EOVERFLOW : r;
 }
 
-int reservation_left(struct broker *broker, const char *account, const char *lease, uint64_t pages,
-	struct reservation **reservationp)
+int reservation_left(struct broker *broker, const char *account, const char *lease,
+	const uid_t *uid, uint64_t pages, struct reservation **reservationp)
 {
 	struct reservation *reservation = reservation_make(broker, account, lease);
 
 	if (!reservation)
 		return -ENOMEM;
+	if (uid)
+		reservation_of_user(reservation, *uid);
 	int r = charge_beyond_limits(reservation, pages);
+	if (r == 0)
+		r = memlock_adopt_lowered(
+			&broker->memlocks, &reservation->memlock, reservation_bytes(reservation));
 	if (r < 0) {
 		reservation_release(reservation);
 		return r;
@@ -318,7 +381,8 @@ int reservation_adopt(
 		return r;
 	}
 	r = memlock_adopt(&broker->memlocks, &reservation->memlock, reservation->pid,
-		reservation->start_ticks, note);
+		reservation->start_ticks, note, reservation_bytes(reservation));
+	reservation->noted = *note;
 	/* What it has reserved may be mapped, by its children too. */
 	if (r < 0 && r != -ESRCH)
 		log_warning(
@@ -362,6 +426,19 @@ uint64_t broker_reserved_pages(const struct broker *broker, const char *account)
 	return pages;
 }
 
+const uid_t *reservation_user(const struct reservation *reservation)
+{
+	return reservation && reservation->is_of_user ? &reservation->uid : NULL;
+}
+
+/* May the one's process be billed for what the other has reserved? */
+static bool is_of_same(const struct reservation *own, const struct reservation *other)
+{
+	if (other->pid == own->pid && other->start_ticks == own->start_ticks)
+		return true;
+	return own->is_of_user && other->is_of_user && own->uid == other->uid;
+}
+
 bool lease_lock(const struct lease *lease, struct rlimit *limit, uint64_t *bill_bytes)
 {
 	const struct reservation *own = lease->reservation, *reservation;
@@ -371,7 +448,7 @@ bool lease_lock(const struct lease *lease, struct rlimit *limit, uint64_t *bill_
 		return false;
 	*bill_bytes = by_itself.rlim_max == RLIM_INFINITY ? UINT64_MAX : by_itself.rlim_max;
 	LIST_FOREACH (reservation, &own->broker->reservations, of_broker)
-		if (reservation->pid == own->pid && reservation->start_ticks == own->start_ticks &&
+		if (is_of_same(own, reservation) &&
 			__builtin_add_overflow(
 				*bill_bytes, reservation_bytes(reservation), bill_bytes))
 			*bill_bytes = UINT64_MAX;

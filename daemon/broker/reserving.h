@@ -4,7 +4,8 @@
  * back, since what was mapped may live that long; and from the grant to the end of the lease its
  * holder's RLIMIT_MEMLOCK is that much higher, soft and hard, once, whatever the lease's groups.
  * What the process had by itself it keeps, and where several leases follow one process each has its
- * part.
+ * part. With mode cdev the kernel bills the user, and so it is higher in each of his processes that
+ * has such a lease; in the others until the reservation is over.
  *
  * Nothing here is verified (design: "Direct clients"): a pin can outlive who pays for it, and a
  * child keeps a raised limit. The hard bound is memory.max, which bound.h demands.
@@ -41,7 +42,8 @@ const struct account *reservation_account(const struct reservation *reservation)
 uint64_t broker_reserved_pages(const struct broker *broker, const char *account);
 /*
  * What RLIMIT_MEMLOCK of the lease's process should be: what it had by itself, and what leases have
- * added; and what the kernel may bill it, by that and by what is reserved for it, also by leases
- * that are over (UINT64_MAX: no limit). False: nobody has had it raised, and so nobody knows.
+ * added; and what the kernel may bill it, by that and by what is reserved for it (with mode cdev:
+ * for its user), also by leases that are over (UINT64_MAX: no limit). False: nobody has had it
+ * raised, and so nobody knows.
  */
 bool lease_lock(const struct lease *lease, struct rlimit *limit, uint64_t *bill_bytes);

@@ -64,7 +64,7 @@ static int raise_part(struct bench *bench, size_t part, uint64_t bytes)
 static int lower_part(struct bench *bench, size_t part)
 {
 	int r = memlock_lower(&bench->book, &bench->parts[part]);
-	assert_null(bench->parts[part].process);
+	assert_null(bench->parts[part].part.process);
 	return r;
 }
 
@@ -282,7 +282,7 @@ static void test_failing_calls(void **state)
 		fake_memlock.fail_at = call;
 		fake_memlock.error = EPERM;
 		assert_int_equal(raise_part(bench, 0, 100), -EPERM);
-		assert_null(bench->parts[0].process);
+		assert_null(bench->parts[0].part.process);
 		assert_limit(bench->process, 8, 64);
 		assert_true(LIST_EMPTY(&bench->book.processes));
 	}

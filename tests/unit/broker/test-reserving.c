@@ -362,6 +362,71 @@ static void test_raise_fails(void **state)
 	assert_billed(bench, 2 * MIB);
 }
 
+/* --- mode cdev: the kernel bills the user ------------------------------------------------------
+ */
+
+/* The first two leases are of two processes of a user. */
+static struct fake_process *of_user(struct bench *bench)
+{
+	struct fake_process *other = fake_process_add(PID + 1, 8 * MIB, 8 * MIB);
+
+	for (size_t i = 0; i < 2; i++)
+		bench->leases[i]->cdev = true;
+	bench->leases[1]->subject.pid = other->pid;
+	bench->leases[1]->subject.start_ticks = other->start_ticks;
+	return other;
+}
+
+static void test_of_user(void **state)
+{
+	struct bench *bench = *state;
+	const struct fake_process *other = of_user(bench);
+	struct reservation *of_group;
+	struct rlimit limit;
+	uint64_t bill;
+
+	assert_int_equal(reserve(bench, 0, 100 * MIB), 0);
+	assert_int_equal(grant(bench, 0), 0);
+	assert_int_equal(reserve(bench, 1, 200 * MIB), 0);
+	assert_int_equal(grant(bench, 1), 0);
+	/* Charged once, and each may lock the sum. */
+	assert_billed(bench, 300 * MIB);
+	assert_int_equal(reserved_bytes(bench, 0), 100 * MIB);
+	assert_limit(bench, 308 * MIB);
+	assert_int_equal(other->limit.rlim_max, 308 * MIB);
+	assert_true(lease_lock(bench->leases[0], &limit, &bill));
+	assert_int_equal(limit.rlim_max, 308 * MIB);
+	assert_int_equal(bill, 308 * MIB);
+
+	/* More for the second, which fails at each step of the first's, and then does not. */
+	fake_memlock.error = EPERM;
+	for (int call = 1; call <= 5; call++) {
+		fake_memlock.n_calls = 0;
+		fake_memlock.fail_at = call;
+		assert_int_equal(reserve_more(bench, 1, MIB), REFUSED);
+		assert_int_equal(bench->refusal.errnum, EPERM);
+		fake_memlock.fail_at = 0;
+		assert_billed(bench, 300 * MIB);
+		assert_limit(bench, 308 * MIB);
+		assert_int_equal(other->limit.rlim_max, 308 * MIB);
+	}
+	assert_int_equal(reserve_more(bench, 1, 10 * MIB), 0);
+	assert_limit(bench, 318 * MIB);
+	assert_int_equal(other->limit.rlim_cur, 318 * MIB);
+
+	/* What is over is billed until its group is back, and the others need room for it. */
+	of_group = reservation_hold(bench->leases[1]->reservation);
+	lease_end_reservation(bench->leases[1]);
+	assert_limit(bench, 318 * MIB);
+	assert_int_equal(other->limit.rlim_max, 8 * MIB);
+	assert_billed(bench, 310 * MIB);
+	assert_true(lease_lock(bench->leases[0], &limit, &bill));
+	assert_int_equal(bill, 318 * MIB);
+	reservation_release(of_group);
+	assert_limit(bench, 108 * MIB);
+	assert_billed(bench, 100 * MIB);
+}
+
 /* --- for the next daemon ------------------------------------------------------------------------
  */
 
@@ -486,6 +551,37 @@ static void test_adopted_without_process(void **state)
 	assert_billed(bench, MIB);
 }
 
+/* Two leases of a user, and one that is over: whichever is the last takes away what is left. */
+static void test_of_user_adopted(void **state)
+{
+	struct bench *bench = *state;
+	const struct fake_process *other = of_user(bench);
+	const struct memlock_note notes[] = {
+		{ .own = { 8 * MIB, 8 * MIB }, .bytes = { MIB, MIB } },
+		{ .own = { 8 * MIB, 8 * MIB }, .bytes = { 2 * MIB, 2 * MIB } },
+	};
+	const uid_t uid = bench->leases[0]->subject.process_uid;
+	struct reservation *left;
+
+	for (size_t i = 0; i < 2; i++) {
+		fake_process_of(PID + (pid_t)i)->limit = (struct rlimit){ 15 * MIB, 15 * MIB };
+		assert_int_equal(reservation_adopt(&bench->broker, bench->leases[i],
+					 (i + 1) * MIB / page(), &notes[i]),
+			0);
+	}
+	assert_int_equal(
+		reservation_left(&bench->broker, ALICE, "L9", &uid, 4 * MIB / page(), &left), 0);
+	assert_billed(bench, 7 * MIB);
+	lease_end_reservation(bench->leases[1]);
+	assert_int_equal(other->limit.rlim_max, 8 * MIB);
+	assert_limit(bench, 13 * MIB);
+	assert_true(*reservation_user(left) == uid);
+	reservation_release(left);
+	assert_limit(bench, 9 * MIB);
+	lease_end_reservation(bench->leases[0]);
+	assert_limit(bench, 8 * MIB);
+}
+
 /* Of a lease that is brokered, or of a broker without a ledger. */
 static void test_not_supported(void **state)
 {
@@ -521,6 +617,8 @@ int main(void)
 		TEST(test_not_supported),
 		TEST(test_not_written_down),
 		TEST(test_adopted),
+		TEST(test_of_user),
+		TEST(test_of_user_adopted),
 		TEST(test_foreseen_only),
 		TEST(test_adopted_without_process),
 	};

@@ -4,6 +4,8 @@
 # closed, and it is bound to nothing any more. One is killed: the next gets the group. One wants another's
 # address space: there is none of this number in its own context, and no other to be had.
 
+# shellcheck source=tests/vm/guest/cdev
+. "$VM/guest/cdev"
 start_daemon <<END
 [daemon]
 take-timeout = 5
@@ -18,29 +20,6 @@ group=$(group_of "$EDU")
 state() { vfioctl status "$EDU" --json | json group "$1"; }
 has_state() { [ "$(state "$1")" = "$2" ]; }
 
-declare -A N CLIENT FD
-# client NAME USER DEVICE: a client that does what it is told.
-client() {
-	mkfifo "$1.in"
-	exec {IN}<>"$1.in"
-	in_background "$1" as_user "$2" "$PROGRAMS/lib/cdev" "$3" <&"$IN"
-	CLIENT[$1]=$PID N[$1]=0 FD[$1]=$IN
-	said "$1" granted
-}
-tell() { # NAME COMMAND…
-	N[$1]=$((N[$1] + 1))
-	echo "${*:2}" >&"${FD[$1]}"
-	ANSWER=$(said "$1" "${N[$1]} ")
-	ANSWER=${ANSWER#"${N[$1]} "}
-}
-told() { # ANSWER NAME COMMAND…
-	tell "${@:2}"
-	assert_eq "$ANSWER" "$1" "${*:2}"
-}
-gone() { # NAME
-	kill -KILL "${CLIENT[$1]}"
-	wait "${CLIENT[$1]}" || true
-}
 nobody_gets_it() {
 	local mode
 	for mode in group cdev; do
@@ -50,12 +29,9 @@ nobody_gets_it() {
 }
 
 # Bound, with memory mapped.
-client bound alice "$EDU"
-told ok bound bind "$EDU"
-tell bound ioas
-ioas=${ANSWER#ok }
-told ok bound attach "$EDU" "$ioas"
-told ok bound map "$ioas" 1
+cdev_client bound alice "$EDU"
+bound bound "$EDU"
+told ok bound map "$IOAS" 1
 told ok bound keep "$EDU"
 told "ok lingering" bound release
 nobody_gets_it
@@ -67,7 +43,7 @@ as_user bob vfioctl run --device "$EDU" -- "$PROGRAMS/edu-dma" --iommufd "{iommu
 gone bound
 
 # Not bound yet.
-client open alice "$EDU"
+cdev_client open alice "$EDU"
 told ok open keep "$EDU"
 tell open release
 nobody_gets_it
@@ -78,7 +54,7 @@ as_user bob vfioctl run --mode cdev --device "$EDU" -- true
 gone open
 
 # In a socket: no process has it open, and the group can be opened.
-client hidden alice "$EDU"
+cdev_client hidden alice "$EDU"
 told ok hidden hide "$EDU"
 # The unbind waits for it, which is found out by the deadline.
 told "failed EBUSY" hidden release
@@ -96,12 +72,9 @@ gone hidden
 wait_until 20 is_unchanged
 
 # Killed: the next one waits for it in the queue, and does DMA.
-client killed alice "$EDU"
-told ok killed bind "$EDU"
-tell killed ioas
-ioas=${ANSWER#ok }
-told ok killed attach "$EDU" "$ioas"
-told ok killed map "$ioas" 1
+cdev_client killed alice "$EDU"
+bound killed "$EDU"
+told ok killed map "$IOAS" 1
 in_background next as_user bob vfioctl run --wait 60 --device "$EDU" -- \
 	"$PROGRAMS/edu-dma" --iommufd "{iommufd}" "{device}" "$EDU"
 next=$PID
@@ -111,7 +84,7 @@ wait "$next" || fail "status $?: $(cat next)"
 wait_until 20 is_unchanged
 
 # Another's address space.
-client alice alice "$EDU"
+cdev_client alice alice "$EDU"
 told ok alice bind "$EDU"
 tell alice ioas
 tell alice ioas
@@ -119,7 +92,7 @@ tell alice ioas
 theirs=${ANSWER#ok }
 told ok alice attach "$EDU" "$theirs"
 told ok alice map "$theirs" 1
-client bob bob "$NIC_1"
+cdev_client bob bob "$NIC_1"
 told "failed EINVAL" bob attach "$NIC_1" "$theirs"
 told ok bob bind "$NIC_1"
 told "failed ENOENT" bob attach "$NIC_1" "$theirs"
