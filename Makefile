@@ -45,7 +45,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 # libev's watcher macros cast between watcher types: no strict aliasing anywhere.
 BASE_CFLAGS := -std=gnu11 -fno-strict-aliasing -fvisibility=hidden -fPIC -D_GNU_SOURCE \
 	-DVFIOD_VERSION='"$(VERSION)"' -DVFIOD_SYSCONFDIR='"$(sysconfdir)"' \
-	-DVFIOD_LIBEXECDIR='"$(libexecdir)"' -I. -I$(BUILD)/gen -MMD -MP
+	-DVFIOD_LIBEXECDIR='"$(libexecdir)"' -DVFIOD_PKGLIBDIR='"$(libdir)/vfiod"' -I. -I$(BUILD)/gen -MMD -MP
 CFLAGS ?=
 LDFLAGS ?=
 
@@ -87,8 +87,9 @@ GEN_IFACES := $(BUILD)/gen/interfaces.inc
 
 PROGRAMS := $(BUILD)/vfiod $(BUILD)/vfiod-privileged $(BUILD)/vfiod-keeper $(BUILD)/vfioctl
 LIBVFIOD := $(BUILD)/libvfiod.so.$(SOVERSION)
+SHIM := $(BUILD)/shim.so
 
-all: $(PROGRAMS) $(LIBVFIOD) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
+all: $(PROGRAMS) $(LIBVFIOD) $(SHIM) $(BUILD)/libvfiod.a $(BUILD)/org.vfiod.7
 
 $(BUILD)/%.o: %.c | setup-build
 	@mkdir -p $(@D)
@@ -135,6 +136,13 @@ $(LIBVFIOD): $(call libs_below,client) client/libvfiod.map
 		-o $@ -Wl,--whole-archive $(filter %.a,$^) -Wl,--no-whole-archive $(call pkg_libs,$(PKGS_client))
 	@ln -sf $(notdir $@) $(BUILD)/libvfiod.so
 
+# It goes into programs of others: no sanitizer, and nothing that is looked up later.
+$(SHIM): client/shim/preload.c client/shim/wire.h | setup-build
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(BASE_CFLAGS)) $(WARNINGS) -O2 -g $(CFLAGS) -shared $(LDFLAGS) -Wl,-z,now -Wl,-z,defs \
+		-Wl,-soname,$(notdir $@) -o $@ $<
+
 # One object, in which only what the header declares can be seen: its users have names of their own.
 $(BUILD)/libvfiod.a: $(call objs_of,client) $(call objs_of,proto)
 	@rm -f $@
@@ -180,6 +188,15 @@ $(BUILD)/tests/unit/broker/test-tenancy: UNIT_WRAPPED = $(FUZZ_WRAPPED)
 
 # A kernel with iommufd that is none.
 $(BUILD)/tests/unit/keeper/test-iommufd: UNIT_WRAPPED := -Wl,--wrap=ioctl -Wl,--wrap=close
+
+# What vfioctl looks for beside itself, and what stands for a kernel that refuses.
+$(BUILD)/tests/unit/vfioctl/shim.so: $(SHIM)
+	@mkdir -p $(@D)
+	$(Q)ln -f $< $@
+$(BUILD)/tests/unit/vfioctl/refusing.so: tests/unit/vfioctl/preload/refusing.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(BASE_CFLAGS)) $(WARNINGS) -O2 -shared -o $@ $<
+$(BUILD)/tests/unit/vfioctl/test-shim-preload: | $(addprefix $(BUILD)/tests/unit/vfioctl/,shim.so refusing.so)
 
 # A container that is none.
 $(BUILD)/tests/unit/client/test-dma: UNIT_WRAPPED := -Wl,--wrap=ioctl
@@ -233,7 +250,7 @@ examplesdir ?= $(datadir)/doc/vfiod/examples
 # Every file of an installation but the configuration: `uninstall` removes the same list.
 INSTALLED = $(sbindir)/vfiod $(bindir)/vfioctl $(libexecdir)/vfiod-keeper $(libexecdir)/vfiod-privileged \
 	$(libdir)/libvfiod.so.$(VERSION) $(libdir)/libvfiod.so.$(SOVERSION) $(libdir)/libvfiod.so \
-	$(libdir)/libvfiod.a $(libdir)/pkgconfig/libvfiod.pc $(includedir)/vfiod.h \
+	$(libdir)/libvfiod.a $(libdir)/vfiod/shim.so $(libdir)/pkgconfig/libvfiod.pc $(includedir)/vfiod.h \
 	$(patsubst proto/%,$(datadir)/vfiod/%,$(INTERFACES)) \
 	$(patsubst man/%,$(mandir)/man1/%,$(MAN1)) $(patsubst man/%,$(mandir)/man3/%,$(MAN3)) \
 	$(patsubst man/%,$(mandir)/man5/%,$(MAN5)) $(patsubst man/%,$(mandir)/man8/%,$(MAN8)) \
@@ -255,7 +272,7 @@ $(PATHS): FORCE
 	@mkdir -p $(@D)
 	@echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(libexecdir) $(sysconfdir) $(VERSION)' | cmp -s - $@ || \
 		echo '$(prefix) $(sbindir) $(libdir) $(includedir) $(libexecdir) $(sysconfdir) $(VERSION)' >$@
-$(BUILD)/daemon/main.o: $(PATHS)
+$(BUILD)/daemon/main.o $(BUILD)/client/vfioctl/shim-program.o: $(PATHS)
 $(BUILD)/%.service: systemd/%.service.in $(PATHS) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(fill_in) $< >$@
@@ -276,6 +293,7 @@ install: all $(BUILD)/vfiod.service $(BUILD)/vfiod-privileged.service $(BUILD)/6
 	$(INSTALL) -Dm755 $(LIBVFIOD) $(DESTDIR)$(libdir)/libvfiod.so.$(VERSION)
 	ln -sf libvfiod.so.$(VERSION) $(DESTDIR)$(libdir)/libvfiod.so.$(SOVERSION)
 	ln -sf libvfiod.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvfiod.so
+	$(INSTALL) -Dm755 $(SHIM) $(DESTDIR)$(libdir)/vfiod/shim.so
 	$(INSTALL) -Dm644 $(BUILD)/libvfiod.a $(DESTDIR)$(libdir)/libvfiod.a
 	$(INSTALL) -Dm644 $(BUILD)/libvfiod.pc $(DESTDIR)$(libdir)/pkgconfig/libvfiod.pc
 	$(INSTALL) -Dm644 client/include/vfiod.h $(DESTDIR)$(includedir)/vfiod.h
@@ -303,6 +321,7 @@ install: all $(BUILD)/vfiod.service $(BUILD)/vfiod-privileged.service $(BUILD)/6
 		$(INSTALL) -m644 systemd/vfiod.conf $(DESTDIR)$(sysconfdir)/vfiod/vfiod.conf
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	[ ! -d $(DESTDIR)$(libdir)/vfiod ] || rmdir $(DESTDIR)$(libdir)/vfiod
 	[ ! -d $(DESTDIR)$(datadir)/vfiod ] || rmdir $(DESTDIR)$(datadir)/vfiod
 	[ ! -d $(DESTDIR)$(examplesdir) ] || rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(examplesdir)
 	@echo "Left in place: $(DESTDIR)$(sysconfdir)/vfiod"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/vfioctl/run.h"
+#include "client/vfioctl/shim.h"
 
 /* --- in the child: after fork(2), before CMD ------------------------------------------ */
 
@@ -55,9 +56,16 @@ __attribute__((noreturn)) void command_execute(char *const argv[])
 	_exit(error == ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT_EXECUTE);
 }
 
-__attribute__((noreturn)) static void child_run(
-	int socket, char *const argv[], const struct handover handovers[N_HANDOVERS])
+struct handed_over {
+	char *const *argv;
+	const struct handover *handovers;
+};
+
+__attribute__((noreturn)) static void child_run(int socket, const void *userdata)
 {
+	const struct handed_over *what = userdata;
+	const struct handover *handovers = what->handovers;
+	char *const *argv = what->argv;
 	int fds[RUN_MAX_FDS], n;
 	unsigned char which;
 
@@ -76,29 +84,45 @@ __attribute__((noreturn)) static void child_run(
 
 /* --- in vfioctl ------------------------------------------------------------------------ */
 
-int launch_fork(struct launch *launch, char *const argv[],
-	const struct handover handovers[N_HANDOVERS], int close_in_child)
+pid_t launch_begin(struct launch *launch, void (*child)(int socket, const void *userdata),
+	const void *userdata, int close_in_child)
 {
-	int pair[2], r;
+	int pair[2];
+	pid_t pid;
 
 	*launch = (struct launch){ .pid = -1, .pidfd = -1, .socket = -1 };
 	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* if inherited as ignored, wait(2) fails */
 		return -errno;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	launch->pid = fork();
-	if (launch->pid == 0) {
+	pid = fork();
+	if (pid == 0) {
 		close(pair[0]);
 		close(close_in_child);
-		child_run(pair[1], argv, handovers);
+		child(pair[1], userdata);
+		_exit(EXIT_RUN_FAILED);
 	}
-	r = launch->pid < 0 ? -errno : 0;
+	if (pid < 0)
+		pid = -errno;
 	close(pair[1]);
 	launch->socket = pair[0];
-	if (r == 0) {
-		launch->pidfd = pidfd_open(launch->pid, 0);
-		r = launch->pidfd < 0 ? -errno : 0;
-	}
+	if (pid < 0)
+		launch_close(launch);
+	return pid;
+}
+
+int launch_fork(struct launch *launch, char *const argv[],
+	const struct handover handovers[N_HANDOVERS], int close_in_child)
+{
+	const struct handed_over what = { argv, handovers };
+	pid_t pid = launch_begin(launch, child_run, &what, close_in_child);
+	int r;
+
+	if (pid < 0)
+		return pid;
+	launch->pid = pid;
+	launch->pidfd = pidfd_open(pid, 0);
+	r = launch->pidfd < 0 ? -errno : 0;
 	if (r < 0)
 		launch_close(launch);
 	return r;
@@ -173,8 +197,9 @@ static int shim_ended(struct launch *launch, int *status)
 		return 1;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	fputs("vfioctl: the supervisor of --shim was killed: nothing can be opened any more\n",
-		stderr);
+	fprintf(stderr, "vfioctl: the supervisor of --shim was killed: %s\n",
+		*launch->shim_socket ? "no group can be opened any more"
+				     : "nothing can be opened any more");
 	while (poll(&cmd, 1, -1) < 0)
 		;
 	return -ESRCH;
@@ -232,5 +257,6 @@ void launch_close(struct launch *launch)
 	if (launch->pid > 0 && child > 0)
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
+	shim_socket_remove(launch->shim_socket);
 	*launch = (struct launch){ .pid = -1, .pidfd = -1, .socket = -1 };
 }

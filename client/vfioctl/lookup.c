@@ -25,13 +25,18 @@ static bool is_elsewhere(int error)
 	return error == -ENOENT || error == -ENOTDIR || error == -EACCES || error == -ENAMETOOLONG;
 }
 
-int command_lookup(const char *name)
+int command_lookup(const char *name, char **found)
 {
 	const char *path = getenv("PATH");
 	int result = -ENOENT;
 
-	if (strchr(name, '/'))
-		return file_check(name);
+	*found = NULL;
+	if (strchr(name, '/')) {
+		int r = file_check(name);
+
+		*found = r == 0 ? strdup(name) : NULL;
+		return r == 0 && !*found ? -ENOMEM : r;
+	}
 	if (!*name)
 		return -ENOENT;
 	if (!path)
@@ -45,7 +50,10 @@ int command_lookup(const char *name)
 		if (asprintf(&file, "%.*s%s%s", (int)length, path, length ? "/" : "./", name) < 0)
 			return -ENOMEM;
 		r = file_check(file);
-		free(file);
+		if (r == 0)
+			*found = file;
+		else
+			free(file);
 		if (r == 0 || !is_elsewhere(r))
 			return r;
 		if (r == -EACCES)

@@ -26,9 +26,11 @@ struct run {
 	int wait_seconds;
 	uint64_t memory_bytes; /* for CMD to map by itself */
 	bool is_dry;
-	bool is_shim;  /* CMD opens the groups by itself */
-	bool observes; /* and what it maps is told to vfiod */
-	int pidfd;     /* of CMD; launch's */
+	bool is_shim;    /* CMD opens the groups by itself */
+	bool is_preload; /* and asks for them by a library */
+	bool observes;   /* and what it maps is told to vfiod */
+	char library[PATH_MAX];
+	int pidfd; /* of CMD; launch's */
 	char end[512];
 	bool is_lost; /* the lease has ended before CMD, or nobody will say so: told already */
 	bool is_away; /* the daemon has gone, and may come back */
@@ -356,14 +358,16 @@ static int on_stream(void *userdata)
  */
 static int run_command(struct run *run)
 {
+	const struct shim_options shim = { .argv = run->argv,
+		.socket = run->context->socket,
+		.observes = run->observes,
+		.library = run->is_preload ? run->library : NULL };
+	int exit_code, r, connection = vfiod_get_fd(run->context->vfiod);
 	struct vfiod_lease *lease;
 	struct launch launch;
-	int exit_code, r;
 
-	r = run->is_shim ? shim_launch(&launch, run->argv, run->context->socket, run->observes,
-				   vfiod_get_fd(run->context->vfiod))
-			 : launch_fork(&launch, run->argv, run->handovers,
-				   vfiod_get_fd(run->context->vfiod));
+	r = run->is_shim ? shim_launch(&launch, &shim, connection)
+			 : launch_fork(&launch, run->argv, run->handovers, connection);
 	if (r < 0) {
 		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
 		return EXIT_RUN_FAILED;
@@ -401,16 +405,28 @@ static int memory_option(struct run *run)
 	return EXIT_RUN_FAILED;
 }
 
+static int shim_option(struct run *run)
+{
+	run->is_shim = true;
+	run->is_preload = optarg && strcmp(optarg, "preload") == 0;
+	if (!optarg || run->is_preload || strcmp(optarg, "seccomp") == 0)
+		return 0;
+	usage_error(run->context, "--shim='%s': not one of seccomp, preload", optarg);
+	return EXIT_RUN_FAILED;
+}
+
 static int run_option(struct run *run, int option)
 {
 	if (option == 'n') {
 		run->is_dry = true;
 		return 0;
 	}
-	if (option == 's' || option == 'o') {
-		*(option == 's' ? &run->is_shim : &run->observes) = true;
+	if (option == 'o') {
+		run->observes = true;
 		return 0;
 	}
+	if (option == 's')
+		return shim_option(run);
 	if (option == 'd' && !target_is_valid(optarg)) {
 		usage_error(run->context, "--device '%s': neither a device nor a group", optarg);
 		return EXIT_RUN_FAILED;
@@ -447,7 +463,7 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		{ "wait", required_argument, NULL, 'w' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "mode", required_argument, NULL, 'M' },
-		{ "shim", no_argument, NULL, 's' },
+		{ "shim", optional_argument, NULL, 's' },
 		{ "observe", no_argument, NULL, 'o' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ 0 },
@@ -473,6 +489,10 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		usage_error(run->context, "--observe goes with --shim");
 		return EXIT_RUN_FAILED;
 	}
+	if (run->observes && run->is_preload) {
+		usage_error(run->context, "--observe goes with --shim=seccomp");
+		return EXIT_RUN_FAILED;
+	}
 	if (run->is_shim && run->mode == RUN_CDEV) {
 		usage_error(run->context, "--shim goes with groups, not with --mode cdev");
 		return EXIT_RUN_FAILED;
@@ -481,14 +501,29 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 	return 0;
 }
 
-static int run_prepared(struct run *run, int argc, char *argv[])
+/* Before anything is acquired for it. */
+static int program_check(struct run *run, const char *name)
 {
-	int exit_code, r = command_lookup(argv[0]);
+	char *file;
+	int exit_code, r = command_lookup(name, &file);
 
 	if (r < 0) {
-		fprintf(stderr, "vfioctl: cannot run %s: %s\n", argv[0], strerrordesc_np(-r));
+		fprintf(stderr, "vfioctl: cannot run %s: %s\n", name, strerrordesc_np(-r));
 		return r == -ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT_EXECUTE;
 	}
+	exit_code = run->is_preload
+			    ? shim_program_check(name, file, run->library, sizeof run->library)
+			    : 0;
+	free(file);
+	return exit_code;
+}
+
+static int run_prepared(struct run *run, int argc, char *argv[])
+{
+	int exit_code = program_check(run, argv[0]);
+
+	if (exit_code)
+		return exit_code;
 	if (connect_daemon(run->context))
 		return EXIT_RUN_FAILED;
 	exit_code = groups_resolve(run);
@@ -546,7 +581,7 @@ static int run_run(struct context *context, int argc, char *argv[])
 const struct command command_run = {
 	.name = "run",
 	.arguments = "[--device DEVICE | --group GROUP]… [--mode MODE] \\\n"
-		     "            [--memory BYTES] [--shim [--observe]] [--wait SECONDS] \\\n"
+		     "            [--memory BYTES] [--shim[=HOW] [--observe]] [--wait SECONDS] \\\n"
 		     "            [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
 	.help = "Acquires the groups of all devices, or none, and starts CMD with their open\n"
@@ -559,8 +594,10 @@ const struct command command_run = {
 		"                  default, is groups where the kernel has them\n"
 		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
 		"                  has the lease; charged to your account, see vfioctl ledger\n"
-		"  --shim          for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
-		"                  so, and no descriptors\n"
+		"  --shim[=HOW]    for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
+		"                  so, and no descriptors. HOW: seccomp, the default, for any\n"
+		"                  program; preload, a library: nothing but opens costs more, but\n"
+		"                  not for static programs\n"
 		"  --observe       with --shim: tell the ledger what CMD maps, if rules trust you\n"
 		"  --wait SECONDS  wait in the queue while others have the groups\n"
 		"  --dry-run       say what would be done with each device, and what is in the\n"

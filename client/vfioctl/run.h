@@ -108,8 +108,11 @@ int run_out_of_memory(void); /* says so; the exit code */
 
 /* --- lookup.c ---------------------------------------------------------------------- */
 
-/* Can execvp(3) be expected to run it? 0 or -errno: -ENOENT, -EACCES, … */
-int command_lookup(const char *name);
+/*
+ * Can execvp(3) be expected to run it? 0 with the file, for the caller to free, or -errno: -ENOENT,
+ * -EACCES, …
+ */
+int command_lookup(const char *name, char **file);
 
 /* --- passing.c --------------------------------------------------------------------- */
 
@@ -122,15 +125,23 @@ int fds_receive_any(int socket, void *data, size_t size, int *fds);
 
 /* --- launch.c ---------------------------------------------------------------------- */
 
+#define SHIM_SOCKET_SIZE 108 /* sun_path */
 struct launch {
 	pid_t pid;
 	int pidfd;
 	int socket;       /* to the child, which waits for its descriptors; to the supervisor */
 	pid_t supervisor; /* shim.h's; 0: none */
+	char shim_socket[SHIM_SOCKET_SIZE]; /* its own, if CMD's library asks there */
 };
 /*
+ * Forks a child with a socket to us, launch->socket, for child() not to come back from; its pid, or
+ * -errno, with the launch closed. close_in_child: a descriptor of ours.
+ */
+pid_t launch_begin(struct launch *launch, void (*child)(int socket, const void *userdata),
+	const void *userdata, int close_in_child);
+/*
  * Forks the process that will be CMD; it waits until launch_go(), and ends silently when
- * `socket` is closed instead. close_in_child: a descriptor of ours.
+ * `socket` is closed instead.
  */
 int launch_fork(struct launch *launch, char *const argv[],
 	const struct handover handovers[N_HANDOVERS], int close_in_child);

@@ -1,8 +1,7 @@
-/* What becomes of an open(2) that waits for the supervisor. */
+/* What becomes of an open(2) that waits for the supervisor, however he has heard of it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,26 +10,12 @@
 #define AWAY_TRIES 100 /* of a tenth of a second: for a vfiod that is being restarted */
 #define REPLY_MS 60000 /* it has a deadline of its own: take-timeout in vfiod.conf(5) */
 
-/* Does somebody still wait for it, so that its pid means him? */
-static bool is_waiting(const struct shim *shim, const struct seccomp_notif *notif)
-{
-	return ioctl(shim->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &notif->id) == 0;
-}
-
-/* Once is enough: whoever does not wait any more needs no answer. */
-static void respond(const struct shim *shim, const struct seccomp_notif *notif,
-	struct seccomp_notif_resp *response, int error, uint32_t flags)
-{
-	*response = (struct seccomp_notif_resp){ .id = notif->id, .error = error, .flags = flags };
-	ioctl(shim->listener, SECCOMP_IOCTL_NOTIF_SEND, response);
-}
-
 /* Would the driver be asked, and nobody else? The kernel knows what is wrong with the others. */
-static bool is_plain(const struct shim_open *open)
+static bool is_plain(uint64_t flags)
 {
-	return !(open->flags & ~(uint64_t)UINT32_MAX) && (open->flags & O_ACCMODE) != O_ACCMODE &&
-	       !(open->flags & (O_PATH | O_TMPFILE | O_DIRECT | O_NOATIME)) &&
-	       (open->flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+	return !(flags & ~(uint64_t)UINT32_MAX) && (flags & O_ACCMODE) != O_ACCMODE &&
+	       !(flags & (O_PATH | O_TMPFILE | O_DIRECT | O_NOATIME)) &&
+	       (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
 }
 
 static const struct shim_group *group_of(const struct shim *shim, dev_t device)
@@ -75,7 +60,7 @@ static int reopen_once(const struct shim *shim, const struct shim_group *group, 
 }
 
 static int reopen(
-	const struct shim *shim, const struct seccomp_notif *notif, const struct shim_group *group)
+	const struct shim *shim, const struct shim_asker *asker, const struct shim_group *group)
 {
 	const struct timespec tenth = { .tv_nsec = 100000000 };
 
@@ -83,67 +68,41 @@ static int reopen(
 		bool is_away;
 		int r = reopen_once(shim, group, &is_away);
 
-		if (!is_away || tries == AWAY_TRIES || !is_waiting(shim, notif))
+		if (!is_away || tries == AWAY_TRIES || !asker->is_waiting(asker))
 			return r;
 		nanosleep(&tenth, NULL);
 	}
 }
 
-/* 0: he has it, or has gone. Or -errno: the open fails with it. */
-static int hand_over(const struct shim *shim, const struct seccomp_notif *notif, int fd,
-	const struct shim_open *open)
+static int hand_over(const struct shim_asker *asker, int fd, uint64_t flags)
 {
-	struct seccomp_notif_addfd addfd = {
-		.id = notif->id,
-		.flags = SECCOMP_ADDFD_FLAG_SEND,
-		.srcfd = (uint32_t)fd,
-		.newfd_flags = (uint32_t)(open->flags & O_CLOEXEC),
-	};
-
 	/* The others mean nothing to a group; O_RDWR it is for everybody. */
-	if (fcntl(fd, F_SETFL, (int)open->flags & (O_APPEND | O_NONBLOCK)) < 0)
+	if (fcntl(fd, F_SETFL, (int)flags & (O_APPEND | O_NONBLOCK)) < 0)
 		return -errno;
-	if (ioctl(shim->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &addfd) >= 0)
-		return 0;
-	/* ENOENT, EINPROGRESS: killed, or answered. Others are his: EMFILE. */
-	return errno == ENOENT || errno == EINPROGRESS ? 0 : -errno;
+	return asker->give(asker, fd, flags);
 }
 
 /* The kernel would say EBUSY as long as somebody has a copy: ours has gone when the next asks. */
-static int group_give(struct shim *shim, const struct seccomp_notif *notif,
-	const struct shim_group *group, const struct shim_open *open)
+static int group_give(struct shim *shim, const struct shim_asker *asker,
+	const struct shim_group *group, uint64_t flags)
 {
 	int fd, r;
 
 	pthread_mutex_lock(&shim->lock);
-	fd = reopen(shim, notif, group);
-	r = fd < 0 ? fd : hand_over(shim, notif, fd, open);
+	fd = reopen(shim, asker, group);
+	r = fd < 0 ? fd : hand_over(asker, fd, flags);
 	if (fd >= 0)
 		close(fd);
 	pthread_mutex_unlock(&shim->lock);
 	if (r == 0 || r == -EBUSY || fd >= 0)
 		return r;
-	return 1; /* not to be had: as without us */
+	return SHIM_NOT_OURS; /* not to be had: as without us */
 }
 
-void shim_answer(
-	struct shim *shim, const struct seccomp_notif *notif, struct seccomp_notif_resp *response)
+int shim_answer(struct shim *shim, const struct shim_asker *asker, dev_t device, uint64_t flags)
 {
-	const struct shim_group *group = NULL;
-	struct shim_open open;
-	dev_t device;
-	int r = 1;
+	const struct shim_group *group = is_plain(flags) ? group_of(shim, device) : NULL;
 
-	if (shim_call_of(&notif->data) == SHIM_IOCTL)
-		shim_observe(shim, notif);
-	else if (shim_open_read(notif, &open) == 0 && is_plain(&open) &&
-		 shim_open_device((pid_t)notif->pid, &open, &device) == 0)
-		group = group_of(shim, device);
-	/* Only now is it known that what was read was his, and not a later process's. */
-	if (group && is_waiting(shim, notif))
-		r = group_give(shim, notif, group, &open);
-	if (r > 0)
-		respond(shim, notif, response, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
-	else if (r < 0)
-		respond(shim, notif, response, r, 0);
+	return group && asker->is_waiting(asker) ? group_give(shim, asker, group, flags)
+						 : SHIM_NOT_OURS;
 }

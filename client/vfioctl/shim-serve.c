@@ -1,4 +1,4 @@
-/* The supervisor's threads. */
+/* The supervisor's threads, for what the filter stops. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +53,7 @@ static void serve(
 		/* If there can be no other, the next open waits for this one. */
 		if (worker_is_busy(pool))
 			worker_start(pool);
-		shim_answer(pool->shim, notif, response);
+		shim_notified(pool->shim, notif, response);
 	} while (worker_is_idle(pool));
 }
 
@@ -95,8 +95,6 @@ int shim_serve(struct shim *shim)
 		return -ENOMEM;
 	pool->shim = shim;
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_mutex_init(&shim->lock, NULL);
-	pthread_mutex_init(&shim->observing, NULL);
 	r = syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &pool->sizes) < 0 ? -errno : 0;
 	if (r == 0)
 		r = worker_start(pool);

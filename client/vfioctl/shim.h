@@ -1,20 +1,22 @@
 /*
  * vfioctl run --shim: a program that opens /dev/vfio/N by itself gets the lease's group.
  *
- * A seccomp filter lets a process of ours, the supervisor, answer each open(2) of CMD and of all
- * that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). If the path means one
- * of the lease's groups, it has vfiod open that group anew, and puts the descriptor into the
- * caller. Everything else the kernel does itself, as if nobody had looked: so whoever rewrites a
- * path while it is read gets no more than the kernel gives him anyway, or a group of his own lease
- * (seccomp_unotify(2)).
+ * Either a seccomp filter lets a process of ours, the supervisor, answer each open(2) of CMD and of
+ * all that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). Or a library that
+ * is preloaded into them asks it, about what the kernel has refused them (--shim=preload): no
+ * filter, and no cost for other calls; but not in programs that are static or make their system
+ * calls by themselves. If the path means one of the lease's groups, the supervisor has vfiod open
+ * that group anew, and puts the descriptor into the caller. Everything else the kernel does itself,
+ * as if nobody had looked: so whoever rewrites a path while it is read gets no more than the kernel
+ * gives him anyway, or a group of his own lease (seccomp_unotify(2)).
  *
  *   vfioctl ── acquires the lease, waits for the status, as without --shim
- *   └─ supervisor ── lives on until nobody is left who has the filter
- *      └─ CMD
+ *   └─ supervisor ── lives on until nobody is left who has the filter; preloaded: until CMD has
+ * ended └─ CMD
  *
  * The supervisor keeps no group open: that a second open of one is EBUSY, and one after the last
  * close is not, is what the kernel says to vfiod. vfioctl may be killed; without its supervisor CMD
- * can open no file at all (ENOSYS).
+ * can open no file at all (ENOSYS), or, preloaded, no group.
  */
 #pragma once
 
@@ -76,12 +78,40 @@ struct shim {
 	pthread_mutex_t observing;
 	struct shim_reporter *reporters;
 };
+/* Who waits for an answer. The first member of what knows how to reach him. */
+struct shim_asker {
+	bool (*is_waiting)(const struct shim_asker *asker);
+	/* 0: he has it, or has gone. Or -errno: his open fails with it. `fd` stays the caller's. */
+	int (*give)(const struct shim_asker *asker, int fd, uint64_t flags);
+};
+/* As the result of an open: what the kernel says by itself. */
+#define SHIM_NOT_OURS 1
 /*
- * Answers it; may take as long as the caller's own open(2) might. `response` is room for it: the
- * kernel says how large it is.
+ * Gives him what he would open: 0. -errno: that is what his open fails with; or SHIM_NOT_OURS. May
+ * take as long as open(2) might.
  */
-void shim_answer(
+int shim_answer(struct shim *shim, const struct shim_asker *asker, dev_t device, uint64_t flags);
+
+/* --- shim-notify.c ----------------------------------------------------------------- */
+
+/* Answers it; `response` is room for that: the kernel says how large it is. */
+void shim_notified(
 	struct shim *shim, const struct seccomp_notif *notif, struct seccomp_notif_resp *response);
+
+/* --- shim-socket.c ----------------------------------------------------------------- */
+
+/* In a new directory, for its user alone: in $XDG_RUNTIME_DIR, or /tmp. 0 or -errno, with no path.
+ */
+int shim_socket_make(char path[SHIM_SOCKET_SIZE], int *listener);
+/* With its directory, and the path; which may be none, and gone already. */
+void shim_socket_remove(char path[SHIM_SOCKET_SIZE]);
+/* Begins to answer, in threads. 0 or -errno. */
+int shim_socket_serve(struct shim *shim);
+
+/* --- shim-program.c ---------------------------------------------------------------- */
+
+/* Can the library be preloaded into CMD, and where is it? 0 or an exit code, said. */
+int shim_program_check(const char *name, const char *file, char *library, size_t size);
 
 /* --- shim-observe.c ---------------------------------------------------------------- */
 
@@ -102,8 +132,13 @@ int shim_serve(struct shim *shim);
 
 /* --- shim-launch.c ----------------------------------------------------------------- */
 
-/* As launch_fork(), with the supervisor in between. socket: vfiod's, NULL for the default. */
-int shim_launch(struct launch *launch, char *const argv[], const char *socket, bool observes,
-	int close_in_child);
+struct shim_options {
+	char *const *argv;  /* CMD and its arguments */
+	const char *socket; /* vfiod's; NULL: the default */
+	bool observes;
+	const char *library; /* to be preloaded; NULL: the filter */
+};
+/* As launch_fork(), with the supervisor in between. */
+int shim_launch(struct launch *launch, const struct shim_options *options, int close_in_child);
 /* As launch_go(). */
 int shim_go(struct launch *launch, const struct shim_lease *lease);

@@ -48,37 +48,49 @@ static int tear_down(void **state)
 	return chdir("/") == 0 ? rmdir(directory) : -1;
 }
 
+static int lookup(const char *name)
+{
+	char *file;
+	int r = command_lookup(name, &file);
+
+	assert_int_equal(r == 0, file != NULL);
+	if (file)
+		assert_int_equal(access(file, X_OK), 0);
+	free(file);
+	return r;
+}
+
 static void a_name_is_looked_up_in_path(void **state)
 {
 	(void)state;
 	setenv("PATH", "first:second", 1);
-	assert_int_equal(command_lookup("both"), 0); /* a directory is passed over */
-	assert_int_equal(command_lookup("locked"), -EACCES);
-	assert_int_equal(command_lookup("here"), -ENOENT);
-	assert_int_equal(command_lookup(""), -ENOENT);
+	assert_int_equal(lookup("both"), 0); /* a directory is passed over */
+	assert_int_equal(lookup("locked"), -EACCES);
+	assert_int_equal(lookup("here"), -ENOENT);
+	assert_int_equal(lookup(""), -ENOENT);
 	setenv("PATH", "second/both:first", 1); /* ENOTDIR does not end the search */
-	assert_int_equal(command_lookup("locked"), -EACCES);
+	assert_int_equal(lookup("locked"), -EACCES);
 	/* An empty element, wherever it is, is the current directory. */
 	setenv("PATH", "first:", 1);
-	assert_int_equal(command_lookup("here"), 0);
+	assert_int_equal(lookup("here"), 0);
 	setenv("PATH", ":first", 1);
-	assert_int_equal(command_lookup("here"), 0);
+	assert_int_equal(lookup("here"), 0);
 	setenv("PATH", "", 1);
-	assert_int_equal(command_lookup("here"), 0);
+	assert_int_equal(lookup("here"), 0);
 	unsetenv("PATH");
-	assert_int_equal(command_lookup("here"), -ENOENT);
-	assert_int_equal(command_lookup("sh"), 0);
+	assert_int_equal(lookup("here"), -ENOENT);
+	assert_int_equal(lookup("sh"), 0);
 }
 
 static void a_path_is_taken_as_it_is(void **state)
 {
 	(void)state;
 	setenv("PATH", "second", 1);
-	assert_int_equal(command_lookup("./here"), 0);
-	assert_int_equal(command_lookup("./both"), -ENOENT);
-	assert_int_equal(command_lookup("first/both"), -EACCES);
-	assert_int_equal(command_lookup("first/locked"), -EACCES);
-	assert_int_equal(command_lookup("here/x"), -ENOTDIR);
+	assert_int_equal(lookup("./here"), 0);
+	assert_int_equal(lookup("./both"), -ENOENT);
+	assert_int_equal(lookup("first/both"), -EACCES);
+	assert_int_equal(lookup("first/locked"), -EACCES);
+	assert_int_equal(lookup("here/x"), -ENOTDIR);
 }
 
 int main(void)

@@ -1,7 +1,6 @@
 /*
- * vfioctl run --shim, with a daemon whose "groups" are devices that everybody has: /dev/null is
- * group 13, /dev/zero group 7, and what it opens for them is /dev/full. CMD is this program once
- * more: what it opens is in the tables below.
+ * vfioctl run --shim, with the daemon of shim-daemon.h. CMD is this program once more: what it
+ * opens is in the tables below.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +31,7 @@
 #include <cmocka.h>
 
 #include "client/vfioctl/run.h"
-#include "tests/unit/vfioctl/ctl.h"
+#include "tests/unit/vfioctl/shim-daemon.h"
 
 /* --- CMD ---------------------------------------------------------------------------------- */
 
@@ -216,7 +215,7 @@ static void cmd_signals(void)
 	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
 }
 
-/* It does not answer before we let it: meeting() is where it waits. */
+/* It does not answer before we let it: shim_daemon_meets. */
 static void wait_for_daemon(void)
 {
 	while (access("begun", F_OK) != 0)
@@ -420,92 +419,9 @@ __attribute__((noreturn)) static void cmd(const char *name)
 	_exit(2);
 }
 
-/* --- the daemon ---------------------------------------------------------------------------- */
-
-#define GROUP(number)                                                                              \
-	"{\"group\":{\"number\":" number                                                           \
-	",\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"none\",\"isCovered\":true,"            \
-	"\"mayLease\":true,\"devices\":[],\"reservedRegions\":[]}}"
-
 static bool is(const char *text, const char *wanted)
 {
 	return strcmp(text, wanted) == 0;
-}
-
-static int stream, n_reopened;
-static bool refuses, is_slow, meets;
-
-static void grant(struct fake *fake, int peer)
-{
-	int fds[2] = { open("/dev/zero", O_RDONLY | O_CLOEXEC),
-		open("/dev/null", O_RDONLY | O_CLOEXEC) };
-
-	stream = peer;
-	fake_reply_fds(fake, peer, true,
-		"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
-		"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
-		"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
-		fds, 2);
-	close(fds[0]);
-	close(fds[1]);
-}
-
-/* Until CMD, which has the same directory, lets us go. */
-static void meeting(void)
-{
-	int tries = 3000;
-
-	close(open("begun", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	while (access("go", F_OK) != 0 && tries-- > 0)
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	fake_expect(tries > 0, "other opens while this one waits");
-}
-
-static void reopen(struct fake *fake, int peer, const char *parameters)
-{
-	int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
-
-	fake_expect(is(parameters, "{\"token\":\"secret\",\"group\":13}") ||
-			    is(parameters, "{\"token\":\"secret\",\"group\":7}"),
-		"the token, and a group of the lease");
-	if (is_slow)
-		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
-	if (meets)
-		meeting();
-	n_reopened++;
-	if (refuses && n_reopened == 1)
-		fake_error(fake, peer, "org.vfiod.Broker.GroupBusy",
-			"{\"group\":13,\"ownerPid\":null,\"ownerUid\":null}");
-	else if (refuses && n_reopened == 2)
-		fake_hang_up(fake, peer);
-	else if (refuses && n_reopened == 3)
-		fake_error(fake, peer, "org.vfiod.Broker.Interrupted", "{}");
-	else if (refuses && n_reopened == 5)
-		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
-	else
-		fake_reply_fds(fake, peer, false, "{\"groupFileDescriptor\":0}", &fd, 1);
-	close(fd);
-}
-
-static void answer(struct fake *fake, int peer, const char *method, struct json_object *parameters,
-	const int *fds, size_t n_fds)
-{
-	const char *text = json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN);
-
-	(void)fds;
-	if (is(method, "org.vfiod.Broker.Describe")) {
-		fake_reply(fake, peer, false, strstr(text, "13") ? GROUP("13") : GROUP("7"));
-	} else if (is(method, "org.vfiod.Broker.Acquire")) {
-		fake_expect(n_fds == 1, "the holder's pidfd");
-		grant(fake, peer);
-	} else if (is(method, "org.vfiod.Broker.Reopen")) {
-		reopen(fake, peer, text);
-	} else {
-		fake_expect(is(method, "org.vfiod.Broker.Release"), "Release");
-		fake_reply(fake, stream, false,
-			"{\"event\":\"ended\",\"reason\":\"its process has ended\"}");
-		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
-	}
 }
 
 /* --- the tests ------------------------------------------------------------------------------ */
@@ -515,7 +431,7 @@ static char self[4096];
 
 static void succeeds(const char *name)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 	int exit_code = ctl(fake, SHIM, self, "cmd", name, NULL);
 
 	assert_string_equal(ctl_err, "");
@@ -541,7 +457,7 @@ static void everything_else_is_the_kernels(void **state)
 
 static void it_forks_execs_and_has_threads(void **state)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 
 	(void)state;
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c",
@@ -561,9 +477,9 @@ static void succeeds_meeting(const char *name)
 	int cwd = open(".", O_PATH | O_CLOEXEC);
 
 	assert_true(mkdtemp(directory) && chdir(directory) == 0);
-	meets = true;
+	shim_daemon_meets = true;
 	succeeds(name);
-	meets = false;
+	shim_daemon_meets = false;
 	assert_true(unlink("begun") == 0 && unlink("go") == 0);
 	assert_true(fchdir(cwd) == 0 && rmdir(directory) == 0);
 	close(cwd);
@@ -572,16 +488,16 @@ static void succeeds_meeting(const char *name)
 static void nobody_waits_for_a_slow_one(void **state)
 {
 	(void)state;
-	is_slow = true;
+	shim_daemon_is_slow = true;
 	succeeds("signals");
-	is_slow = false;
+	shim_daemon_is_slow = false;
 	succeeds_meeting("slow");
 	succeeds_meeting("killed");
 }
 
 static void only_what_maps_is_told(void **state)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 
 	(void)state;
 	assert_int_equal(ctl(fake, "run", "--shim", "--observe", "--group", "13", "--group", "7",
@@ -600,18 +516,18 @@ static void what_the_daemon_refuses(void **state)
 	struct fake *fake;
 
 	(void)state;
-	refuses = true;
-	fake = fake_start(answer);
+	shim_daemon_refuses = true;
+	fake = fake_start(shim_daemon_answer);
 	assert_int_equal(ctl(fake, SHIM, self, "cmd", "refused", NULL), 0);
 	assert_string_equal(ctl_err, "vfioctl: group 13 cannot be opened: there is no such lease, "
 				     "or it is not yours\n");
 	fake_stop(fake);
-	refuses = false;
+	shim_daemon_refuses = false;
 }
 
 static void the_exit_status_is_cmds(void **state)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 
 	(void)state;
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c", "exit 42", NULL), 42);
@@ -635,7 +551,7 @@ static void the_exit_status_is_cmds(void **state)
 /* Who reads the output of vfioctl need not wait for what CMD left behind, which can open files. */
 static void what_cmd_leaves_behind_goes_on(void **state)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 	char pid[16];
 	sigset_t set;
 	const struct timespec patience = { .tv_sec = 30 };
@@ -653,7 +569,7 @@ static void what_cmd_leaves_behind_goes_on(void **state)
 
 static void of_those_who_are_killed(void **state)
 {
-	struct fake *fake = fake_start(answer);
+	struct fake *fake = fake_start(shim_daemon_answer);
 	char text[16] = "";
 	int pair[2], status;
 
