@@ -197,11 +197,12 @@ fuzz-merge: fuzz-build
 
 # --- tests/bench: what it costs --------------------------------------------------
 # A program a bench, of what the other files there share. Needs nothing but libc, and those that map libvfiod.
-BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire connections dma-map fairness mapping messages restart shim)
+BENCH_BIN := $(patsubst %,$(BUILD)/tests/bench/%,acquire acquire-cdev connections dma-map fairness mapping messages restart shim)
 BENCH_SHARED := $(patsubst %,$(BUILD)/tests/bench/%.o,wire sample flood effort)
 $(BENCH_BIN): %: %.o $(BENCH_SHARED)
 	$(CC) $(VARIANT_LDFLAGS) $(LDFLAGS) -o $@ $^ $(if $(filter %.a,$^),$(call pkg_libs,$(PKGS_client))) $(LDLIBS)
-$(BUILD)/tests/bench/mapping $(BUILD)/tests/bench/dma-map: $(BUILD)/libvfiod.a
+$(patsubst %,$(BUILD)/tests/bench/%,acquire-cdev mapping dma-map): $(BUILD)/libvfiod.a
+$(BUILD)/tests/bench/mapping: $(BUILD)/tests/vm/programs/iommufd.o
 $(BUILD)/tests/bench/shim: $(BUILD)/client/vfioctl/shim-filter.o
 $(BUILD)/tests/bench/shim: LDLIBS := -lseccomp
 # vfiod on the host of the mock tests.

@@ -33,6 +33,8 @@ END
 taken=("$EDU" "$NIC_1" "$NIC_2")
 vfioctl take "${taken[@]}" >taken
 
+is_free() { vfioctl list --all | grep -q "^$1  *taken"; }
+
 bench_fairness() {
 	fairness "$SOCKET" "$EDU" 1000 "$NIC_1" 1002
 }
@@ -48,7 +50,31 @@ bench_acquire-counted() {
 
 # The bare process has its group from nobody.
 bench_mapping() {
-	mapping "$SOCKET" "$EDU" "$(group_of "$NIC_2")"
+	mapping "$SOCKET" "$EDU" "/dev/vfio/$(group_of "$NIC_2")"
+}
+
+# --- on the second kernel
+cdev_of() { echo "/dev/vfio/devices/$(basename "/sys/bus/pci/devices/$1"/vfio-dev/vfio*)"; }
+
+bench_acquire-cdev() {
+	acquire-cdev "$SOCKET" "$EDU" "/dev/vfio/$(group_of "$EDU")"
+}
+
+# New spaces are made of what the configuration says.
+bench_mapping-iommufd() {
+	local backend
+	for backend in type1 iommufd; do
+		wait_until 20 is_free "$(group_of "$EDU")"
+		{
+			printf '[daemon]\nbackend = %s\n' $backend
+			sed '/^\[daemon\]$/d; /^backend/d' "$WORK/vfiod.conf"
+		} >new.conf
+		cp new.conf "$WORK/vfiod.conf"
+		vfioctl reload
+		echo "spaces of $backend"
+		mapping "$SOCKET" "$EDU" "/dev/vfio/$(group_of "$NIC_2")" "$(cdev_of "$NIC_1")" $backend
+		echo
+	done
 }
 
 # Before anybody has it from the daemon.
@@ -65,7 +91,6 @@ for name in "$@"; do
 	echo
 done
 
-is_free() { vfioctl list --all | grep -q "^$1  *taken"; }
 for device in "${taken[@]}"; do
 	wait_until 20 is_free "$(group_of "$device")"
 	vfioctl return "$(group_of "$device")" >>returned

@@ -4,7 +4,8 @@
 # NAME.gp draws in build/bench/NAME-*.svg. It says which goal is missed, and fails for none.
 #   run.sh [BENCH…]      (all)
 # On the host: coverage messages connections restart shim acquire-here. In the virtual machine, those that follow each other in one boot:
-# fairness acquire mapping dma-map shim-map; in one where time is instructions, acquire-counted.
+# fairness acquire mapping dma-map shim-map; in one where time is instructions, acquire-counted; on the second
+# kernel (tests/vm/kernel2.sh builds it once, ten minutes) acquire-cdev and mapping-iommufd.
 # BUILD is where the programs are.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -126,14 +127,25 @@ bench_acquire-counted() {
 	MACHINE_KIND=counted bench_vm acquire-counted
 }
 
+# What iommufd has to do with, on the kernel that has it.
+bench_second() { # NAME…
+	VFIOD_VM_KERNEL=second bench_vm "$@"
+}
+bench_acquire-cdev() {
+	bench_second acquire-cdev
+}
+bench_mapping-iommufd() {
+	bench_second mapping-iommufd
+}
+
 # Or in a machine of its own.
 has_own_run() { # NAME
-	case $1 in coverage | messages | connections | restart | shim | acquire-here | acquire-counted) true ;; *) false ;; esac
+	case $1 in coverage | messages | connections | restart | shim | acquire-here | acquire-counted | acquire-cdev | mapping-iommufd) true ;; *) false ;; esac
 }
 
 mkdir -p "$results"
 echo "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg) before it begins"
-[ $# -gt 0 ] || set -- coverage messages connections restart shim acquire-here fairness acquire mapping dma-map shim-map acquire-counted
+[ $# -gt 0 ] || set -- coverage messages connections restart shim acquire-here fairness acquire mapping dma-map shim-map acquire-counted acquire-cdev mapping-iommufd
 while [ $# -gt 0 ]; do
 	echo
 	names=("$1")

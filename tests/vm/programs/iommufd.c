@@ -75,6 +75,21 @@ int ioas_map(int iommufd, uint32_t ioas, void *memory, uint64_t iova, uint64_t l
 	return result(ioctl(iommufd, IOMMU_IOAS_MAP, &map));
 }
 
+int ioas_map_file(int iommufd, uint32_t ioas, int memfd, uint64_t iova, uint64_t length)
+{
+	struct iommu_ioas_map_file map = {
+		.size = sizeof(map),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = ioas,
+		.fd = memfd,
+		.length = length,
+		.iova = iova,
+	};
+
+	return result(ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &map));
+}
+
 int ioas_unmap(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_unmap unmap = {

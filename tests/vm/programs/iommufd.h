@@ -15,4 +15,6 @@ int cdev_detach(int device);
 int ioas_allocate(int iommufd, uint32_t *ioas);
 /* Readable and writable memory at this IOVA. */
 int ioas_map(int iommufd, uint32_t ioas, void *memory, uint64_t iova, uint64_t length);
+/* Of a memfd, from its beginning; -ENOTTY: the kernel is older than 6.13. */
+int ioas_map_file(int iommufd, uint32_t ioas, int memfd, uint64_t iova, uint64_t length);
 int ioas_unmap(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length);
