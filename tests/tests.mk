@@ -57,6 +57,8 @@ help:
 	@echo '  check-kernel2   those that need iommufd or injected failures, on a kernel that'
 	@echo '                  is built for them (ten minutes, once; `check` does not build it)'
 	@echo '  check-iommufd   these, and all about spaces with each of their backends'
+	@echo '  check-matrix    a choice of scenarios on three kernels of Debian, behind three IOMMUs'
+	@echo '                  (check-vm KERNEL=stock|6.12|7.2 IOMMU=intel|amd|virtio: one of them)'
 	@echo 'make bench        what it costs, against bare peers; tables, and build/bench/*.tsv'
 	@echo 'make install      DESTDIR=, prefix=/usr, sysconfdir=/etc; and uninstall'
 	@echo 'make clean        remove build/'
@@ -121,7 +123,13 @@ vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC) $(EXAMPLES) $(VM_M
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without. UNIT=1: their daemon is the installed
 # service, under systemd as the first process.
 check-vm: setup-vm all vm-programs $(if $(UNIT),vm-installed)
-	@VARIANT=$(VARIANT) UNIT=$(UNIT) tests/vm/run.sh $(SCENARIOS)
+	@VARIANT=$(VARIANT) UNIT=$(UNIT) $(VM_MACHINE) tests/vm/run.sh $(SCENARIOS)
+# KERNEL=stock|6.12|7.2|second, IOMMU=intel|amd|virtio: another kernel of Debian (tests/vm/kernel.sh), another machine
+# (tests/vm/machine.sh). What tests/vm/matrix-scenarios lists is for all of them: KERNELS="…" and IOMMUS="…" choose.
+VM_MACHINE = $(if $(KERNEL),VFIOD_VM_KERNEL=$(KERNEL)) $(if $(IOMMU),VFIOD_VM_IOMMU=$(IOMMU))
+.PHONY: check-matrix
+check-matrix: setup-vm all vm-programs
+	@VARIANT=$(VARIANT) KERNELS="$(KERNELS)" IOMMUS="$(IOMMUS)" tests/vm/matrix.sh
 # The daemon and its bind children, killed at each system call of a take and a return that has an
 # effect; check-vm tries some of them each time.
 .PHONY: check-killpoints
@@ -163,7 +171,7 @@ chaos: setup-vm all vm-programs
 		SCENARIO_SECONDS=$$(($(CHAOS_SECONDS) + 600)) VFIOD_VM_SECONDS=$$(($(CHAOS_SECONDS) + 900)) \
 		tests/vm/run.sh 59-chaos
 shell: setup-vm all vm-programs
-	@VARIANT=$(VARIANT) tests/vm/run.sh --shell
+	@VARIANT=$(VARIANT) $(VM_MACHINE) tests/vm/run.sh --shell
 
 # vfiod as `make install` puts it, under systemd as the first process of the machine; then scenarios about
 # what its unit could take too much of: other namespaces and processes, clients' page maps, netlink, modules.

@@ -1,13 +1,15 @@
 #!/bin/bash
-# initramfs.sh MODULES OUTPUT: makes the initramfs that enters the host's root file system.
+# initramfs.sh MODULES IOMMU OUTPUT: makes the initramfs that enters the host's root file system.
 # MODULES is the directory of a kernel's modules. Busybox, the modules that reach the share,
 # and tests/vm/guest/initramfs-init; a boot adds its own vm.env behind it (run.sh).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 modules=$1
-output=$2
+output=$3
 wanted='virtio_pci 9pnet_virtio 9p overlay'
+# What is behind it is not probed before it is there.
+[ "$2" != virtio ] || wanted="virtio_iommu $wanted"
 
 # modules.dep: "kernel/a.ko: kernel/b.ko kernel/c.ko"; to be loaded from right to left.
 # Prints the files of a module in their order of loading; nothing if it is built in.

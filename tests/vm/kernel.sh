@@ -1,11 +1,11 @@
 #!/bin/bash
 # Prints two lines: the path of a kernel image, and the directory of its modules.
 #
-#   kernel.sh [stock|second]
+#   kernel.sh [stock|6.12|7.2|second]
 #
 # stock: the kernel package of this Debian, unmodified; downloaded by apt, unpacked, never
 # installed. It stays in the cache, $VFIOD_VM_CACHE or build/vm, under its version.
-# second: see kernel2.sh.
+# 6.12, 7.2: newer ones of Debian, see backport.sh. second: see kernel2.sh.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -86,6 +86,7 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 case ${1:-stock} in
 stock) stock ;;
+6.12 | 7.2) exec "$here/backport.sh" "$1" ;;
 second) exec "$here/kernel2.sh" ;;
-*) die "no kernel of kind '$1'; there are: stock, second" ;;
+*) die "no kernel of kind '$1'; there are: stock, 6.12, 7.2, second" ;;
 esac

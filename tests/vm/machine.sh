@@ -17,18 +17,44 @@
 # is the same everywhere. romfile= : no iPXE, which costs seconds. no_timer_check: on a busy host
 # the timer is later than the kernel has patience for, and it panics.
 
-# machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS; $memory is its size
+# That is the machine with Intel's IOMMU. Behind the others not all of it is possible, as QEMU 7.2 has them:
+#	amd       translates what is behind a port by the tables of what has its device number on the first bus
+#	          (amdvi_host_dma_iommu() takes the bus's number before the firmware has given it one): nic-1, nic-2
+#	          and nvme are on the first bus. bridge, nic-a and nic-b are there, and their DMA does not work
+#	virtio    does not know a device behind a PCIe-to-PCI bridge by its own address, only by the bridge's: Linux
+#	          fails to probe it, and then takes no device after it. There is no bridge; nic-a and nic-b are two
+#	          functions of one device on the first bus: a group of two
+
+# machine_iommu KIND: its device and the arguments that the kernel wants for it.
+machine_iommu() {
+	case $1 in
+	intel) device=intel-iommu,intremap=on,caching-mode=on,aw-bits=48 arguments=intel_iommu=on ;;
+	amd) device=amd-iommu,intremap=on arguments= ;;
+	# It does not remap interrupts: what an administrator has to say then.
+	virtio) device=virtio-iommu-pci arguments=vfio_iommu_type1.allow_unsafe_interrupts=1 ;;
+	*) die "no IOMMU of kind '$1'; there are: intel, amd, virtio" ;;
+	esac
+}
+
+# machine_command RUN_DIRECTORY KERNEL INITRD KERNEL_ARGUMENTS; $memory is its size, $iommu the kind of its IOMMU
 machine_command() {
-	local run=$1 processors=(-accel "tcg,thread=multi" -smp 2)
+	local run=$1 device arguments processors=(-accel "tcg,thread=multi" -smp 2)
+	local bridge=(-device "pcie-pci-bridge,id=bridge,bus=port-bridge") nic_a=bus=bridge,addr=1 nic_b=bus=bridge,addr=2
+	local nic_1=bus=port-nic-1 nic_2=bus=port-nic-2 nvme=bus=port-nvme
 	[ "${MACHINE_KIND:-}" != counted ] ||
 		processors=(-accel "tcg,thread=single" -icount "shift=0,sleep=on" -smp 1)
+	machine_iommu "${iommu:-intel}"
+	case ${iommu:-} in
+	amd) nic_1=bus=pcie.0,addr=12 nic_2=bus=pcie.0,addr=13 nvme=bus=pcie.0,addr=14 ;;
+	virtio) bridge=() nic_a=bus=pcie.0,addr=15.0,multifunction=on nic_b=bus=pcie.0,addr=15.1 ;;
+	esac
 	# shellcheck disable=SC2034
 	MACHINE=(
 		qemu-system-x86_64 -machine q35 -cpu max "${processors[@]}" -m "${memory:-1G}"
 		-nodefaults -display none -no-reboot
-		-device "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"
+		-device "$device"
 		-kernel "$2" -initrd "$3"
-		-append "console=ttyS0 quiet intel_iommu=on no_timer_check panic=-1 oops=panic $4"
+		-append "console=ttyS0 quiet $arguments no_timer_check panic=-1 oops=panic $4"
 		-virtfs "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap"
 
 		-device "edu,id=edu,addr=4"
@@ -37,17 +63,17 @@ machine_command() {
 		-device "pcie-root-port,id=port-nic-2,chassis=3,addr=7"
 		-device "pcie-root-port,id=port-nvme,chassis=4,addr=8"
 		-device "pcie-root-port,id=spare,chassis=5,addr=9,mem-reserve=16M"
-		-device "pcie-pci-bridge,id=bridge,bus=port-bridge"
+		"${bridge[@]}"
 		# One hub for all: their links are up, and they hear each other.
 		-netdev "hubport,id=net-nic-a,hubid=0" -netdev "hubport,id=net-nic-b,hubid=0"
 		-netdev "hubport,id=net-nic-1,hubid=0" -netdev "hubport,id=net-nic-2,hubid=0"
-		-device "e1000,id=nic-a,netdev=net-nic-a,bus=bridge,addr=1,romfile=,mac=52:54:00:00:00:0a"
-		-device "e1000,id=nic-b,netdev=net-nic-b,bus=bridge,addr=2,romfile=,mac=52:54:00:00:00:0b"
-		-device "e1000e,id=nic-1,netdev=net-nic-1,bus=port-nic-1,romfile=,mac=52:54:00:00:00:01"
-		-device "e1000e,id=nic-2,netdev=net-nic-2,bus=port-nic-2,romfile=,mac=52:54:00:00:00:02"
+		-device "e1000,id=nic-a,netdev=net-nic-a,$nic_a,romfile=,mac=52:54:00:00:00:0a"
+		-device "e1000,id=nic-b,netdev=net-nic-b,$nic_b,romfile=,mac=52:54:00:00:00:0b"
+		-device "e1000e,id=nic-1,netdev=net-nic-1,$nic_1,romfile=,mac=52:54:00:00:00:01"
+		-device "e1000e,id=nic-2,netdev=net-nic-2,$nic_2,romfile=,mac=52:54:00:00:00:02"
 		-drive "if=none,id=disk,format=raw,file=$run/nvme.img"
 		-device "nvme-subsys,id=subsystem"
-		-device "nvme,id=nvme,bus=port-nvme,serial=vfiod,subsys=subsystem"
+		-device "nvme,id=nvme,$nvme,serial=vfiod,subsys=subsystem"
 		-device "nvme-ns,bus=nvme,drive=disk"
 
 		# QMP twice: for the host, and, through a port of a virtio console, for scenarios.

@@ -10,6 +10,7 @@
 #   run.sh --shell        a root shell on this terminal, with vfiod running
 #
 # VARIANT          whose build it is (release)     VFIOD_VM_KERNEL   see kernel.sh (stock)
+# VFIOD_VM_IOMMU   intel, amd or virtio (intel)
 # UNIT             1: the daemon of scenarios is vfiod.service as installed, under systemd
 # VFIOD_VM_SECONDS the boot's deadline (4200)       SCENARIO_SECONDS  each scenario's (600)
 # BACKEND          type1 or iommufd: what spaces are made of, whatever the configuration of a scenario says
@@ -27,7 +28,8 @@ checkout=$(cd "$here/../.." && pwd)
 variant=${VARIANT:-release}
 kernel_kind=${VFIOD_VM_KERNEL:-stock}
 directory=$here/scenarios
-[ "$kernel_kind" = stock ] || directory=$here/scenarios-kernel2
+[ "$kernel_kind" != second ] || directory=$here/scenarios-kernel2
+iommu=${VFIOD_VM_IOMMU:-intel}
 deadline=${VFIOD_VM_SECONDS:-4200}
 mode=suite
 memory=1G
@@ -108,17 +110,19 @@ prepare() {
 	paths=$("$here/kernel.sh" "$kernel_kind")
 	kernel=${paths%%$'\n'*}
 	modules=${paths#*$'\n'}
+	[ "$iommu" != virtio ] || grep -qs 'virtio[-_]iommu\.ko' "$modules"/modules.{dep,builtin} ||
+		die "not possible: this kernel has no driver of it (CONFIG_VIRTIO_IOMMU is off)"
 	# Some are about a QEMU that is no part of this Debian.
 	qemu10=
 	[[ $mode != suite ]] || ! grep -qlF QEMU10 "${scenarios[@]}" || qemu10=$("$here/qemu10.sh")
 	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
 	initramfs=$run/initramfs
-	"$here/initramfs.sh" "$modules" "$initramfs"
+	"$here/initramfs.sh" "$modules" "$iommu" "$initramfs"
 	read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
 	mkdir "$run/extra"
 	{
 		printf '%s=%q\n' CHECKOUT "$checkout" MODULES "$modules" VARIANT "$variant" \
-			MODE "$guest_mode" QEMU10 "$qemu10" \
+			MODE "$guest_mode" IOMMU "$iommu" QEMU10 "$qemu10" \
 			SCENARIO_SECONDS "${SCENARIO_SECONDS:-600}" \
 			BACKEND "${BACKEND:-}" KILLS "${KILLS:-}" KILL_EVERY "${KILL_EVERY:-}" CHAOS_SEED "${CHAOS_SEED:-}" CHAOS_SECONDS "${CHAOS_SECONDS:-}" ROWS "${rows:-24}" COLUMNS "${columns:-80}" CONSOLE_TERM "${TERM:-linux}"
 		# An array is not for the initramfs' shell: a string for the guest's to evaluate.
@@ -217,7 +221,7 @@ report() {
 		exit 1
 	fi
 	[ "$planned" != 0 ] || planned=${#scenarios[@]}
-	echo "vm ($variant, $kernel_kind kernel${BACKEND:+, $BACKEND}${UNIT:+, under the unit}): $passed passed, $failed failed, $skipped skipped, $((planned - done)) not run, in $SECONDS s"
+	echo "vm ($variant, $kernel_kind kernel${VFIOD_VM_IOMMU:+, $iommu}${BACKEND:+, $BACKEND}${UNIT:+, under the unit}): $passed passed, $failed failed, $skipped skipped, $((planned - done)) not run, in $SECONDS s"
 	[ "$ending" = "exit 0" ] && [ $((passed + skipped)) = "$planned" ]
 }
 

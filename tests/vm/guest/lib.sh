@@ -337,15 +337,26 @@ assert_translated() { # FILE
 		((physical != IOVA + offset)) || fail "the IOVA is the physical address: nothing is proven"
 	done
 }
-# The IOMMU has said that it stopped an access of DEVICE at IOVA, both ways.
+# The IOMMU has said that it stopped an access of DEVICE at IOVA, both ways. AMD's, as QEMU 7.2 has it, says nothing
+# about a page that is not mapped: there, what the device has not got is all there is to see.
 assert_faults() { # DEVICE
+	[ "$IOMMU" != amd ] || return 0
 	wait_until 10 faulted Write "$1"
 	wait_until 10 faulted Read "$1"
 	faulted Write "$1"
 	faulted Read "$1"
 }
-# Newer kernels name the domain, too.
-faulted() { kernel_log | grep "DMAR:.*DMA $1.*\[\(0000:\)\?${2#0000:}\] fault addr $IOVA "; }
+faulted() { # Write|Read DEVICE
+	local bus slot_and_function
+	# Newer kernels name the domain, too.
+	[ "$IOMMU" = virtio ] || {
+		kernel_log | grep "DMAR:.*DMA $1.*\[\(0000:\)\?${2#0000:}\] fault addr $IOVA "
+		return
+	}
+	# A number for the device, and not which way it was.
+	IFS=: read -r _ bus slot_and_function <<<"$2"
+	kernel_log | grep "virtio_iommu .* fault from EP $((16#$bus << 8 | 16#${slot_and_function%.*} << 3 | ${2##*.})) at $IOVA "
+}
 
 # By hand, what the daemon is for: DEVICE to DRIVER by its override; and back again.
 bind_by_hand() { # DEVICE DRIVER

@@ -40,6 +40,6 @@ for nic in "$NIC_A" "$NIC_B"; do
 done
 
 sysfs_writes
-! sysfs_writes | grep -F "$BRIDGE" || fail "the bridge was written to"
+! sysfs_writes | grep -F "${BRIDGE:-no bridge}" || fail "the bridge was written to"
 assert_eq "$(sysfs_writes | cut -d' ' -f1,2 | sort -u | xargs)" "$(printf '%s\n' "$NIC_A driver_override" \
 	"$NIC_B driver_override" "e1000 bind" "e1000 unbind" "vfio-pci bind" "vfio-pci unbind" | sort | xargs)"
