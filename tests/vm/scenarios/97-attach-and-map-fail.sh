@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What cannot be attached or mapped is refused by its name and with its data, and leaves the space as it was: the
 # same containers and mappings, the same pages pinned and locked.
+# Not behind amd: the ranges are those of Intel's, which end at 48 bits
+# Not behind virtio: the ranges are those of Intel's, which end at 48 bits
 # shellcheck source=tests/vm/guest/spaces
 . "$VM/guest/spaces"
 
