@@ -112,14 +112,8 @@ $(BUILD)/tests/vm/programs/preload/%.so: tests/vm/programs/preload/%.c | setup-b
 	$(call say,CC)
 	$(Q)$(CC) $(BASE_CFLAGS) $(WARNINGS) -O2 -g $(CFLAGS) -fvisibility=default -shared $< -o $@
 
-# A driver of mediated devices, for the stock kernel.
-VM_MODULE := $(BUILD)/tests/vm/vfiod-pin.ko
-$(VM_MODULE): tests/vm/module.sh $(wildcard tests/vm/module/*) | setup-vm
-	$(call say,KO)
-	$(Q)tests/vm/module.sh $@
-
 .PHONY: vm-programs check-vm shell
-vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC) $(EXAMPLES) $(VM_MODULE)
+vm-programs: $(VM_BIN) $(VM_SPACE) $(VM_PRELOAD) $(VM_STATIC) $(EXAMPLES)
 # SCENARIOS="00-machine-dma 10-…" chooses; all of them without. UNIT=1: their daemon is the installed
 # service, under systemd as the first process.
 check-vm: setup-vm all vm-programs $(if $(UNIT),vm-installed)

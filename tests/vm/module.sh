@@ -1,29 +1,33 @@
 #!/bin/bash
-# Builds tests/vm/module for the stock kernel (kernel.sh) and copies it:
+# Builds tests/vm/module for a kernel (kernel.sh) and puts it into a directory, as vfiod-pin-RELEASE.ko:
 #
-#   module.sh TO.ko
+#   module.sh KERNEL DIRECTORY
 #
-# Debian's headers of that very kernel are downloaded by apt and unpacked, never installed. Headers and
-# module stay with the kernel in the cache.
+# Headers of that very kernel are downloaded by apt and unpacked, never installed; for the second kernel it is its
+# source, configured as it was (kernel2-headers.sh). They and the module stay in the cache ($VFIOD_VM_CACHE, build/vm).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-to=$1
-paths=$("$here/kernel.sh")
+cache=${VFIOD_VM_CACHE:-$here/../../build/vm}
+kind=$1
+to=$2
+paths=$("$here/kernel.sh" "$kind")
 image=${paths%%$'\n'*}
 release=$(basename "${paths#*$'\n'}")
-kernel=${image%/*}
-headers=$kernel/headers
-module=$kernel/vfiod-pin-$(cat "$here/module"/* | sha256sum | cut -c -12).ko
+module=$cache/modules/vfiod-pin-$release-$(cat "$here/module"/* | sha256sum | cut -c -12).ko
 
 die() {
 	echo "module.sh: $*" >&2
 	exit 1
 }
 
-# What they name is below /usr; our copy is elsewhere.
-unpack_headers() {
-	local version=${kernel##*/stock-} abi=${release%-amd64} package
+# Sets `headers`, below which is usr/src, to those of the kernel package of this Debian.
+stock_headers() {
+	local version package abi=${release%-amd64}
+	version=$(basename "${image%/*}")
+	version=${version#stock-}
+	headers=${image%/*}/headers
+	[ ! -d "$headers" ] || return 0
 	package=linux-headers-$release
 	rm -rf "$headers.new"
 	mkdir -p "$headers.new/deb"
@@ -34,27 +38,45 @@ unpack_headers() {
 	for package in "$headers.new"/deb/*.deb; do
 		dpkg-deb -x "$package" "$headers.new"
 	done
-	sed -i "s,^include /usr,include $headers/usr," "$headers.new/usr/src/linux-headers-$release/Makefile"
-	rm -rf "$headers.new/deb" "$headers"
+	rm -rf "$headers.new/deb"
 	mv "$headers.new" "$headers"
 }
 
-build() {
+# Prints the directory to build in.
+tree() {
+	local headers
+	case $kind in
+	second) "$here/kernel2-headers.sh" "${image%/*}/config-$release" "$release" && return ;;
+	stock) stock_headers ;;
+	6.12) headers=$("$here/backport.sh" --headers "$kind") ;;
+	*) die "the headers of $kind want a newer compiler than this Debian has" ;;
+	esac
+	# What they name is below /usr; our copy is elsewhere.
+	sed -i "s,\([ =]\)/usr/,\1$headers/usr/,g" "$headers/usr/src/linux-headers-$release/Makefile"
+	echo "$headers/usr/src/linux-headers-$release"
+}
+
+# The second kernel's headers have no list of what it exports: the kernel itself says then what is missing.
+build() { # TREE
 	local work
 	work=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-module.XXXXXX")
 	# shellcheck disable=SC2064
 	trap "rm -rf '$work'" EXIT
 	cp "$here"/module/* "$work"
 	# The flags of our own make are not the kernel's.
-	env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS make -C "$headers/usr/src/linux-headers-$release" "M=$work" \
+	env -u MAKEFLAGS -u MFLAGS -u CFLAGS -u LDFLAGS make -C "$1" "M=$work" ${second:+KBUILD_MODPOST_WARN=1} CONFIG_DEBUG_INFO_BTF_MODULES= \
 		modules >"$work/log" 2>&1 || { cat "$work/log" >&2 && die "the module cannot be built"; }
 	mv "$work/vfiod-pin.ko" "$module.new"
 	mv "$module.new" "$module"
 }
 
-exec 9>"$kernel/module.lock"
+second=
+[ "$kind" != second ] || second=yes
+mkdir -p "$cache/modules" "$to"
+exec 9>"$cache/modules/lock"
 flock 9
-[ -d "$headers" ] || [ -e "$module" ] || unpack_headers
-[ -e "$module" ] || build
-mkdir -p "$(dirname "$to")"
-cp "$module" "$to"
+if [ ! -e "$module" ]; then
+	directory=$(tree)
+	build "$directory"
+fi
+cp "$module" "$to/vfiod-pin-$release.ko"

@@ -115,6 +115,9 @@ prepare() {
 	# Some are about a QEMU that is no part of this Debian.
 	qemu10=
 	[[ $mode != suite ]] || ! grep -qlF QEMU10 "${scenarios[@]}" || qemu10=$("$here/qemu10.sh")
+	# Or of a driver of mediated devices of our own.
+	[[ $mode != suite ]] || ! grep -qlF vfiod-pin- "${scenarios[@]}" ||
+		"$here/module.sh" "$kernel_kind" "$checkout/build/$variant/tests/vm"
 	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
 	initramfs=$run/initramfs
 	"$here/initramfs.sh" "$modules" "$iommu" "$initramfs"

@@ -16,6 +16,7 @@
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 #include <linux/vfio.h>
 #include <linux/xarray.h>
 
@@ -92,7 +93,9 @@ static void pin_release(struct vfio_device *vdev)
 	struct pin_device *device = pin_device_of(vdev);
 
 	xa_destroy(&device->pages);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 	vfio_free_device(vdev);
+#endif
 }
 
 static int pin_open(struct vfio_device *vdev)
@@ -204,6 +207,13 @@ static const struct vfio_device_ops pin_ops = {
 	.name = "vfiod-pin",
 	.init = pin_init,
 	.release = pin_release,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	/* In iommufd, too: drivers/vfio/iommufd.c makes an access of it. */
+	.bind_iommufd = vfio_iommufd_emulated_bind,
+	.unbind_iommufd = vfio_iommufd_emulated_unbind,
+	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
+	.detach_ioas = vfio_iommufd_emulated_detach_ioas,
+#endif
 	.open_device = pin_open,
 	.close_device = unpin_all,
 	.read = pin_read,

@@ -5,7 +5,7 @@
 . "$VM/guest/spaces"
 
 modprobe -a mdev vfio
-insmod "$CHECKOUT/build/$VARIANT/tests/vm/vfiod-pin.ko"
+insmod "$CHECKOUT/build/$VARIANT/tests/vm/vfiod-pin-$(uname -r).ko"
 first=11111111-2222-4333-8444-555555555551 second=11111111-2222-4333-8444-555555555552
 for uuid in $first $second; do
 	echo "$uuid" >/sys/class/mdev_bus/vfiod_pin/mdev_supported_types/vfiod_pin-1/create
