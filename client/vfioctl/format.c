@@ -132,6 +132,12 @@ void format_numbers(struct json_object *array, char *buffer, size_t size)
 	}
 }
 
+bool format_is_noiommu(struct json_object *group)
+{
+	const char *type = get_string(group, "type");
+	return type && strcmp(type, "noiommu") == 0;
+}
+
 const char *format_group_state(struct json_object *group)
 {
 	const char *binding = get_string(group, "binding"), *owner = get_string(group, "owner");

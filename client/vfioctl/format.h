@@ -24,6 +24,8 @@ void format_holder(struct json_object *holder, char *buffer, size_t size);
 void format_numbers(struct json_object *array, char *buffer, size_t size);
 /* What state a Group is in, in one word: the most telling of its binding and its owner. */
 const char *format_group_state(struct json_object *group);
+/* Does no IOMMU confine it? */
+bool format_is_noiommu(struct json_object *group);
 /* "mtty-1 of mtty": what an mdev is, as its own name says nothing; false for other devices. */
 bool format_mdev(struct json_object *device, char *buffer, size_t size);
 /* How many columns a text takes: its characters (combining and wide ones count as one). */

@@ -66,14 +66,20 @@ static int group_rows(struct table *table, struct json_object *group)
 		struct json_object *device =
 			i < n_devices ? json_object_array_get_idx(devices, i) : NULL;
 		const char *driver = get_string(device, "driver");
-		char name[512];
+		char name[512], marked[560];
+		const char *text = device_name(device, name, sizeof name);
+
+		if (format_is_noiommu(group)) {
+			snprintf(marked, sizeof marked, "no IOMMU! %s", text ? text : "");
+			text = marked;
+		}
 		const char *cells[] = {
 			i ? "" : number,
 			i ? "" : format_group_state(group),
 			get_string(device, "name"),
 			driver || !device ? driver : "-",
 			i ? "" : owner,
-			device_name(device, name, sizeof name),
+			text,
 		};
 		int r = table_add(table, cells);
 
@@ -195,7 +201,8 @@ const struct command command_list = {
 	.help = "Groups that a rule covers or that are not with the host; --all: every group.\n"
 		"STATE is the owner's (leased, lingering) or where the devices are: host, taking,\n"
 		"taken, returning, failed, stuck, gone (no device is left of it). OWNER is user,\n"
-		"command and pid of who asked. On a terminal, lines are cut to its width.\n"
+		"command and pid of who asked. NAME begins with \"no IOMMU!\" where nothing keeps\n"
+		"devices from the host's memory. On a terminal, lines are cut to its width.\n"
 		"\n"
 		"Examples:\n"
 		"  vfioctl list\n"

@@ -328,9 +328,10 @@ static void group_print(struct context *context, struct json_object *reply)
 	struct json_object *reset_sets = get_array(reply, "resetSets", &n_sets);
 
 	format_printable(type ? type : "?", domain, sizeof domain);
-	fprintf(context->out, "Group %lld: %s; %zu device%s; default domain %s\n",
+	fprintf(context->out, "Group %lld: %s; %zu device%s; %s%s\n",
 		(long long)get_int(group, "number", -1), format_group_state(group), n,
-		n == 1 ? "" : "s", domain);
+		n == 1 ? "" : "s", format_is_noiommu(group) ? "" : "default domain ",
+		format_is_noiommu(group) ? "no IOMMU: it isolates nothing" : domain);
 	if (failure)
 		field_print(context, "!!", failure);
 	holder_print(context, group);

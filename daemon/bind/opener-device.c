@@ -110,6 +110,9 @@ static int read_group(struct search *search, const char *groups, const char *num
 
 	snprintf(path, sizeof(path), "%s/sys/class/vfio/%.16s", search->query->root, number);
 	bool has_node = access(path, F_OK) == 0;
+	snprintf(
+		path, sizeof(path), "%s/sys/class/vfio/noiommu-%.16s", search->query->root, number);
+	has_node = has_node || access(path, F_OK) == 0;
 	bool is_ours = strtol(number, NULL, 10) == search->query->group;
 	snprintf(path, sizeof(path), "%s/%.16s/devices", groups, number);
 	DIR *directory = opendir(path);

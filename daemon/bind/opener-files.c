@@ -79,6 +79,11 @@ bool search_read_nodes(struct search *search)
 
 	snprintf(path, sizeof(path), "%s/sys/class/vfio/%d/dev", query->root, query->group);
 	search->group_node = query->nodes_only ? 0 : read_node(path);
+	if (!query->nodes_only && search->group_node == 0) {
+		snprintf(path, sizeof(path), "%s/sys/class/vfio/noiommu-%d/dev", query->root,
+			query->group);
+		search->group_node = read_node(path);
+	}
 	for (size_t i = 0; i < query->n_syspaths; i++) {
 		search->device_nodes[i] = read_device_node(query->root, query->syspaths[i]);
 		has_any = has_any || search->device_nodes[i] != 0;
@@ -161,7 +166,8 @@ static enum file_match match_node(const struct search *search, const struct open
 static enum file_match match_file(const struct search *search, const struct open_file *file)
 {
 	char fdinfo[OPEN_FILE_INFO_SIZE];
-	bool is_group = is_node_name(file->target, "/vfio/");
+	bool is_group = is_node_name(file->target, "/vfio/") ||
+			is_node_name(file->target, "/vfio/noiommu-");
 	bool is_node = is_group || is_node_name(file->target, "/vfio/devices/vfio");
 	bool is_device = strcmp(file->target, OPEN_FILE_VFIO_DEVICE) == 0;
 

@@ -53,6 +53,11 @@ int refuse_group(const struct transaction *transaction, enum refusal_kind kind, 
 	if (error == -EBUSY && step == STEP_OPEN)
 		refuse(refusal, REFUSAL_GROUP_BUSY, "/dev/vfio/%d is open in another process",
 			group);
+	else if (step == STEP_OPEN && error == -EPERM)
+		refuse(refusal, kind,
+			"/dev/vfio/%d could not be opened (if no IOMMU confines it, that takes "
+			"CAP_SYS_RAWIO: see unsafe-noiommu in vfiod.conf(5))",
+			group);
 	else if (step == STEP_OPEN)
 		refuse(refusal, kind, "/dev/vfio/%d could not be opened", group);
 	else

@@ -127,6 +127,11 @@ static int vfio_open_group(void *userdata, int group)
 
 	snprintf(path, sizeof(path), "/dev/vfio/%d", group);
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		/* What no IOMMU confines (group_is_noiommu()), which a rule has to allow. */
+		snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", group);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
 	if (fd < 0)
 		return -errno;
 	if (vfio_group_viable(userdata, fd) == 0 && group_is_left_alone(group))

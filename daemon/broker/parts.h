@@ -174,6 +174,8 @@ bool group_is_occupied(struct broker *broker, const struct group *group);
  */
 int group_verdict_in_turn(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct verdict *verdict, struct refusal *refusal);
+/* Can it be lent by this mode? 0 or REFUSED. */
+int group_check_mode(const struct group *group, bool brokered, bool cdev, struct refusal *refusal);
 /* Does it change without a lease, so that the broker must not stop yet? */
 bool holding_is_moving(const struct holding *holding);
 /* Can it not be had at all for now? 0, or REFUSED: STUCK, GROUP_FAILED, NO_SUCH_GROUP. */

@@ -153,6 +153,11 @@ static int preview_take_group(
 		r = is_refused(of,
 			group_verdict_in_turn(broker, subject, of->group, &verdict, &refusal),
 			&refusal);
+	if (r == 0 && of->n_vetoes == 0)
+		r = is_refused(of,
+			group_check_mode(of->group, preview->purpose == PREVIEW_BROKERED,
+				preview->purpose == PREVIEW_CDEV, &refusal),
+			&refusal);
 	if (r == 0 && of->n_vetoes == 0 && group_is_occupied(broker, of->group)) {
 		refuse_busy(broker, of->group, REFUSAL_GROUP_BUSY, &refusal);
 		r = is_refused(of, REFUSED, &refusal);

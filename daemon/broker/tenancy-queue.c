@@ -39,6 +39,9 @@ static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
 		if (r == 0 && !tenancy->only_takes)
 			r = group_verdict_in_turn(tenancy->broker, &lease->subject,
 				lease->groups[i], &verdict, refusal);
+		if (r == 0)
+			r = group_check_mode(
+				lease->groups[i], lease->brokered, lease->cdev, refusal);
 		if (r != 0)
 			return r;
 		if (i == 0)

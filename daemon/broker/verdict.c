@@ -81,7 +81,23 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	if (!device)
 		return plan_refuse_empty(group->number, refusal);
 	int r = policy_check(broker->config, subject, group, device_needs_rule, verdict, refusal);
+	if (r == 0)
+		r = policy_check_noiommu(broker->config, subject, group, refusal);
 	return r != 0 ? r : check_reset(broker, subject, group, refusal);
+}
+
+/* There is nothing that could be mapped, nor an iommufd to bind it to. */
+int group_check_mode(const struct group *group, bool brokered, bool cdev, struct refusal *refusal)
+{
+	if (!group_is_noiommu(group) || (!brokered && !cdev))
+		return 0;
+	refuse(refusal, REFUSAL_NOT_SUPPORTED,
+		"mode %s for a noiommu group: no IOMMU translates for its devices; it is handed "
+		"out "
+		"as a group only",
+		cdev ? "cdev" : "brokered");
+	refusal->group = group->number;
+	return REFUSED;
 }
 
 int group_verdict_in_turn(struct broker *broker, const struct subject *subject,

@@ -102,6 +102,17 @@ static void group_log(
 		*group->failure ? ": " : "", group->failure);
 }
 
+bool group_is_noiommu(const struct group *group)
+{
+	const struct device *first = TAILQ_FIRST(&group->devices);
+	return group->is_of_vfio && first && strcmp(first->bus, "mdev") != 0;
+}
+
+const char *group_type(const struct group *group)
+{
+	return group_is_noiommu(group) ? "noiommu" : group->type;
+}
+
 /* GONE is final: a transaction that ends later has nothing to say about the group any more. */
 void group_set_binding(
 	struct inventory *inventory, struct group *group, enum binding binding, const char *failure)
@@ -212,9 +223,24 @@ static int reserved_read(const char *path, struct reserved_region **regions, siz
 	return 0;
 }
 
+/*
+ * Its name is there before its first device is (drivers/vfio/group.c, vfio_noiommu_group_alloc,
+ * also for mdevs; iommu_group_set_name). Others have none.
+ */
+static int read_is_of_vfio(int number, bool *is_of_vfio)
+{
+	char path[80], name[32] = "";
+
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/name", number);
+	ssize_t length = file_read(path, name, sizeof(name));
+	*is_of_vfio = length > 0 && strcmp(name, "vfio-noiommu") == 0;
+	return length < 0 && length != -ENOENT && length != -EFBIG ? (int)length : 0;
+}
+
 int group_read(struct group *group)
 {
 	char path[80], type[sizeof(group->type)];
+	bool is_of_vfio;
 	struct reserved_region *regions = NULL;
 	size_t n_regions = 0;
 	ino_t inode;
@@ -227,6 +253,9 @@ int group_read(struct group *group)
 	ssize_t length = file_read(path, type, sizeof(type));
 	if (length < 0)
 		return length == -ENOENT ? -ENODEV : (int)length;
+	result = read_is_of_vfio(group->number, &is_of_vfio);
+	if (result < 0)
+		return result;
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/reserved_regions", group->number);
 	result = reserved_read(path, &regions, &n_regions);
 	if (result < 0)
@@ -234,6 +263,7 @@ int group_read(struct group *group)
 
 	group->inode = inode;
 	memcpy(group->type, type, sizeof(type));
+	group->is_of_vfio = is_of_vfio;
 	free(group->reserved);
 	group->reserved = regions;
 	group->n_reserved = n_regions;

@@ -36,8 +36,9 @@ struct group {
 	UT_hash_handle by_number;
 	TAILQ_ENTRY(group) of_inventory; /* in the order of their numbers */
 	int number;
-	ino_t inode;   /* of its directory: a number that is used again has another one */
-	char type[24]; /* default domain: "DMA", "DMA-FQ", "identity" … */
+	ino_t inode;     /* of its directory: a number that is used again has another one */
+	char type[24];   /* default domain: "DMA", "DMA-FQ", "identity" … */
+	bool is_of_vfio; /* made by VFIO, for a device that no IOMMU translates for */
 	struct device_list devices; /* sorted by device_compare */
 	size_t n_devices;
 	struct reserved_region *reserved;
@@ -49,3 +50,11 @@ struct group {
 	char failure[REFUSAL_TEXT_SIZE]; /* why it is failed or stuck; else "" */
 };
 TAILQ_HEAD(group_list, group);
+
+/*
+ * Nothing confines its devices: who has them can read and write all of the host's memory (VFIO's
+ * no-IOMMU mode). An mdev has no IOMMU of its own either, but a driver that sees to that.
+ */
+bool group_is_noiommu(const struct group *group);
+/* Of people: its default domain, or "noiommu". */
+const char *group_type(const struct group *group);

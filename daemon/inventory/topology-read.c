@@ -194,6 +194,7 @@ int topology_read(const char *sysfs, const struct group *group, struct topology 
 			return r;
 		}
 	}
+	made->is_noiommu = group_is_noiommu(group);
 	*topology = made;
 	return 0;
 }

@@ -303,6 +303,15 @@ static void reason_write(FILE *out, const struct topology *topology, const struc
 		fputs("The group has no devices any more.", out);
 		return;
 	}
+	/* It has one device. */
+	if (topology->is_noiommu) {
+		fprintf(out,
+			"No IOMMU translates for %s. VFIO has made the group for it (no-IOMMU "
+			"mode), and it isolates nothing: who has the device can read and write all "
+			"of the host's memory.",
+			topology->members[0].name);
+		return;
+	}
 	if (topology->n_members == 1 && is_explained) {
 		if (topology->members[0].is_pci && !*topology->members[0].real_dma)
 			alone_write(out, &topology->members[0]);

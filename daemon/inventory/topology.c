@@ -116,6 +116,8 @@ static bool lacks_function(const struct topology *topology, const struct topolog
 
 bool topology_explains(const struct topology *topology)
 {
+	if (topology->is_noiommu)
+		return true;
 	/* The group of a device on another bus is made for it alone, unless firmware says more. */
 	if (topology->n_members == 1 && !topology->members[0].is_pci)
 		return true;

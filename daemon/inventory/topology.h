@@ -100,6 +100,7 @@ struct topology_member {
 
 struct topology {
 	int group;
+	bool is_noiommu; /* group_is_noiommu() */
 	size_t n_members;
 	struct topology_member *members; /* in the order of their names */
 };

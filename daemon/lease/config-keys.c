@@ -130,6 +130,11 @@ static int key_trusted(struct parser *parser, const char *value)
 	return parse_boolean(parser, value, &parser_rule(parser)->trusted);
 }
 
+static int key_unsafe_noiommu(struct parser *parser, const char *value)
+{
+	return parse_boolean(parser, value, &parser_rule(parser)->unsafe_noiommu);
+}
+
 static int key_account(struct parser *parser, const char *value)
 {
 	/* It is what refusals call the one account that all pinned pages count in. */
@@ -218,6 +223,7 @@ static const struct key rule_keys[] = {
 	{ "owed-limit", false, key_rule_owed_limit },
 	{ "kernel-bill-limit", false, key_rule_kernel_bill_limit },
 	{ "trusted", false, key_trusted },
+	{ "unsafe-noiommu", false, key_unsafe_noiommu },
 };
 
 static const struct key account_keys[] = {

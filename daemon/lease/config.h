@@ -91,6 +91,7 @@ struct rule {
 	bool skips_reset; /* require-reset = no: also what was not reset since another had it */
 	bool revoke_ends; /* revoke = end: who does not give a lease back is ended */
 	unsigned revoke_seconds;   /* how long he has */
+	bool unsafe_noiommu;       /* also what no IOMMU confines */
 	bool trusted;              /* who has its devices may map for himself with no memory.max */
 	enum take_when take;       /* other than TAKE_LEASE: `stay`, too */
 	struct byte_limits limits; /* of whichever account pays */

@@ -137,14 +137,18 @@ bool policy_is_admin(const struct config *config, const struct subject *subject)
 	return subject->uid == 0 || allows_any(config->admins, config->n_admins, subject);
 }
 
+bool policy_rule_covers(
+	const struct rule *rule, const struct subject *subject, const struct device *device)
+{
+	return (!subject || rule_allows(rule, subject)) && rule_covers(rule, device);
+}
+
 const struct rule *policy_rule_for(
 	const struct config *config, const struct subject *subject, const struct device *device)
 {
-	for (size_t i = 0; i < config->n_rules; i++) {
-		const struct rule *rule = &config->rules[i];
-		if ((!subject || rule_allows(rule, subject)) && rule_covers(rule, device))
-			return rule;
-	}
+	for (size_t i = 0; i < config->n_rules; i++)
+		if (policy_rule_covers(&config->rules[i], subject, device))
+			return &config->rules[i];
 	return NULL;
 }
 

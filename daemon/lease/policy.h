@@ -52,6 +52,13 @@ void policy_limits(const struct config *config, const struct subject *subject,
 bool policy_revoke(const struct config *config, const struct subject *subject,
 	const struct group *group, bool (*needs_rule)(const struct device *), unsigned *seconds);
 
+/*
+ * If no IOMMU confines the group: does a rule say, of each of its devices, that this subject may
+ * have it so? For an administrator a rule for anybody. 0, or REFUSED with ACCESS_DENIED.
+ */
+int policy_check_noiommu(const struct config *config, const struct subject *subject,
+	const struct group *group, struct refusal *refusal);
+
 /* How early the rules want this device to be taken: the earliest of those that cover it. */
 enum take_when policy_take(const struct config *config, const struct device *device);
 /*
@@ -67,6 +74,9 @@ const struct device *policy_take_gap(const struct config *config, const struct g
  */
 const struct rule *policy_rule_for(
 	const struct config *config, const struct subject *subject, const struct device *device);
+/* Does this one, likewise? */
+bool policy_rule_covers(
+	const struct rule *rule, const struct subject *subject, const struct device *device);
 /*
  * The rule whose driver, force and require-reset hold where this subject has the device: its own,
  * and for an administrator without one, what a rule for anybody says of the device. NULL: none.

@@ -140,7 +140,7 @@ struct json_object *describe_group(
 	bool may = broker_may_lease(broker, subject, group, &refusal) == 0;
 
 	json_put(json, "number", json_object_new_int(group->number));
-	json_put(json, "type", json_text(group->type));
+	json_put(json, "type", json_text(group_type(group)));
 	json_put(json, "binding", json_text(binding_name(group->binding)));
 	json_put(json, "owner", json_text(owner_name(group->owner)));
 	json_put(json, "failure", *group->failure ? json_text(group->failure) : NULL);

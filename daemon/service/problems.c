@@ -114,6 +114,18 @@ static void stuck_text(struct broker *broker, const struct group *group, char *t
 		opener->certainty == OPENER_SURE ? "It is held" : "It is probably held", who);
 }
 
+/* As long as it is there, whoever has it: the kernel is tainted, too. */
+static void noiommu_text(const struct group *group, char *text, size_t size)
+{
+	char devices[DEVICE_NAME_SIZE + 32];
+
+	describe_devices(group, devices, sizeof(devices));
+	snprintf(text, size,
+		"%s without an IOMMU (VFIO's no-IOMMU mode): who has it can read and write all of "
+		"the host's memory. Only a rule with unsafe-noiommu = yes lends it.",
+		devices);
+}
+
 bool describe_problem(struct broker *broker, const struct group *group, char *text, size_t size)
 {
 	if (group->binding == BINDING_STUCK)
@@ -122,6 +134,8 @@ bool describe_problem(struct broker *broker, const struct group *group, char *te
 		snprintf(text, size, "%s", group->failure);
 	else if (group->owner == OWNER_LINGERING)
 		lingering_text(broker, group, text, size);
+	else if (group_is_noiommu(group))
+		noiommu_text(group, text, size);
 	else
 		return false;
 	return true;

@@ -721,6 +721,28 @@ static void test_number_reused(void **state)
 	assert_null(group_release(old));
 }
 
+/* VFIO names the groups that it makes, of mdevs and of what no IOMMU translates for. */
+static void test_noiommu(void **state)
+{
+	struct host *host = *state;
+	_cleanup_free_ char *bare = testbed_add_pci(host->bed, "0000:61:00.0", 7, "vfio-pci");
+	_cleanup_free_ char *other = testbed_add_pci(host->bed, "0000:01:00.0", 8, "vfio-pci");
+	_cleanup_free_ char *mdev = testbed_add(host->bed, "mdev", "83b8f4f2", NULL, 9, "mtty");
+
+	testbed_set_group_attribute(host->bed, 7, "type", "unknown\n");
+	testbed_set_group_attribute(host->bed, 7, "name", "vfio-noiommu\n");
+	testbed_set_group_attribute(host->bed, 9, "name", "vfio-noiommu\n");
+	host_watch(host);
+	assert_string_equal(group_type(inventory_group(host->inventory, 7)), "noiommu");
+	assert_false(group_is_noiommu(inventory_group(host->inventory, 8)));
+	assert_false(group_is_noiommu(inventory_group(host->inventory, 9)));
+	/* Another name says nothing. */
+	testbed_set_group_attribute(
+		host->bed, 8, "name", "vfio-noiommu-and-more-than-that-in-it\n");
+	inventory_refresh(host->inventory, inventory_group(host->inventory, 8));
+	assert_false(group_is_noiommu(inventory_group(host->inventory, 8)));
+}
+
 /* Removed and back under the same path before anybody looked: it is another device. */
 static void test_device_came_back(void **state)
 {
@@ -1068,6 +1090,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_udevd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transaction_states, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_number_reused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noiommu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_came_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),

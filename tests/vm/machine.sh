@@ -9,6 +9,8 @@
 #	spare                 a root port with nothing behind it, to plug into; with memory for a display
 #	slot                  another one, in a second root complex: there, hot-plug is PCIe's own, and
 #	                      not ACPI's
+#	bare                  with the second kernel, whose VFIO has a no-IOMMU mode: a device in a third root
+#	                      complex, which the IOMMU bypasses
 #
 # nic-1's port has no link that is active or not: where ACPI does the hot-plug, QEMU's ports say that theirs is
 # down, and Linux takes a bus reset to have failed (drivers/pci/pci.c, pci_bridge_wait_for_secondary_bus).
@@ -87,6 +89,11 @@ machine_command() {
 		# Last: what names no bus would be put there.
 		-device "pxb-pcie,id=complex,bus_nr=64,addr=11"
 		-device "pcie-root-port,id=port-slot,bus=complex,chassis=6,slot=6,addr=0"
+	)
+	[ "${kernel_kind:-stock}" = stock ] || MACHINE+=(
+		-device "pxb-pcie,id=complex-bare,bus=pcie.0,bus_nr=96,addr=12,bypass_iommu=on"
+		-device "pcie-root-port,id=port-bare,bus=complex-bare,chassis=7,slot=7,addr=0"
+		-device "pci-testdev,id=bare,bus=port-bare"
 	)
 }
 

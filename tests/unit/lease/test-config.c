@@ -160,7 +160,7 @@ static void test_unknown_keys(void **state)
 		"unknown key 'macth' in [rule gpu]; known: match, allow, whole-group, return, "
 		"force, require-reset, revoke, revoke-timeout, account, driver, take, owed-limit, "
 		"kernel-bill-limit, "
-		"trusted");
+		"trusted, unsafe-noiommu");
 	bench_refuses(state, "[account uid]\nlimit = 1\n", 2,
 		"unknown key 'limit' in [account uid]; known: owed-limit, kernel-bill-limit");
 	bench_refuses(state, "[daemon]\nstop = now\n", 2, "return, leave");
@@ -185,7 +185,8 @@ static void test_repeated_keys(void **state)
 {
 	static const char *const scalars[] = { "whole-group = no", "return = yes", "force = no",
 		"require-reset = yes", "account = uid", "driver = vfio-pci", "take = lease",
-		"owed-limit = none", "kernel-bill-limit = 1G", "trusted = yes" };
+		"owed-limit = none", "kernel-bill-limit = 1G", "trusted = yes",
+		"unsafe-noiommu = no" };
 	char text[160], part[80];
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		snprintf(text, sizeof(text), RULE "%s\n#\n%s\n", scalars[i], scalars[i]);
@@ -321,6 +322,10 @@ static void test_switches(void **state)
 	assert_true(config->rules[0].trusted);
 	assert_false(config->rules[0].stay || config->rules[0].skips_reset);
 	config = bench_accepts(state, RULE "trusted = no\n");
+	assert_false(config->rules[0].trusted);
+	assert_false(config->rules[0].unsafe_noiommu);
+	config = bench_accepts(state, RULE "unsafe-noiommu = yes\n");
+	assert_true(config->rules[0].unsafe_noiommu);
 	assert_false(config->rules[0].trusted);
 	config = bench_accepts(state, RULE "force = yes\n");
 	assert_true(config->rules[0].force);
