@@ -1,54 +1,53 @@
 /*
  * shim [NODE]
  *
- * What the filter of `vfioctl run --shim` costs those system calls that it does not ask about: a
- * child with it, a child without, by turns; and one with the least that a filter can be, a single
- * instruction. With the node of a group that is taken and free: VFIO_IOMMU_MAP_DMA and UNMAP_DMA.
+ * What `vfioctl run --shim` costs those system calls that it does not ask about: a child with its
+ * filter, one with the library of --shim=preload, one with neither, by turns; and one with the
+ * least that a filter can be, a single instruction. With the node of a group that is taken and
+ * free: VFIO_IOMMU_MAP_DMA and UNMAP_DMA.
+ *
+ * All children live through all of it, on one processor, and are asked for a slice of calls in
+ * turn: so what the machine does besides befalls each of them alike.
  */
 #include "client/vfioctl/shim.h"
+#include "client/shim/wire.h"
 #include "tests/bench/sample.h"
 
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/vfio.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SAMPLES = 20, CALLS = 50000, MAPS = 500 }; /* a round: a million of the quick ones */
+/* A round: a million of the quick ones. */
+enum { SAMPLES = 200, CALLS = 5000, OPENS = 500, MAPS = 20 };
 #define LARGE (UINT64_C(2) << 20)
 
-enum what { GETPPID, IOCTL, MAP_PAGE, MAP_LARGE };
-enum filter { WITHOUT, LEAST, WITH, OBSERVING, N_FILTERS };
-static const char *const whats[] = { "getppid", "ioctl", "map + unmap a page",
+enum what { GETPPID, IOCTL, OPEN, MAP_PAGE, MAP_LARGE, N_WHATS };
+enum how { WITHOUT, PRELOADED, LEAST, WITH, OBSERVING, N_HOWS };
+static const char *const whats[] = { "getppid", "ioctl", "open + close", "map + unmap a page",
 	"map + unmap 2 MiB" };
-static const char *const filters[] = { "", ", the least filter", ", --shim", ", --shim --observe" };
+static const char *const hows[] = { "", ", --shim=preload", ", the least filter", ", --shim",
+	", --shim --observe" };
+
+/* --- a child --------------------------------------------------------------------------- */
 
 /* A container with the group in it, or /dev/null. */
 static int container = -1;
 static void *memory;
-
-static void set_up(const char *node)
-{
-	int group = node ? open(node, O_RDWR | O_CLOEXEC) : -1;
-
-	container = open(node ? "/dev/vfio/vfio" : "/dev/null", O_RDWR | O_CLOEXEC);
-	if (container < 0 ||
-		(node && (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
-				 ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))))
-		err(1, "a container");
-	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (memory == MAP_FAILED)
-		err(1, "mmap");
-}
 
 static void map_and_unmap(uint64_t size)
 {
@@ -78,101 +77,192 @@ static int least_install(void)
 		       : 0;
 }
 
-static int install(enum filter filter)
+static int install(enum how how)
 {
 	int listener;
 
-	if (filter == WITHOUT)
+	if (how == WITHOUT || how == PRELOADED)
 		return 0;
-	return filter == LEAST ? least_install()
-			       : shim_filter_install(filter == OBSERVING, &listener);
+	return how == LEAST ? least_install() : shim_filter_install(how == OBSERVING, &listener);
+}
+
+static void call_once(enum what what)
+{
+	int fd;
+
+	switch (what) {
+	case GETPPID:
+		syscall(SYS_getppid);
+		break;
+	case IOCTL:
+		ioctl(container, VFIO_GET_API_VERSION);
+		break;
+	case OPEN:
+		fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+		close(fd);
+		break;
+	default:
+		map_and_unmap(what == MAP_PAGE ? 4096 : LARGE);
+	}
 }
 
 /* Nanoseconds a call. */
 static double measure(enum what what)
 {
-	int n = what <= IOCTL ? CALLS : MAPS;
+	int n = what <= IOCTL ? CALLS : what == OPEN ? OPENS : MAPS;
 	double begin = now_us();
 
 	for (int i = 0; i < n; i++)
-		if (what == GETPPID)
-			syscall(SYS_getppid);
-		else if (what == IOCTL)
-			ioctl(container, VFIO_GET_API_VERSION);
-		else
-			map_and_unmap(what == MAP_PAGE ? 4096 : LARGE);
+		call_once(what);
 	return (now_us() - begin) * 1000 / n;
 }
 
-/* In a process of its own: a filter stays for ever. */
-static double measure_in_child(enum what what, enum filter filter, double *result)
+__attribute__((noreturn)) static void child(enum how how, int socket)
 {
-	pid_t pid = fork();
-	int status;
+	char what;
 
+	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (memory == MAP_FAILED || install(how) < 0)
+		_exit(1);
+	while (read(socket, &what, 1) == 1) {
+		double result = measure((enum what)what);
+
+		if (write(socket, &result, sizeof result) != sizeof result)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+/* --- who asks -------------------------------------------------------------------------- */
+
+static void set_up(const char *node)
+{
+	int group = node ? open(node, O_RDWR | O_CLOEXEC) : -1;
+	cpu_set_t one;
+
+	container = open(node ? "/dev/vfio/vfio" : "/dev/null", O_RDWR);
+	if (container < 0 ||
+		(node && (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
+				 ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))))
+		err(1, "a container");
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	if (sched_setaffinity(0, sizeof one, &one) < 0)
+		err(1, "sched_setaffinity");
+}
+
+/* All of them anew, the library needs it; so that they are alike in all else. */
+static int child_start(enum how how)
+{
+	char self[PATH_MAX] = "", library[PATH_MAX + 32], arguments[3][16];
+	int pair[2];
+	pid_t pid;
+
+	if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+		err(1, "a child");
+	snprintf(library, sizeof library, "%.*s/../../shim.so", (int)(strrchr(self, '/') - self),
+		self);
+	snprintf(arguments[0], sizeof arguments[0], "%d", how);
+	snprintf(arguments[1], sizeof arguments[1], "%d", pair[1]);
+	snprintf(arguments[2], sizeof arguments[2], "%d", container);
+	if (how == PRELOADED && access(library, R_OK) < 0)
+		err(1, "%s", library);
+	pid = fork();
 	if (pid < 0)
 		err(1, "fork");
 	if (pid == 0) {
-		if (install(filter) < 0)
-			_exit(1);
-		measure(what); /* warm */
-		*result = measure(what);
-		_exit(0);
+		close(pair[0]);
+		if (how == PRELOADED) {
+			setenv("LD_PRELOAD", library, 1);
+			setenv(SHIM_ENVIRONMENT, "/nobody", 1);
+		}
+		execl(self, self, "--child", arguments[0], arguments[1], arguments[2], NULL);
+		_exit(1);
 	}
-	if (waitpid(pid, &status, 0) != pid || status != 0)
-		errx(1, "the child has failed");
-	return *result;
+	close(pair[1]);
+	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+	return pair[0];
+}
+
+static double ask_child(int child, enum what what)
+{
+	double result;
+	char byte = (char)what;
+
+	if (write(child, &byte, 1) != 1 || read(child, &result, sizeof result) != sizeof result)
+		errx(1, "a child has failed");
+	return result;
 }
 
 /* Nobody would answer. */
-static bool is_possible(size_t what, size_t filter)
+static bool is_possible(size_t what, size_t how)
 {
-	return what <= IOCTL || filter != OBSERVING;
+	return (what <= IOCTL || how != OBSERVING) && (what != OPEN || how <= LEAST);
 }
 
-static void print_row(size_t what, size_t filter, struct sample_case cases[])
+static void print_row(size_t what, size_t how, struct sample_case cases[])
 {
-	struct sample_case *sample = &cases[filter];
+	struct sample_case *sample = &cases[how];
 
 	sample_finish(sample);
 	printf("%s%-*s%10.1f%10.1f%10.1f%9.3f%s\n", whats[what], 38 - (int)strlen(whats[what]),
-		filters[filter], sample->min, sample->median, sample->max,
+		hows[how], sample->min, sample->median, sample->max,
 		sample->median / cases[WITHOUT].median,
-		filter == WITH ? "   goal: at most 1.02" : "");
+		how == WITH || how == PRELOADED ? "   goal: at most 1.02" : "");
+}
+
+/* Each time another one is the first. */
+static void round_run(const int children[N_HOWS], size_t what, struct sample_case cases[N_HOWS])
+{
+	for (size_t how = 0; how < N_HOWS; how++)
+		if (is_possible(what, how))
+			ask_child(children[how], (enum what)what); /* warm */
+	for (size_t i = 0; i < SAMPLES; i++)
+		for (size_t j = 0; j < N_HOWS; j++) {
+			size_t how = (i + j) % N_HOWS;
+
+			if (is_possible(what, how))
+				sample_add(&cases[how], ask_child(children[how], (enum what)what));
+		}
+	for (size_t how = 0; how < N_HOWS; how++)
+		if (is_possible(what, how))
+			sample_end_round(&cases[how], "shim");
 }
 
 int main(int argc, char *argv[])
 {
-	static struct sample_case cases[4][N_FILTERS];
-	static char names[4][N_FILTERS][64];
-	size_t n_whats = argc > 1 ? 4 : 2;
-	double *result = mmap(
-		NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static struct sample_case cases[N_WHATS][N_HOWS];
+	static char names[N_WHATS][N_HOWS][64];
+	size_t n_whats = argc > 1 ? N_WHATS : OPEN + 1;
+	int children[N_HOWS];
 
-	if (result == MAP_FAILED)
-		err(1, "mmap");
+	if (argc == 5 && strcmp(argv[1], "--child") == 0) {
+		container = atoi(argv[4]);
+		child((enum how)atoi(argv[2]), atoi(argv[3]));
+	}
+	signal(SIGPIPE, SIG_IGN);
 	set_up(argc > 1 ? argv[1] : NULL);
+	for (size_t how = 0; how < N_HOWS; how++)
+		children[how] = child_start((enum how)how);
 	for (size_t what = 0; what < n_whats; what++)
-		for (size_t filter = 0; filter < N_FILTERS; filter++) {
-			snprintf(names[what][filter], sizeof names[what][filter], "%s%s",
-				whats[what], filters[filter]);
-			cases[what][filter].name = names[what][filter];
+		for (size_t how = 0; how < N_HOWS; how++) {
+			snprintf(names[what][how], sizeof names[what][how], "%s%s", whats[what],
+				hows[how]);
+			cases[what][how].name = names[what][how];
 		}
 	for (size_t round = 0; round < SAMPLE_ROUNDS; round++)
-		for (size_t what = 0; what < n_whats; what++) {
-			for (size_t i = 0; i < (size_t)SAMPLES * N_FILTERS; i++)
-				if (is_possible(what, i % N_FILTERS))
-					sample_add(&cases[what][i % N_FILTERS],
-						measure_in_child((enum what)what,
-							(enum filter)(i % N_FILTERS), result));
-			for (size_t filter = 0; filter < N_FILTERS; filter++)
-				if (is_possible(what, filter))
-					sample_end_round(&cases[what][filter], "shim");
-		}
+		for (size_t what = 0; what < n_whats; what++)
+			round_run(children, what, cases[what]);
 	printf("%-38s%10s%10s%10s%9s\n", "nanoseconds a call", "min", "median", "max", "ratio");
 	for (size_t what = 0; what < n_whats; what++)
-		for (size_t filter = 0; filter < N_FILTERS; filter++)
-			if (is_possible(what, filter))
-				print_row(what, filter, cases[what]);
+		for (size_t how = 0; how < N_HOWS; how++)
+			if (is_possible(what, how))
+				print_row(what, how, cases[what]);
+	for (size_t how = 0; how < N_HOWS; how++)
+		close(children[how]);
+	while (wait(NULL) > 0)
+		;
 	return 0;
 }
