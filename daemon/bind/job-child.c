@@ -151,6 +151,11 @@ static void child_run(struct child *child)
 			return;
 		r = transaction_open_nodes(transaction, &refusal);
 		break;
+	case JOB_REOPEN_NODES:
+		if (!may_go(child))
+			return;
+		r = nodes_open(transaction, &refusal);
+		break;
 	case JOB_CHECK:
 		if (!may_go(child))
 			return;
@@ -179,7 +184,8 @@ _Noreturn void job_child(
 	};
 
 	child.transaction.userdata = &child;
-	bool has_nodes = kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES;
+	bool has_nodes =
+		kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES || kind == JOB_REOPEN_NODES;
 	if (has_nodes)
 		child.transaction.nodes = nodes_new(plan);
 	if ((!has_nodes || child.transaction.nodes) && child_isolate("vfiod-bind", socket) == 0)

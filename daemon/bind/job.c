@@ -52,7 +52,7 @@ static bool opens(enum job_kind kind)
 
 static bool opens_nodes(enum job_kind kind)
 {
-	return kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES;
+	return kind == JOB_TAKE_NODES || kind == JOB_OPEN_NODES || kind == JOB_REOPEN_NODES;
 }
 
 static void deadline_start(struct job *job)

@@ -7,10 +7,9 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   LOOK is never told to go. RETURN, OPEN (and _NODES), CHECK and KEEP inspect nothing, ready is
- *   not called:
- *   job_new(), journal, job_go() at once. So the journal holds the child's pid before its first
- *   write, whatever the kind of job.
+ *   LOOK is never told to go. RETURN, OPEN and REOPEN (and _NODES), CHECK and KEEP inspect nothing,
+ * ready is not called: job_new(), journal, job_go() at once. So the journal holds the child's pid
+ * before its first write, whatever the kind of job.
  */
 #pragma once
 
@@ -28,7 +27,10 @@ enum job_kind {
 	/* As TAKE and OPEN, but they bring the devices' nodes (job_take_nodes()), not the group. */
 	JOB_TAKE_NODES,
 	JOB_OPEN_NODES, /* REFUSED as CHECK is, too */
-	JOB_RENEW,      /* brings no descriptor, and inspects nothing */
+	/* The nodes alone, of who has the group's devices already: nobody else's can be in the way.
+	 */
+	JOB_REOPEN_NODES,
+	JOB_RENEW, /* brings no descriptor, and inspects nothing */
 };
 
 struct job;

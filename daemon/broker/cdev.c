@@ -9,7 +9,7 @@
 /* With the context, what fits into one message (SCM_MAX_FD of the kernel). */
 enum { MAX_NODES = 252 };
 
-static int open_context(const struct broker *broker, struct refusal *refusal)
+int cdev_open_context(const struct broker *broker, struct refusal *refusal)
 {
 	const struct sysfs_ops *ops = broker->ops;
 	int fd = ops->open_context ? ops->open_context(ops->userdata) : -ENOENT;
@@ -34,7 +34,7 @@ int cdev_check(struct broker *broker, struct refusal *refusal)
 		return refuse(refusal, REFUSAL_NOT_SUPPORTED,
 			"mode cdev: in this kernel, devices have no nodes of their own "
 			"(/dev/vfio/devices): it was built without CONFIG_VFIO_DEVICE_CDEV");
-	int fd = open_context(broker, refusal);
+	int fd = cdev_open_context(broker, refusal);
 	if (fd < 0)
 		return REFUSED;
 	close(fd);
@@ -71,7 +71,8 @@ int cdev_begin(struct tenancy *tenancy, struct lease_nodes **nodesp)
 	if (!nodes)
 		return -ENOMEM;
 	nodes->of_groups = calloc(tenancy->n_holdings, sizeof(struct nodes *));
-	nodes->context = nodes->of_groups ? open_context(tenancy->broker, &tenancy->refusal) : -1;
+	nodes->context =
+		nodes->of_groups ? cdev_open_context(tenancy->broker, &tenancy->refusal) : -1;
 	if (nodes->context >= 0) {
 		*nodesp = nodes;
 		return 0;

@@ -353,6 +353,8 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 
 /* Can this kernel do it, as far as that is known without a device? 0, or REFUSED: NOT_SUPPORTED. */
 int cdev_check(struct broker *broker, struct refusal *refusal);
+/* An empty iommufd context, the caller's; or -1, refused. */
+int cdev_open_context(const struct broker *broker, struct refusal *refusal);
 /*
  * What it is to hand out, with room for its nodes, which are with its holdings; not with mode cdev:
  * NULL. 0, REFUSED (tenancy->refusal) or -ENOMEM.

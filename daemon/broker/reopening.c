@@ -1,6 +1,7 @@
 #include "daemon/broker/reopening.h"
 
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/broker/parts.h"
 
 #include <errno.h>
@@ -44,38 +45,98 @@ void lease_reopen_forget(struct broker *broker, const void *userdata)
 			reopening->reopened = NULL;
 }
 
-/* The group, if it may be opened for who has this lease: 0 or REFUSED. */
+static bool lease_hands_out(
+	const struct lease *lease, bool cdev, const char *what, struct refusal *refusal)
+{
+	if (lease->brokered)
+		refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"lease %s is brokered: %s is opened for spaces alone", lease->name, what);
+	else if (lease->cdev && !cdev)
+		refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"lease %s has mode cdev: it has its devices, and no groups to open",
+			lease->name);
+	else if (!lease->cdev && cdev)
+		refuse(refusal, REFUSAL_ACCESS_DENIED,
+			"lease %s has mode group: it has its groups, and neither devices' nodes "
+			"nor an iommufd to open",
+			lease->name);
+	else
+		return true;
+	return false;
+}
+
+/* Is it with its lease? 0 or REFUSED. */
+static int check_group(struct broker *broker, struct group *group, struct refusal *refusal)
+{
+	const struct holding *holding = holding_find(broker, group);
+
+	int r = group_is_usable(broker, group, refusal);
+	if (r != 0)
+		return r;
+	if (holding && holding->state == HOLDING_USED)
+		return 0;
+	refuse_busy(broker, group, REFUSAL_GROUP_BUSY, refusal);
+	return REFUSED;
+}
+
 static int find_group(struct broker *broker, const struct lease *lease, int number,
 	struct group **group, struct refusal *refusal)
 {
-	const struct holding *holding;
-
 	*group = NULL;
 	for (size_t i = 0; i < lease->n_groups; i++)
 		if (lease->groups[i]->number == number)
 			*group = lease->groups[i];
-	if (!*group || lease->brokered)
-		return refuse(refusal, REFUSAL_ACCESS_DENIED,
-			*group ? "lease %s is brokered: its groups are opened for spaces alone"
-			       : "the group is not of lease %s",
+	if (!*group)
+		return refuse(refusal, REFUSAL_ACCESS_DENIED, "the group is not of lease %s",
 			lease->name);
-	if (lease->cdev)
-		return refuse(refusal, REFUSAL_ACCESS_DENIED,
-			"lease %s has mode cdev: it has its devices, and no groups to open",
+	if (!lease_hands_out(lease, false, "a group of it", refusal))
+		return REFUSED;
+	return check_group(broker, *group, refusal);
+}
+
+static int find_device(struct broker *broker, const struct lease *lease, const char *name,
+	struct device **found, struct refusal *refusal)
+{
+	struct device *device;
+
+	*found = NULL;
+	for (size_t i = 0; i < lease->n_groups; i++)
+		TAILQ_FOREACH (device, &lease->groups[i]->devices, of_group)
+			if (device_on_vfio(device) && strcmp(device->name, name) == 0)
+				*found = device;
+	if (!lease_hands_out(lease, true, "a device of it", refusal))
+		return REFUSED;
+	if (!*found)
+		return refuse(refusal, REFUSAL_ACCESS_DENIED, "the device is not of lease %s",
 			lease->name);
-	int r = group_is_usable(broker, *group, refusal);
-	if (r != 0)
-		return r;
-	holding = holding_find(broker, *group);
-	if (holding && holding->state == HOLDING_USED)
-		return 0;
-	refuse_busy(broker, *group, REFUSAL_GROUP_BUSY, refusal);
-	return REFUSED;
+	return check_group(broker, (*found)->group, refusal);
 }
 
 static int refuse_lease(struct refusal *refusal)
 {
 	return refuse(refusal, REFUSAL_NO_SUCH_LEASE, "no lease has this token");
+}
+
+/* NULL: refused. */
+static const struct lease *find_lease(struct broker *broker, const struct subject *subject,
+	const char *token, struct refusal *refusal)
+{
+	const struct lease *lease = lease_book_by_token(&broker->book, token);
+
+	if (lease && lease->state == LEASE_GRANTED && lease->subject.uid == subject->uid)
+		return lease;
+	refuse_lease(refusal);
+	return NULL;
+}
+
+/* What the job has brought: of a group, or of the only member of its plan. */
+static int take_fd(struct job *job, int *group_fd)
+{
+	struct nodes *nodes = job_take_nodes(job);
+	int fd = nodes ? steal_fd(&nodes->all[0].fd) : steal_fd(group_fd);
+
+	nodes_free(nodes);
+	return fd;
 }
 
 static void on_done(
@@ -86,21 +147,21 @@ static void on_done(
 	const struct lease *lease = lease_book_by_token(&broker->book, reopening->token);
 	reopened_fn reopened = reopening->reopened;
 	struct refusal over;
+	int fd = take_fd(job, group_fd);
 
-	(void)job;
 	userdata = reopening->userdata;
 	if (result == 0 && !(lease && lease_has_group(lease, reopening->group))) {
 		result = refuse_lease(&over);
 		refusal = &over;
 	}
 	/* A copy that nobody is to have is closed before anybody hears that he has none. */
-	if (*group_fd >= 0 && (result != 0 || !reopened))
-		broker->ops->close_group(broker->ops->userdata, steal_fd(group_fd));
+	if (fd >= 0 && (result != 0 || !reopened))
+		broker->ops->close_group(broker->ops->userdata, steal_fd(&fd));
 	reopening_free(reopening);
 	if (reopened)
-		reopened(result, group_fd, refusal, userdata);
-	if (*group_fd >= 0)
-		broker->ops->close_group(broker->ops->userdata, steal_fd(group_fd));
+		reopened(result, &fd, refusal, userdata);
+	if (fd >= 0)
+		broker->ops->close_group(broker->ops->userdata, steal_fd(&fd));
 }
 
 /* The child goes on by itself, and closes what it gets. */
@@ -124,9 +185,25 @@ static void on_late(struct job *job, enum bind_step step, const char *device, vo
 
 static const struct job_listener listener = { .done = on_done, .late = on_late };
 
-static int begin(struct broker *broker, const struct lease *lease, struct group *group,
-	reopened_fn reopened, void *userdata)
+/* For a node, a plan of this member alone. NULL: no memory. */
+static struct plan *plan_of(const struct group *group, const struct device *device)
 {
+	struct plan *plan = plan_new(group->number, device ? 1 : 0);
+
+	if (!plan || !device)
+		return plan;
+	plan->members[0].action = PLAN_ALREADY;
+	string_copy(plan->members[0].name, DEVICE_NAME_SIZE, device->name);
+	string_copy(plan->members[0].bus, sizeof(plan->members[0].bus), device->bus);
+	plan->members[0].syspath = strdup(device->syspath);
+	return plan->members[0].syspath ? plan : plan_free(plan);
+}
+
+/* device: its node; NULL: the group. */
+static int begin(struct broker *broker, const struct lease *lease, struct group *group,
+	const struct device *device, reopened_fn reopened, void *userdata)
+{
+	double deadline = broker->config->take_timeout_seconds;
 	struct reopening *reopening = calloc(1, sizeof(*reopening));
 
 	if (!reopening)
@@ -137,11 +214,14 @@ static int begin(struct broker *broker, const struct lease *lease, struct group 
 	reopening->reopened = reopened;
 	reopening->userdata = userdata;
 	LIST_INSERT_HEAD(&broker->reopenings, reopening, of_broker);
-	reopening->plan = plan_new(group->number, 0);
-	int r = !reopening->plan ? -ENOMEM
-				 : job_new_open(broker->doormen, JOB_OPEN, reopening->plan,
-					   broker->config->take_timeout_seconds, &listener,
-					   reopening, &reopening->job);
+	reopening->plan = plan_of(group, device);
+	int r = -ENOMEM;
+	if (reopening->plan && device)
+		r = job_new(broker->loop, JOB_REOPEN_NODES, reopening->plan, broker->ops, deadline,
+			&listener, reopening, &reopening->job);
+	else if (reopening->plan)
+		r = job_new_open(broker->doormen, JOB_OPEN, reopening->plan, deadline, &listener,
+			reopening, &reopening->job);
 	if (r == 0)
 		job_go(reopening->job);
 	else
@@ -152,11 +232,36 @@ static int begin(struct broker *broker, const struct lease *lease, struct group 
 int lease_reopen(struct broker *broker, const struct subject *subject, const char *token,
 	int number, reopened_fn reopened, void *userdata, struct refusal *refusal)
 {
-	const struct lease *lease = lease_book_by_token(&broker->book, token);
+	const struct lease *lease = find_lease(broker, subject, token, refusal);
 	struct group *group;
 
-	if (!lease || lease->state != LEASE_GRANTED || lease->subject.uid != subject->uid)
-		return refuse_lease(refusal);
+	if (!lease)
+		return REFUSED;
 	int r = find_group(broker, lease, number, &group, refusal);
-	return r == 0 && group ? begin(broker, lease, group, reopened, userdata) : r;
+	return r == 0 && group ? begin(broker, lease, group, NULL, reopened, userdata) : r;
+}
+
+int lease_reopen_device(struct broker *broker, const struct subject *subject, const char *token,
+	const char *name, reopened_fn reopened, void *userdata, struct refusal *refusal)
+{
+	const struct lease *lease = find_lease(broker, subject, token, refusal);
+	struct device *device;
+
+	if (!lease)
+		return REFUSED;
+	int r = find_device(broker, lease, name, &device, refusal);
+	return r == 0 && device ? begin(broker, lease, device->group, device, reopened, userdata)
+				: r;
+}
+
+int lease_open_context(struct broker *broker, const struct subject *subject, const char *token,
+	int *fd, struct refusal *refusal)
+{
+	const struct lease *lease = find_lease(broker, subject, token, refusal);
+
+	*fd = -1;
+	if (!lease || !lease_hands_out(lease, true, "a context of it", refusal))
+		return REFUSED;
+	*fd = cdev_open_context(broker, refusal);
+	return *fd < 0 ? REFUSED : 0;
 }

@@ -88,8 +88,8 @@ static void move_devices(const struct job *job)
 	struct device *device;
 
 	if (!group || job->kind == JOB_RENEW || job->kind == JOB_OPEN ||
-		job->kind == JOB_OPEN_NODES || job->kind == JOB_CHECK || job->kind == JOB_KEEP ||
-		job->kind == JOB_LOOK)
+		job->kind == JOB_OPEN_NODES || job->kind == JOB_REOPEN_NODES ||
+		job->kind == JOB_CHECK || job->kind == JOB_KEEP || job->kind == JOB_LOOK)
 		return;
 	TAILQ_FOREACH (device, &group->devices, of_group)
 		for (size_t i = 0; i < job->plan->n_members; i++) {
@@ -114,6 +114,7 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 		[JOB_RETURN] = REFUSAL_RETURN_FAILED,
 		[JOB_OPEN] = REFUSAL_GROUP_BUSY,
 		[JOB_OPEN_NODES] = REFUSAL_NOT_SUPPORTED,
+		[JOB_REOPEN_NODES] = REFUSAL_TAKE_FAILED,
 		[JOB_CHECK] = REFUSAL_GROUP_BUSY,
 		[JOB_KEEP] = REFUSAL_GROUP_BUSY,
 		[JOB_LOOK] = REFUSAL_DEVICE_IN_USE,
@@ -132,7 +133,8 @@ static int refuse_job(const struct job *job, struct refusal *refusal)
 
 static void open_nodes(struct job *job)
 {
-	bool opens = job->kind == JOB_TAKE_NODES || job->kind == JOB_OPEN_NODES;
+	bool opens = job->kind == JOB_TAKE_NODES || job->kind == JOB_OPEN_NODES ||
+		     job->kind == JOB_REOPEN_NODES;
 
 	job->nodes = opens ? nodes_new(job->plan) : NULL;
 	for (size_t i = 0; job->nodes && i < job->nodes->n; i++)

@@ -5,6 +5,7 @@
 #include "tests/mock/lending.h"
 
 #include "daemon/base/util.h"
+#include "daemon/broker/reopening.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -161,6 +162,124 @@ static void test_child_is_killed(void **state)
 	assert_int_equal(holding->group->binding, BINDING_TAKEN);
 }
 
+/* --- its nodes once more ------------------------------------------------------------------ */
+
+struct reopened {
+	unsigned n;
+	int result, fd;
+	enum refusal_kind kind;
+};
+
+static void on_reopened(int result, int *fd, const struct refusal *refusal, void *userdata)
+{
+	struct reopened *reopened = userdata;
+
+	reopened->n++;
+	reopened->result = result;
+	reopened->kind = result == REFUSED ? refusal->kind : REFUSAL_NONE;
+	reopened->fd = steal_fd(fd);
+}
+
+/* What is said at once. */
+static int reopen(struct lending *lending, unsigned uid, const char *device,
+	struct reopened *reopened, struct refusal *refusal)
+{
+	struct subject subject = { .uid = uid };
+
+	*reopened = (struct reopened){ .fd = -1 };
+	return lease_reopen_device(lending->broker, &subject, lending->lease->token, device,
+		on_reopened, reopened, refusal);
+}
+
+static void assert_denied(
+	struct lending *lending, unsigned uid, const char *device, enum refusal_kind kind)
+{
+	struct reopened reopened;
+	struct refusal refusal;
+
+	assert_int_equal(reopen(lending, uid, device, &reopened, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, kind);
+	assert_int_equal(reopened.n, 0);
+}
+
+static void test_reopened(void **state)
+{
+	struct lending *lending = *state;
+	struct subject alice = { .uid = 1000 }, bob = { .uid = 1001 };
+	struct reopened reopened;
+	struct refusal refusal;
+	int fd;
+
+	lend(lending, getpid(), false);
+	const char *token = lending->lease->token;
+	unsigned n_writes = mock_kernel_n_writes(lending->kernel);
+	/* As often as they like. */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(reopen(lending, 1000, LENT_DEVICE, &reopened, &refusal), 0);
+		wait_for(lending, reopened.n == 1);
+		assert_int_equal(reopened.result, 0);
+		assert_true(reopened.fd >= 0);
+		close(reopened.fd);
+		assert_int_equal(
+			lease_open_context(lending->broker, &alice, token, &fd, &refusal), 0);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_denied(lending, 1001, LENT_DEVICE, REFUSAL_NO_SUCH_LEASE);
+	assert_denied(lending, 1000, "0000:77:00.0", REFUSAL_ACCESS_DENIED);
+	assert_int_equal(lease_open_context(lending->broker, &bob, token, &fd, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NO_SUCH_LEASE);
+	assert_int_equal(fd, -1);
+	/* Groups are not what it has. */
+	assert_int_equal(
+		lease_reopen(lending->broker, &alice, token, 1, on_reopened, &reopened, &refusal),
+		REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_ACCESS_DENIED);
+	assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes);
+
+	/* Where there is none any more, it says so. */
+	mock_kernel_make_nodes(lending->kernel, false);
+	assert_int_equal(reopen(lending, 1000, LENT_DEVICE, &reopened, &refusal), 0);
+	wait_for(lending, reopened.n == 1);
+	assert_int_equal(reopened.result, REFUSED);
+	assert_int_equal(reopened.fd, -1);
+	assert_int_equal(
+		lease_open_context(lending->broker, &alice, token, &fd, &refusal), REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_NOT_SUPPORTED);
+	mock_kernel_make_nodes(lending->kernel, true);
+
+	/* Who asked has gone; the lease has, in the middle of it. */
+	assert_int_equal(reopen(lending, 1000, LENT_DEVICE, &reopened, &refusal), 0);
+	lease_reopen_forget(lending->broker, &reopened);
+	wait_for(lending, LIST_EMPTY(&lending->broker->reopenings));
+	assert_int_equal(reopened.n, 0);
+	assert_int_equal(reopen(lending, 1000, LENT_DEVICE, &reopened, &refusal), 0);
+	end(lending);
+	wait_for(lending, reopened.n == 1);
+	assert_int_equal(reopened.result, REFUSED);
+	assert_int_equal(reopened.kind, REFUSAL_NO_SUCH_LEASE);
+	assert_int_equal(reopened.fd, -1);
+	wait_for(lending, !holding_of(lending));
+}
+
+static void test_groups_are_no_devices(void **state)
+{
+	struct lending *lending = *state;
+	struct subject alice = { .uid = 1000 };
+	struct refusal refusal;
+	int fd;
+
+	lending->cdev = false;
+	lend(lending, getpid(), false);
+	assert_denied(lending, 1000, LENT_DEVICE, REFUSAL_ACCESS_DENIED);
+	assert_int_equal(
+		lease_open_context(lending->broker, &alice, lending->lease->token, &fd, &refusal),
+		REFUSED);
+	assert_int_equal(refusal.kind, REFUSAL_ACCESS_DENIED);
+	end(lending);
+	wait_for(lending, !holding_of(lending));
+}
+
 /* Before a device is touched. */
 static void test_not_supported(void **state)
 {
@@ -224,6 +343,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_renewal_fails, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_renewal_is_late, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_child_is_killed, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_reopened, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_groups_are_no_devices, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_supported, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_no_nodes, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_written, set_up, lending_tear_down),
