@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,23 +103,6 @@ static int count_check(struct run *run)
 	return EXIT_RUN_FAILED;
 }
 
-/* What the supervisor has to know of it. */
-static int shim_lease_make(const struct run *run, const struct vfiod_lease *lease, const int *fds,
-	struct shim_lease *made)
-{
-	struct stat status;
-
-	*made = (struct shim_lease){ .n_groups = (uint32_t)run->groups.n };
-	snprintf(made->token, sizeof made->token, "%s", vfiod_lease_token(lease));
-	for (size_t i = 0; i < run->groups.n; i++) {
-		if (fstat(fds[i], &status) < 0)
-			return -errno;
-		made->groups[i].number = run->groups.groups[i].number;
-		made->groups[i].device = status.st_rdev;
-	}
-	return 0;
-}
-
 static int child_start(struct run *run, struct launch *launch, struct vfiod_lease *lease)
 {
 	unsigned char which;
@@ -129,7 +111,8 @@ static int child_start(struct run *run, struct launch *launch, struct vfiod_leas
 	struct shim_lease shim_lease;
 
 	if (r == 0 && run->is_shim)
-		r = shim_lease_make(run, lease, fds, &shim_lease);
+		r = shim_lease_make(
+			&run->groups, which, vfiod_lease_token(lease), fds, &shim_lease);
 	else if (r == 0)
 		r = launch_go(launch, which, fds, run->handovers[which].n_fds);
 	/* Only CMD has them from here on: a copy would keep the groups from going back. */
@@ -148,12 +131,12 @@ static int child_start(struct run *run, struct launch *launch, struct vfiod_leas
 	return EXIT_RUN_FAILED;
 }
 
-/* Who has CMD open /dev/vfio/N by itself, or names a group, wants groups. */
+/* What is observed are containers, of groups. */
 static unsigned mode_flag(const struct run *run)
 {
-	return run->mode == RUN_CDEV                    ? VFIOD_ACQUIRE_CDEV
-	       : run->mode == RUN_GROUP || run->is_shim ? VFIOD_ACQUIRE_GROUP
-							: 0;
+	return run->mode == RUN_CDEV                     ? VFIOD_ACQUIRE_CDEV
+	       : run->mode == RUN_GROUP || run->observes ? VFIOD_ACQUIRE_GROUP
+							 : 0;
 }
 
 static void queued_print(unsigned position, void *targets)
@@ -493,8 +476,8 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		usage_error(run->context, "--observe goes with --shim=seccomp");
 		return EXIT_RUN_FAILED;
 	}
-	if (run->is_shim && run->mode == RUN_CDEV) {
-		usage_error(run->context, "--shim goes with groups, not with --mode cdev");
+	if (run->observes && run->mode == RUN_CDEV) {
+		usage_error(run->context, "--observe goes with groups, not with --mode cdev");
 		return EXIT_RUN_FAILED;
 	}
 	*is_done = false;
@@ -595,7 +578,8 @@ const struct command command_run = {
 		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
 		"                  has the lease; charged to your account, see vfioctl ledger\n"
 		"  --shim[=HOW]    for a CMD that opens /dev/vfio/N by itself: it gets its groups\n"
-		"                  so, and no descriptors. HOW: seccomp, the default, for any\n"
+		"                  so, and no descriptors; with --mode cdev, its devices and\n"
+		"                  /dev/iommu. HOW: seccomp, the default, for any\n"
 		"                  program; preload, a library: nothing but opens costs more, but\n"
 		"                  not for static programs\n"
 		"  --observe       with --shim: tell the ledger what CMD maps, if rules trust you\n"

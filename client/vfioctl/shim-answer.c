@@ -18,12 +18,38 @@ static bool is_plain(uint64_t flags)
 	       (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
 }
 
-static const struct shim_group *group_of(const struct shim *shim, dev_t device)
+static const struct shim_node *node_of(const struct shim *shim, dev_t device)
 {
-	for (size_t i = 0; i < shim->lease->n_groups; i++)
-		if (shim->lease->groups[i].device == device)
-			return &shim->lease->groups[i];
+	for (size_t i = 0; i < shim->lease->n_nodes; i++)
+		if (shim->lease->nodes[i].device == device)
+			return &shim->lease->nodes[i];
 	return NULL;
+}
+
+/* Of Reopen. NULL: no memory. */
+static struct json_object *parameters_of(const struct shim *shim, const struct shim_node *node)
+{
+	struct json_object *parameters = json_object_new_object();
+
+	if (!parameters)
+		return NULL;
+	json_object_object_add(parameters, "token", json_object_new_string(shim->lease->token));
+	if (node->kind == SHIM_GROUP)
+		json_object_object_add(parameters, "group", json_object_new_int(node->group));
+	else if (node->kind == SHIM_DEVICE)
+		json_object_object_add(parameters, "device", json_object_new_string(node->name));
+	else
+		json_object_object_add(parameters, "iommufd", json_object_new_boolean(true));
+	return parameters;
+}
+
+static void complain_of(const struct shim_node *node, const char *why)
+{
+	if (node->kind == SHIM_GROUP)
+		fprintf(stderr, "vfioctl: group %d cannot be opened: %s\n", node->group, why);
+	else
+		fprintf(stderr, "vfioctl: %s cannot be opened: %s\n",
+			node->kind == SHIM_DEVICE ? node->name : "/dev/iommu", why);
 }
 
 static int on_reopened(const char *parameters, int *fds, size_t n_fds, void *fd)
@@ -37,36 +63,35 @@ static int on_reopened(const char *parameters, int *fds, size_t n_fds, void *fd)
 }
 
 /* One try: a descriptor, or -errno; *is_away: vfiod may be back in a moment. */
-static int reopen_once(const struct shim *shim, const struct shim_group *group, bool *is_away)
+static int reopen_once(const struct shim *shim, const struct shim_node *node, bool *is_away)
 {
-	char parameters[160];
+	struct json_object *parameters = parameters_of(shim, node);
 	struct vfiod *vfiod;
 	const char *name;
 	int fd = -1, r = vfiod_open(shim->socket, &vfiod);
 
-	snprintf(parameters, sizeof parameters, "{\"token\":\"%s\",\"group\":%d}",
-		shim->lease->token, group->number);
 	if (r == 0)
-		r = vfiod_call(vfiod, "org.vfiod.Broker.Reopen", parameters, false, NULL, 0,
-			REPLY_MS, on_reopened, &fd);
+		r = vfiod_call(vfiod, "org.vfiod.Broker.Reopen",
+			json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN), false,
+			NULL, 0, REPLY_MS, on_reopened, &fd);
+	json_object_put(parameters);
 	name = vfiod_error_name(vfiod);
 	*is_away = r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET ||
 		   (name && strcmp(name, "org.vfiod.Broker.Interrupted") == 0);
 	if (r < 0 && r != -EBUSY && !*is_away)
-		fprintf(stderr, "vfioctl: group %d cannot be opened: %s\n", group->number,
-			vfiod_strerror(vfiod));
+		complain_of(node, vfiod_strerror(vfiod));
 	vfiod_close(vfiod);
 	return r < 0 ? r : fd;
 }
 
 static int reopen(
-	const struct shim *shim, const struct shim_asker *asker, const struct shim_group *group)
+	const struct shim *shim, const struct shim_asker *asker, const struct shim_node *node)
 {
 	const struct timespec tenth = { .tv_nsec = 100000000 };
 
 	for (int tries = 0;; tries++) {
 		bool is_away;
-		int r = reopen_once(shim, group, &is_away);
+		int r = reopen_once(shim, node, &is_away);
 
 		if (!is_away || tries == AWAY_TRIES || !asker->is_waiting(asker))
 			return r;
@@ -76,20 +101,21 @@ static int reopen(
 
 static int hand_over(const struct shim_asker *asker, int fd, uint64_t flags)
 {
-	/* The others mean nothing to a group; O_RDWR it is for everybody. */
+	/* The others mean nothing to these; O_RDWR it is for everybody. */
 	if (fcntl(fd, F_SETFL, (int)flags & (O_APPEND | O_NONBLOCK)) < 0)
 		return -errno;
 	return asker->give(asker, fd, flags);
 }
 
-/* The kernel would say EBUSY as long as somebody has a copy: ours has gone when the next asks. */
-static int group_give(struct shim *shim, const struct shim_asker *asker,
-	const struct shim_group *group, uint64_t flags)
+/* Of a group, the kernel would say EBUSY as long as somebody has a copy: ours has gone when the
+ * next asks. */
+static int node_give(struct shim *shim, const struct shim_asker *asker,
+	const struct shim_node *node, uint64_t flags)
 {
 	int fd, r;
 
 	pthread_mutex_lock(&shim->lock);
-	fd = reopen(shim, asker, group);
+	fd = reopen(shim, asker, node);
 	r = fd < 0 ? fd : hand_over(asker, fd, flags);
 	if (fd >= 0)
 		close(fd);
@@ -101,8 +127,8 @@ static int group_give(struct shim *shim, const struct shim_asker *asker,
 
 int shim_answer(struct shim *shim, const struct shim_asker *asker, dev_t device, uint64_t flags)
 {
-	const struct shim_group *group = is_plain(flags) ? group_of(shim, device) : NULL;
+	const struct shim_node *node = is_plain(flags) ? node_of(shim, device) : NULL;
 
-	return group && asker->is_waiting(asker) ? group_give(shim, asker, group, flags)
-						 : SHIM_NOT_OURS;
+	return node && asker->is_waiting(asker) ? node_give(shim, asker, node, flags)
+						: SHIM_NOT_OURS;
 }

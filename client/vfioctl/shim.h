@@ -1,17 +1,19 @@
 /*
- * vfioctl run --shim: a program that opens /dev/vfio/N by itself gets the lease's group.
+ * vfioctl run --shim: a program that opens /dev/vfio/N by itself gets the lease's group; with mode
+ * cdev, one that opens /dev/vfio/devices/vfioX and /dev/iommu gets the lease's devices and a
+ * context.
  *
  * Either a seccomp filter lets a process of ours, the supervisor, answer each open(2) of CMD and of
  * all that it starts (SECCOMP_RET_USER_NOTIF; no other system call is touched). Or a library that
  * is preloaded into them asks it, about what the kernel has refused them (--shim=preload): no
  * filter, and no cost for other calls; but not in programs that are static or make their system
- * calls by themselves. If the path means one of the lease's groups, the supervisor has vfiod open
- * that group anew, and puts the descriptor into the caller. Everything else the kernel does itself,
- * as if nobody had looked: so whoever rewrites a path while it is read gets no more than the kernel
- * gives him anyway, or a group of his own lease (seccomp_unotify(2)).
+ * calls by themselves. If the path means something of the lease, the supervisor has vfiod open it
+ * anew, and puts the descriptor into the caller. Everything else the kernel does itself, as if
+ * nobody had looked: so whoever rewrites a path while it is read gets no more than the kernel gives
+ * him anyway, or what is of his own lease (seccomp_unotify(2)).
  *
  *   vfioctl ── acquires the lease, waits for the status, as without --shim
- *   └─ supervisor ── lives on until nobody is left who has the filter; preloaded: until CMD has
+ *   └─ supervisor ── lives on until nobody has the filter any more; without one, until CMD has
  * ended └─ CMD
  *
  * The supervisor keeps no group open: that a second open of one is EBUSY, and one after the last
@@ -58,21 +60,25 @@ int shim_open_device(pid_t pid, const struct shim_open *open, dev_t *device);
 
 /* --- shim-answer.c ----------------------------------------------------------------- */
 
-struct shim_group {
-	int32_t number;
-	uint64_t device; /* of /dev/vfio/N */
+/* /dev/vfio/N, or, with mode cdev, /dev/vfio/devices/vfioX and /dev/iommu. */
+enum shim_kind { SHIM_GROUP, SHIM_DEVICE, SHIM_IOMMUFD };
+struct shim_node {
+	uint64_t device; /* its number */
+	enum shim_kind kind;
+	int32_t group; /* SHIM_GROUP */
+	char name[80]; /* SHIM_DEVICE: in sysfs */
 };
 /* What vfioctl tells the supervisor when it has the lease. */
 struct shim_lease {
 	char token[80];
-	uint32_t n_groups;
-	struct shim_group groups[RUN_MAX_FDS];
+	uint32_t n_nodes;
+	struct shim_node nodes[RUN_MAX_FDS];
 };
 struct shim {
 	const char *socket; /* of vfiod */
 	const struct shim_lease *lease;
 	int listener;
-	pthread_mutex_t lock; /* one group is opened at a time */
+	pthread_mutex_t lock; /* one of them is opened at a time */
 
 	bool tells; /* what is mapped is told to vfiod: --observe, and it is heeded */
 	pthread_mutex_t observing;
@@ -91,6 +97,12 @@ struct shim_asker {
  * take as long as open(2) might.
  */
 int shim_answer(struct shim *shim, const struct shim_asker *asker, dev_t device, uint64_t flags);
+
+/* --- shim-lease.c ------------------------------------------------------------------ */
+
+/* What handover_take() has taken is the lease's. 0 or -errno. */
+int shim_lease_make(const struct run_groups *groups, unsigned char which, const char *token,
+	const int *fds, struct shim_lease *made);
 
 /* --- shim-notify.c ----------------------------------------------------------------- */
 

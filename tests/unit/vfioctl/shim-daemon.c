@@ -12,12 +12,18 @@
 	",\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"none\",\"isCovered\":true,"            \
 	"\"mayLease\":true,\"devices\":[],\"reservedRegions\":[]}}"
 
+#define GROUP_OF_DEVICE                                                                            \
+	"{\"group\":{\"number\":13,\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"none\","      \
+	"\"isCovered\":true,\"mayLease\":true,\"reservedRegions\":[],\"devices\":[{\"name\":"      \
+	"\"0000:01:00.0\",\"bus\":\"pci\",\"syspath\":\"/sys/x\",\"resetMethods\":[],"             \
+	"\"isBound\":true,\"isParked\":false}]}}"
+
 static bool is(const char *text, const char *wanted)
 {
 	return strcmp(text, wanted) == 0;
 }
 
-bool shim_daemon_refuses, shim_daemon_is_slow, shim_daemon_meets;
+bool shim_daemon_refuses, shim_daemon_is_slow, shim_daemon_meets, shim_daemon_is_cdev;
 static int stream, n_reopened;
 
 static void grant(struct fake *fake, int peer)
@@ -26,11 +32,19 @@ static void grant(struct fake *fake, int peer)
 		open("/dev/null", O_RDONLY | O_CLOEXEC) };
 
 	stream = peer;
-	fake_reply_fds(fake, peer, true,
-		"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
-		"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
-		"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
-		fds, 2);
+	if (shim_daemon_is_cdev)
+		fake_reply_fds(fake, peer, true,
+			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"mode\":"
+			"\"cdev\","
+			"\"groups\":[{\"number\":13,\"devices\":[\"0000:01:00.0\"],"
+			"\"deviceFileDescriptors\":[1]}],\"iommufdFileDescriptor\":0}",
+			fds, 2);
+	else
+		fake_reply_fds(fake, peer, true,
+			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
+			"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
+			"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
+			fds, 2);
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -46,13 +60,27 @@ static void meeting(void)
 	fake_expect(tries > 0, "other opens while this one waits");
 }
 
+static bool is_ours(const char *parameters)
+{
+	return shim_daemon_is_cdev
+		       ? is(parameters, "{\"token\":\"secret\",\"device\":\"0000:01:00.0\"}") ||
+				 is(parameters, "{\"token\":\"secret\",\"iommufd\":true}")
+		       : is(parameters, "{\"token\":\"secret\",\"group\":13}") ||
+				 is(parameters, "{\"token\":\"secret\",\"group\":7}");
+}
+
+static const char *reply_of(const char *parameters)
+{
+	return strstr(parameters, "device")    ? "{\"deviceFileDescriptor\":0}"
+	       : strstr(parameters, "iommufd") ? "{\"iommufdFileDescriptor\":0}"
+					       : "{\"groupFileDescriptor\":0}";
+}
+
 static void reopen(struct fake *fake, int peer, const char *parameters)
 {
 	int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
 
-	fake_expect(is(parameters, "{\"token\":\"secret\",\"group\":13}") ||
-			    is(parameters, "{\"token\":\"secret\",\"group\":7}"),
-		"the token, and a group of the lease");
+	fake_expect(is_ours(parameters), "the token, and what is of the lease");
 	if (shim_daemon_is_slow)
 		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	if (shim_daemon_meets)
@@ -68,7 +96,7 @@ static void reopen(struct fake *fake, int peer, const char *parameters)
 	else if (shim_daemon_refuses && n_reopened == 5)
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchLease", "{}");
 	else
-		fake_reply_fds(fake, peer, false, "{\"groupFileDescriptor\":0}", &fd, 1);
+		fake_reply_fds(fake, peer, false, reply_of(parameters), &fd, 1);
 	close(fd);
 }
 
@@ -79,7 +107,10 @@ void shim_daemon_answer(struct fake *fake, int peer, const char *method,
 
 	(void)fds;
 	if (is(method, "org.vfiod.Broker.Describe")) {
-		fake_reply(fake, peer, false, strstr(text, "13") ? GROUP("13") : GROUP("7"));
+		fake_reply(fake, peer, false,
+			shim_daemon_is_cdev  ? GROUP_OF_DEVICE
+			: strstr(text, "13") ? GROUP("13")
+					     : GROUP("7"));
 	} else if (is(method, "org.vfiod.Broker.Acquire")) {
 		fake_expect(n_fds == 1, "the holder's pidfd");
 		grant(fake, peer);

@@ -14,3 +14,6 @@ void shim_daemon_answer(struct fake *fake, int peer, const char *method,
  * not before there is a file `go` in its directory, `begun` says that it waits.
  */
 extern bool shim_daemon_refuses, shim_daemon_is_slow, shim_daemon_meets;
+/* A lease of mode cdev, of 0000:01:00.0 in group 13: /dev/null is its node, /dev/zero the iommufd.
+ */
+extern bool shim_daemon_is_cdev;

@@ -334,6 +334,21 @@ static void what_the_daemon_refuses(void **state)
 	shim_daemon_refuses = false;
 }
 
+static void with_mode_cdev_it_has_devices_and_an_iommufd(void **state)
+{
+	struct fake *fake;
+
+	(void)state;
+	shim_daemon_is_cdev = true;
+	fake = fake_start(shim_daemon_answer);
+	assert_int_equal(ctl(fake, "run", "--shim=preload", "--mode=cdev", "--device", "01:00.0",
+				 "--", self, "cmd", "ways", NULL),
+		0);
+	assert_string_equal(ctl_err, "");
+	fake_stop(fake);
+	shim_daemon_is_cdev = false;
+}
+
 static void of_a_supervisor_that_is_killed(void **state)
 {
 	struct fake *fake = fake_start(shim_daemon_answer);
@@ -450,6 +465,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(whatever_opens_a_group_has_it),
 		cmocka_unit_test(what_it_starts_has_it_too),
 		cmocka_unit_test(what_the_daemon_refuses),
+		cmocka_unit_test(with_mode_cdev_it_has_devices_and_an_iommufd),
 		cmocka_unit_test(of_a_supervisor_that_is_killed),
 		cmocka_unit_test(where_nothing_can_be_preloaded),
 		cmocka_unit_test(where_its_socket_is),

@@ -525,6 +525,21 @@ static void what_the_daemon_refuses(void **state)
 	shim_daemon_refuses = false;
 }
 
+static void with_mode_cdev_it_has_devices_and_an_iommufd(void **state)
+{
+	struct fake *fake;
+
+	(void)state;
+	shim_daemon_is_cdev = true;
+	fake = fake_start(shim_daemon_answer);
+	assert_int_equal(ctl(fake, "run", "--shim", "--mode=cdev", "--device", "01:00.0", "--",
+				 self, "cmd", "ways", NULL),
+		0);
+	assert_string_equal(ctl_err, "");
+	fake_stop(fake);
+	shim_daemon_is_cdev = false;
+}
+
 static void the_exit_status_is_cmds(void **state)
 {
 	struct fake *fake = fake_start(shim_daemon_answer);
@@ -610,6 +625,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(nobody_waits_for_a_slow_one),
 		cmocka_unit_test(only_what_maps_is_told),
 		cmocka_unit_test(what_the_daemon_refuses),
+		cmocka_unit_test(with_mode_cdev_it_has_devices_and_an_iommufd),
 		cmocka_unit_test(the_exit_status_is_cmds),
 		cmocka_unit_test(what_cmd_leaves_behind_goes_on),
 		cmocka_unit_test(of_those_who_are_killed),
