@@ -43,7 +43,7 @@ __attribute__((constructor)) static void begin(void)
 	if (!path || strlen(path) >= sizeof supervisor.sun_path)
 		return;
 	supervisor.sun_family = AF_UNIX;
-	strcpy(supervisor.sun_path, path);
+	memcpy(supervisor.sun_path, path, strlen(path) + 1);
 }
 
 /* --- the supervisor is asked --------------------------------------------------------------- */

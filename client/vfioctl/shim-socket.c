@@ -35,7 +35,7 @@ int shim_socket_make(char path[SHIM_SOCKET_SIZE], int *listener)
 		*path = '\0';
 		return r;
 	}
-	strcat(path, "/shim");
+	memcpy(path + strlen(path), "/shim", sizeof "/shim"); /* directory_make() */
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
 	*listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (*listener < 0 ||

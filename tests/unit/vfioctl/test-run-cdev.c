@@ -199,7 +199,8 @@ static void what_contradicts_is_refused(void **state)
 	assert_string_equal(ctl_err,
 		"vfioctl run: --mode 'brokered': not one of group, cdev, auto\n"
 		"See vfioctl run --help.\n");
-	assert_int_equal(ctl(fake, RUN, "--shim", "--observe", "--mode", "cdev", "--", "echo", NULL),
+	assert_int_equal(
+		ctl(fake, RUN, "--shim", "--observe", "--mode", "cdev", "--", "echo", NULL),
 		EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
 		"vfioctl run: --observe goes with groups, not with --mode cdev\n"

@@ -28,7 +28,7 @@ attempts='node=/dev/vfio/devices/$(ls "/sys/bus/pci/devices/$1/vfio-dev")
 	(exec 5<>"$node" && echo twice)
 	(cd /dev/vfio && exec 5<>../iommu && echo two)
 	(exec 7<>"$2") 2>&1 | sed "s/.*: //"
-	(exec 7<>/dev/vfio/devices/vfio999) 2>&1 | sed "s/.*: //"
+	(exec 7</dev/vfio/devices/vfio999) 2>&1 | sed "s/.*: //"
 	(exec 7<>"/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$1/iommu_group")")") 2>&1 | sed "s/.*: //"
 	"$3" --iommufd 3 4 "$1" || exit
 	exec 3>&- 4>&-
