@@ -13,6 +13,9 @@
  *
  * vfio-platform binds nothing that it cannot reset (reset_required), vfio-amba does. fsl-mc's
  * resets the container with the device, cdx's and ap's the device itself. PCI's asks the device.
+ *
+ * All have a driver_override but older kernels' AP queues, which a take refuses then, before it
+ * writes anything; VMs are given the matrix, an mdev.
  */
 static const struct bus buses[] = {
 	{ "pci", "vfio-pci", "vfio-pci", false },

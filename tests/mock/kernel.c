@@ -83,7 +83,7 @@ static int store(const struct mock_kernel *kernel, const char *path, const char 
 	char file[PATH_MAX], driver[DRIVER_NAME_SIZE];
 	const char *last = strrchr(path, '/');
 
-	if (sscanf(path, "/sys/bus/pci/drivers/%63[^/]/bind", driver) == 1)
+	if (sscanf(path, "/sys/bus/%*31[^/]/drivers/%63[^/]/bind", driver) == 1)
 		return mock_bind(kernel, driver, value);
 	real(kernel, path, file);
 	if (strcmp(last, "/unbind") == 0) {

@@ -1,8 +1,8 @@
 /*
  * The kernel that a bind child sees, played on the testbed's files: writing `driver_override`,
  * `bind` and `unbind` changes links and attributes as the real one does, without events. A group
- * is open for as long as anybody has a copy of its descriptor (flock(2)). All devices are of PCI,
- * at the root; the host's driver for them is e1000.
+ * is open for as long as anybody has a copy of its descriptor (flock(2)). All devices are at the
+ * root; the host's driver for them is e1000, on every bus.
  *
  * The state is shared between the test and the children that it forks.
  */

@@ -33,6 +33,11 @@ static void on_news(const struct broker_news *news, void *userdata)
 
 int lending_set_up(void **state, const char *rules)
 {
+	return lending_set_up_bus(state, rules, "pci", LENT_DEVICE);
+}
+
+int lending_set_up_bus(void **state, const char *rules, const char *bus, const char *name)
+{
 	struct lending *lending = calloc(1, sizeof(*lending));
 	struct config *config;
 	struct refusal refusal;
@@ -48,7 +53,9 @@ int lending_set_up(void **state, const char *rules)
 	assert_non_null(mkdtemp(lending->directory));
 	ev_timer_init(&lending->tick, tick, 0.01, 0.01);
 	ev_timer_start(lending->loop, &lending->tick);
-	lending->syspath = testbed_add_pci(lending->bed, LENT_DEVICE, 1, "e1000");
+	lending->syspath = strcmp(bus, "pci") == 0
+				   ? testbed_add_pci(lending->bed, name, 1, "e1000")
+				   : testbed_add(lending->bed, bus, name, NULL, 1, "e1000");
 	testbed_set_attribute(lending->bed, lending->syspath, "driver_override", "(null)\n");
 	assert_int_equal(inventory_new_at(lending->loop, testbed_udev_directory(lending->bed),
 				 &lending->inventory),

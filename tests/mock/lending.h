@@ -31,6 +31,8 @@ struct lending {
 
 /* As *state; the user 1000 is an administrator, so that no control group is asked. */
 int lending_set_up(void **state, const char *rules);
+/* Of another device than LENT_DEVICE. */
+int lending_set_up_bus(void **state, const char *rules, const char *bus, const char *name);
 int lending_tear_down(void **state);
 /* To this process of user 1000. */
 struct group *lend(struct lending *lending, pid_t pid, bool brokered);

@@ -279,6 +279,12 @@ void testbed_set_attribute(
 	umockdev_testbed_set_attribute(bed->mock, syspath, name, value);
 }
 
+void testbed_remove_attribute(struct testbed *bed, const char *syspath, const char *name)
+{
+	_cleanup_free_ char *path = format("%s%s/%s", bed->sys, syspath + strlen("/sys"), name);
+	assert_int_equal(unlink(path), 0);
+}
+
 void testbed_set_link(
 	struct testbed *bed, const char *syspath, const char *name, const char *target)
 {

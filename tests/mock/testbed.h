@@ -40,6 +40,7 @@ char *testbed_move(struct testbed *bed, const char *syspath, const char *name);
 void testbed_set_group(struct testbed *bed, const char *syspath, int group);
 void testbed_set_attribute(
 	struct testbed *bed, const char *syspath, const char *name, const char *value);
+void testbed_remove_attribute(struct testbed *bed, const char *syspath, const char *name);
 void testbed_set_link(
 	struct testbed *bed, const char *syspath, const char *name, const char *target);
 void testbed_send(struct testbed *bed, const char *syspath, const char *action);
