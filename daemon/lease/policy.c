@@ -1,19 +1,10 @@
 #include "daemon/lease/policy.h"
 
 #include "daemon/base/util.h"
+#include "daemon/lease/pattern.h"
 
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Backslashes are themselves: systemd's escapes in names of units are full of them. */
-static bool pattern_fits(const char *pattern, const char *text)
-{
-	/* Asked of every device in every lease, and most are plain names. */
-	if (!strpbrk(pattern, "*?["))
-		return strcmp(pattern, text) == 0;
-	return fnmatch(pattern, text, FNM_NOESCAPE) == 0;
-}
 
 static bool property_fits(char *const *properties, const char *key, const char *pattern)
 {
