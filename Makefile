@@ -183,8 +183,9 @@ $(BUILD)/tests/unit/memory/test-% $(BUILD)/tests/unit/broker/test-observing-faul
 	UNIT_WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 
 # A broker without children and without a kernel, as fuzz-wire's.
-$(BUILD)/tests/unit/broker/test-tenancy: $(BUILD)/tests/fuzz/fake-job.o
-$(BUILD)/tests/unit/broker/test-tenancy: UNIT_WRAPPED = $(FUZZ_WRAPPED)
+FAKE_JOB_TESTS := $(addprefix $(BUILD)/tests/unit/broker/test-,tenancy selection)
+$(FAKE_JOB_TESTS): $(BUILD)/tests/fuzz/fake-job.o
+$(FAKE_JOB_TESTS): UNIT_WRAPPED = $(FUZZ_WRAPPED)
 
 # A kernel with iommufd that is none.
 $(BUILD)/tests/unit/keeper/test-iommufd: UNIT_WRAPPED := -Wl,--wrap=ioctl -Wl,--wrap=close

@@ -110,6 +110,17 @@ static void say_no_such_device(struct sentence *s, struct json_object *p)
 		say(s, "no device %s: %s", device, reason);
 }
 
+static void say_no_such_pool(struct sentence *s, struct json_object *p)
+{
+	say(s, "no pool %s", word(p, "pool", "of this name"));
+	say_reason(s, p);
+}
+
+static void say_invalid_match(struct sentence *s, struct json_object *p)
+{
+	say(s, "%s", word(p, "reason", "a match that cannot be read"));
+}
+
 static void say_not_viable(struct sentence *s, struct json_object *p)
 {
 	struct json_object *devices;
@@ -278,6 +289,8 @@ static void say_system(struct sentence *s, struct json_object *p)
 static const struct known_error known_errors[] = {
 	{ BROKER "NoSuchGroup", -ENODEV, say_no_such_group },
 	{ BROKER "NoSuchDevice", -ENODEV, say_no_such_device },
+	{ BROKER "NoSuchPool", -ENODEV, say_no_such_pool },
+	{ BROKER "InvalidMatch", -EINVAL, say_invalid_match },
 	{ BROKER "GroupBusy", -EBUSY, say_group_busy },
 	{ BROKER "NotViable", -EREMOTEIO, say_not_viable },
 	{ BROKER "DeviceInUse", -EBUSY, say_device_in_use },

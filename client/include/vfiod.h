@@ -17,10 +17,10 @@
  * errno values: -ECONNREFUSED, -ENOENT (no daemon), -ECONNRESET (it has gone),
  * -EPROTO (it does not speak our language), -EACCES (AccessDenied, ResetRequired,
  * PermissionDenied), -EPERM (NoMemoryBound), -EDQUOT (LimitExceeded),
- * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup),
- * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter),
- * -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any other error
- * reply), -ENOMEM.
+ * -EBUSY (GroupBusy, DeviceInUse, Stuck), -ENODEV (NoSuchDevice, NoSuchGroup,
+ * NoSuchPool), * -ETIMEDOUT (TimedOut), -ENOKEY (NoSuchLease), -EINVAL (InvalidParameter,
+ *InvalidMatch), -EOPNOTSUPP (NotSupported, MethodNotFound, InterfaceNotFound), -EREMOTEIO (any
+ *other error reply), -ENOMEM.
  */
 #ifndef VFIOD_H
 #define VFIOD_H

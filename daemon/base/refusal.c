@@ -196,6 +196,8 @@ void refusal_describe(const struct refusal *refusal, char *buffer, size_t size)
 		snprintf(buffer, size, "%s: %s", refusal->text, strerror(refusal->errnum));
 		return;
 	case REFUSAL_NO_SUCH_DEVICE:
+	case REFUSAL_NO_SUCH_POOL:
+	case REFUSAL_INVALID_MATCH:
 	case REFUSAL_NOT_VIABLE:
 	case REFUSAL_GROUP_FAILED:
 	case REFUSAL_ACCESS_DENIED:

@@ -27,6 +27,8 @@ enum refusal_kind {
 	/* org.vfiod.Broker */
 	REFUSAL_NO_SUCH_GROUP,   /* group */
 	REFUSAL_NO_SUCH_DEVICE,  /* device */
+	REFUSAL_NO_SUCH_POOL,    /* account: its name; text: reason */
+	REFUSAL_INVALID_MATCH,   /* account: the match, its begin; text: what is wrong, allowed */
 	REFUSAL_GROUP_BUSY,      /* group, owner_pid, owner_uid */
 	REFUSAL_NOT_VIABLE,      /* group, text: the devices that keep it from being viable */
 	REFUSAL_DEVICE_IN_USE,   /* device, text: what uses it */

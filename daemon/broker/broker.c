@@ -2,22 +2,49 @@
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
 #include "daemon/base/util.h"
-#include "daemon/broker/parts.h"
+#include "daemon/broker/offering.h"
+#include "daemon/broker/wishing.h"
 #include "daemon/lease/config-last.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Each of these changes the lists when it returns true: walk them from the beginning again. */
-static bool start_one(struct broker *broker)
+/* The first that the offer has not come to. */
+static struct lease *next_queued(struct broker *broker, const struct offer *offer)
 {
 	struct lease *lease;
+
 	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
-		if (lease->state == LEASE_QUEUED && tenancy_try(lease))
-			return true;
-	return false;
+		if (lease->state == LEASE_QUEUED &&
+			(!offer->has_begun || lease->tenancy->served_by != offer->number))
+			return lease;
+	return NULL;
 }
 
+/*
+ * All whose turn it is. Who starts may end at once, and take others with him: the next one is
+ * looked for from the beginning then. What that gives back is for the next time.
+ */
+static void start_all(struct broker *broker)
+{
+	struct offer offer = { .has_begun = false };
+	struct lease *lease = next_queued(broker, &offer);
+
+	/* Without memory, those who wait wait on. */
+	if (!lease || offer_begin(broker, &offer) < 0)
+		return;
+	while (lease) {
+		bool has_changed = tenancy_try(lease, &offer);
+		do
+			lease = has_changed ? NULL : TAILQ_NEXT(lease, of_book);
+		while (lease && lease->state != LEASE_QUEUED);
+		if (has_changed)
+			lease = next_queued(broker, &offer);
+	}
+	offer_end(&offer);
+}
+
+/* This changes the lists when it returns true: walk them from the beginning again. */
 static bool bury_one(struct broker *broker)
 {
 	struct lease *lease;
@@ -76,8 +103,8 @@ static void pump(struct ev_loop *loop, ev_prepare *prepare, int revents)
 		}
 		join_all(broker);
 		appearing_take(broker);
-		while (start_one(broker))
-			;
+		wishing_go_on(broker);
+		start_all(broker);
 		spaces_sweep(broker);
 	} while (ev_is_active(prepare));
 	check_stopped(broker);
@@ -169,6 +196,7 @@ int broker_new(struct ev_loop *loop, struct inventory *inventory, struct config 
 	broker->n_changes = 1;
 	inquiries_init(broker);
 	leaving_init(broker);
+	wishing_init(broker);
 	drifting_init(broker);
 	spaces_init(broker);
 	reservations_init(broker);
@@ -225,6 +253,7 @@ struct broker *broker_free(struct broker *broker)
 	}
 	inquiries_free(broker);
 	leaving_free(broker);
+	wishing_free(broker);
 	drifting_free(broker);
 	appearing_free_all(broker);
 	ev_prepare_stop(broker->loop, &broker->pump_later);
@@ -334,6 +363,7 @@ void broker_reconfigure(struct broker *broker, struct config *config)
 	config_free(broker->config);
 	broker->config = config;
 	broker->n_changes++;
+	wishing_hear_all(broker);
 	keep_configuration(broker);
 	appearing_look_at_all(broker);
 	spaces_reconfigure(broker);
@@ -529,6 +559,7 @@ void broker_on_inventory(const struct inventory_change *change, void *userdata)
 	if ((change->event == DEVICE_ADDED || change->event == DEVICE_DRIVER) && lease &&
 		lease->state == LEASE_GRANTED)
 		note_newcomer(broker, change->device, &lease->subject);
+	wishing_hear(broker, change);
 	joining_hear(broker, change);
 	appearing_hear(broker, change);
 	leaving_hear(broker, change);

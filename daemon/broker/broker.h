@@ -128,10 +128,13 @@ bool device_needs_rule(const struct device *device);
 void account_name(const struct rule *rule, const struct subject *subject, const char *lease,
 	char *account, size_t size);
 
+struct wishes;
 struct acquire_request {
 	const struct subject *subject;
 	struct group *const *groups; /* each once */
 	size_t n_groups;
+	/* What they were named by, and descriptions besides; taken over, also on failure. NULL. */
+	struct wishes *wishes;
 	double wait_seconds;   /* 0: not at all */
 	bool brokered;         /* no descriptors: see spaces.h */
 	bool cdev;             /* the devices' nodes and an iommufd context, not the groups */
@@ -149,6 +152,13 @@ struct acquire_request {
  */
 int broker_acquire(struct broker *broker, const struct acquire_request *request,
 	struct lease **lease, struct refusal *refusal);
+/*
+ * What would be chosen for the subject now, and if not all of it can be had, any that could be
+ * later: 0 with the groups, for which there is room for one a wish, and wishes->selected. REFUSED
+ * as above, but for what is only busy. -ENOMEM.
+ */
+int broker_choose(struct broker *broker, const struct subject *subject, struct wishes *wishes,
+	struct group **groups, size_t *n_groups, struct refusal *refusal);
 /*
  * The lease is over, or no longer wanted: its listener hears ended() or nothing if it was not
  * granted yet. Its groups settle in the background.

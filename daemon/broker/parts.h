@@ -30,6 +30,16 @@ LIST_HEAD(reservation_list, reservation);
 LIST_HEAD(revocation_list, revocation);
 LIST_HEAD(reopening_list, reopening);
 
+/* wishing.c's: what has changed, for those that wait for an answer to descriptions. */
+struct wishing {
+	size_t n; /* of them */
+	struct group_set changed, of_round;
+	bool all_changed, is_of_all;
+	bool is_running; /* a round, in which each of them is looked at once */
+	unsigned round;
+	ev_timer again;
+};
+
 struct broker {
 	struct ev_loop *loop;
 	struct inventory *inventory;
@@ -68,6 +78,11 @@ struct broker {
 	bool has_gone;           /* a group has left the host: the next pump looks who had it */
 	unsigned n_previews;     /* that look at devices now */
 	unsigned long n_changes; /* of what tenancy_check() goes by: rules, devices, former users */
+	struct wishing wishing;
+	unsigned long long
+		n_steps; /* looks for candidates, and at places in the queue: tests count */
+	unsigned long long n_served; /* requests that were held against what is free; likewise */
+	unsigned long long n_offers;
 	struct restored_list restored; /* until broker_restored() */
 	struct tenancy *drafted;       /* the one that has the file of its record open; NULL */
 	struct draft spare;            /* of a record that is over, for the next one */
@@ -164,6 +179,8 @@ struct holding *holding_find(struct broker *broker, const struct group *group);
 struct holding *holding_find_number(struct broker *broker, int number);
 /* Finds or makes. NULL: no memory. Only for a group that group_is_free(). */
 struct holding *holding_get(struct broker *broker, struct group *group);
+/* Will who leases its group find it there? */
+bool device_is_given(const struct device *device);
 /* Can a tenancy have it now, as far as holdings are concerned? */
 bool group_is_free(struct broker *broker, const struct group *group);
 /* Or has a lease it, or is it on its way to one or from one? */
@@ -338,8 +355,12 @@ void tenancy_prepared(struct tenancy *tenancy, struct holding *holding, int resu
 	const struct refusal *refusal);
 void tenancy_taken(struct tenancy *tenancy, struct holding *holding, int result,
 	const struct refusal *refusal);
-/* Its turn has come if nobody has its groups: true if it started, or is no more. */
-bool tenancy_try(struct lease *lease);
+/*
+ * Its turn has come if its groups are there (`offer`, which is served): true if it started, or is
+ * no more.
+ */
+struct offer;
+bool tenancy_try(struct lease *lease, struct offer *offer);
 /* Draws the consequences if a group of it has left the host: true if there were any. */
 bool tenancy_bury(struct lease *lease);
 /* It has failed or was withdrawn, and its end is under way. */

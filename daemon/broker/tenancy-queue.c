@@ -1,5 +1,5 @@
 /* How a lease comes in, and waits for its turn: fair, with an end. */
-#include "daemon/broker/tenancy.h"
+#include "daemon/broker/choosing.h"
 
 #include "daemon/base/log.h"
 #include "daemon/base/message-id.h"
@@ -23,53 +23,63 @@ void account_name(const struct rule *rule, const struct subject *subject, const 
 		snprintf(account, size, "%s", payer);
 }
 
-/* Asked when it comes and again when its turn comes: rules and groups change while it waits. */
-static int tenancy_check(struct tenancy *tenancy, struct refusal *refusal)
+/* Of one group: what the rules say, and whether it can be had. */
+static int tenancy_check_group(
+	struct tenancy *tenancy, const struct group *group, struct refusal *refusal)
 {
 	struct lease *lease = tenancy->lease;
-	int result = lease->cdev ? cdev_check(tenancy->broker, refusal) : 0;
+	struct verdict verdict = { 0 };
+	int r = group_is_usable(tenancy->broker, group, refusal);
 
-	if (result != 0)
-		return result;
-	lease->stay = false;
-	lease->is_trusted = true;
-	for (size_t i = 0; i < lease->n_groups; i++) {
-		struct verdict verdict = { 0 };
-		int r = group_is_usable(tenancy->broker, lease->groups[i], refusal);
-		if (r == 0 && !tenancy->only_takes)
-			r = group_verdict_in_turn(tenancy->broker, &lease->subject,
-				lease->groups[i], &verdict, refusal);
-		if (r == 0)
-			r = group_check_mode(
-				lease->groups[i], lease->brokered, lease->cdev, refusal);
-		if (r != 0)
-			return r;
-		if (i == 0)
-			account_name(verdict.rule, &lease->subject, lease->name, lease->account,
-				sizeof(lease->account));
-		lease->is_trusted = lease->is_trusted && verdict.trusted;
-		/* Whom an administrator has had returned, goes back after a lease, too. */
-		lease->stay =
-			lease->stay ||
-			(verdict.stay && !appearing_is_declined(tenancy->broker, lease->groups[i]));
-	}
+	if (r == 0 && !tenancy->only_takes)
+		r = group_verdict_in_turn(
+			tenancy->broker, &lease->subject, group, &verdict, refusal);
+	if (r == 0)
+		r = group_check_mode(group, lease->brokered, lease->cdev, refusal);
+	if (r != 0)
+		return r;
+	if (group == lease->groups[0])
+		account_name(verdict.rule, &lease->subject, lease->name, lease->account,
+			sizeof(lease->account));
+	lease->is_trusted = lease->is_trusted && verdict.trusted;
+	/* Whom an administrator has had returned, goes back after a lease, too. */
+	lease->stay =
+		lease->stay || (verdict.stay && !appearing_is_declined(tenancy->broker, group));
 	return 0;
 }
 
-static const struct group *tenancy_obstacle(const struct tenancy *tenancy)
+int tenancy_check(struct tenancy *tenancy, const struct group **culprit, struct refusal *refusal)
 {
-	const struct lease *lease = tenancy->lease;
-	for (size_t i = 0; i < lease->n_groups; i++)
-		if (group_is_occupied(tenancy->broker, lease->groups[i]))
-			return lease->groups[i];
-	/* Nobody has them, but somebody was first to want one of them. */
-	return lease_book_position(&tenancy->broker->book, lease) > 0 ? lease->groups[0] : NULL;
+	struct lease *lease = tenancy->lease;
+	int r = lease->cdev ? cdev_check(tenancy->broker, refusal) : 0;
+
+	*culprit = NULL;
+	lease->stay = false;
+	lease->is_trusted = true;
+	for (size_t i = 0; r == 0 && i < lease->n_groups; i++) {
+		r = tenancy_check_group(tenancy, lease->groups[i], refusal);
+		if (r != 0)
+			*culprit = lease->groups[i];
+	}
+	return r;
+}
+
+static void refuse_obstacle(
+	const struct tenancy *tenancy, const struct group *obstacle, struct refusal *refusal)
+{
+	enum refusal_kind kind = tenancy->is_late ? REFUSAL_TIMED_OUT : REFUSAL_GROUP_BUSY;
+
+	if (obstacle) {
+		refuse_busy(tenancy->broker, obstacle, kind, refusal);
+		return;
+	}
+	refuse(refusal, kind, "what could answer it has just left");
 }
 
 static void tenancy_tell_position(struct tenancy *tenancy)
 {
 	struct lease *lease = tenancy->lease;
-	size_t position = lease_book_position(&tenancy->broker->book, lease);
+	size_t position = lease_book_position(lease);
 	if (position == tenancy->told_position)
 		return;
 	tenancy->told_position = position;
@@ -77,7 +87,7 @@ static void tenancy_tell_position(struct tenancy *tenancy)
 		lease->listener->queued(lease, position, lease->userdata);
 }
 
-static void tenancy_fail(struct tenancy *tenancy, int result, const char *origin)
+void tenancy_give_up(struct tenancy *tenancy, int result, const char *origin)
 {
 	if (result < 0) {
 		refuse(&tenancy->refusal, REFUSAL_SYSTEM, "%s", origin);
@@ -94,30 +104,36 @@ static void tenancy_begin(struct tenancy *tenancy)
 	if (r == 0)
 		tenancy_start(tenancy);
 	else
-		tenancy_fail(tenancy, r, "reserving memory");
+		tenancy_give_up(tenancy, r, "reserving memory");
 }
 
-bool tenancy_try(struct lease *lease)
+bool tenancy_try(struct lease *lease, struct offer *offer)
 {
 	struct tenancy *tenancy = lease->tenancy;
 	bool is_checked = tenancy->checked == tenancy->broker->n_changes;
-	int r = is_checked ? 0 : tenancy_check(tenancy, &tenancy->refusal);
-	if (r != 0) {
-		tenancy_fail(tenancy, r, "asking the rules");
-		return true;
-	}
-	const struct group *obstacle = tenancy_obstacle(tenancy);
-	if (!obstacle) {
+	bool was_tried = tenancy->wishes && tenancy->wishes->n_tried > 0;
+	struct refusal refusal;
+	const struct group *obstacle;
+	int r = is_checked ? 0 : tenancy_check(tenancy, &obstacle, &refusal);
+
+	if (r == REFUSED)
+		tenancy->refusal = refusal;
+	r = r == REFUSED ? SERVED_NEVER : r == 0 ? tenancy_be_served(tenancy, offer, &obstacle) : r;
+	if (r == SERVED_WHOLLY) {
 		tenancy_begin(tenancy);
 		return true;
 	}
-	if (ev_is_active(&tenancy->wait)) {
+	if (r == SERVED_PARTLY && ev_is_active(&tenancy->wait)) {
 		tenancy_tell_position(tenancy);
 		return false;
 	}
-	/* It came when the groups were free and does not want to wait; now they are not. */
-	refuse_busy(tenancy->broker, obstacle, REFUSAL_GROUP_BUSY, &tenancy->refusal);
-	tenancy_refuse(tenancy);
+	/*
+	 * It came when the groups were free and does not want to wait; now they are not. What
+	 * others were given up for says more than who has the rest.
+	 */
+	if (r == SERVED_PARTLY && (tenancy->is_late || !was_tried))
+		refuse_obstacle(tenancy, obstacle, &tenancy->refusal);
+	tenancy_give_up(tenancy, r < 0 ? r : REFUSED, "looking whose turn it is");
 	return true;
 }
 
@@ -126,14 +142,18 @@ static void on_wait_over(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	struct tenancy *tenancy = timer->data;
-	const struct group *obstacle = tenancy_obstacle(tenancy);
-	if (!obstacle) {
-		/* They became free a moment ago, and the loop has not come round yet. */
-		tenancy_try(tenancy->lease);
-		return;
-	}
-	refuse_busy(tenancy->broker, obstacle, REFUSAL_TIMED_OUT, &tenancy->refusal);
-	tenancy_refuse(tenancy);
+	struct offer offer = { .has_begun = false };
+
+	/* They may have become free a moment ago, and the loop has not come round yet. */
+	tenancy->is_late = true;
+	int r = offer_begin(tenancy->broker, &offer);
+	if (r == 0)
+		r = offer_serve_before(&offer, tenancy->lease);
+	if (r == 0)
+		tenancy_try(tenancy->lease, &offer);
+	else
+		tenancy_give_up(tenancy, r, "looking whose turn it is");
+	offer_end(&offer);
 }
 
 static void on_holder_ended(struct ev_loop *loop, ev_io *io, int revents)
@@ -214,16 +234,31 @@ static int tenancy_new(struct broker *broker, const struct acquire_request *requ
 	tenancy->lease->connection = request->connection;
 	tenancy->lease->is_stream = request->is_stream;
 	ev_timer_set(&tenancy->wait, request->wait_seconds, 0);
+	if (request->wait_seconds > 0)
+		tenancy->waits_until = ev_now(broker->loop) + request->wait_seconds;
 	*tenancyp = tenancy;
 	return 0;
 }
 
 /* Refused while the caller still waits for the answer: the listener is not called. */
-static int tenancy_refuse_at_once(struct tenancy *tenancy)
+static void tenancy_refuse_at_once(struct tenancy *tenancy)
 {
-	tenancy->lease->state = LEASE_ENDED;
+	lease_leave_queue(&tenancy->broker->book, tenancy->lease, LEASE_ENDED);
 	tenancy_free(tenancy);
-	return REFUSED;
+}
+
+/* Whether it can start as things are: SERVED_WHOLLY, SERVED_PARTLY with *obstacle, or -ENOMEM. */
+static int tenancy_look_ahead(struct tenancy *tenancy, const struct group **obstacle)
+{
+	struct offer offer = { .has_begun = false };
+	int r = offer_begin(tenancy->broker, &offer);
+
+	if (r == 0)
+		r = offer_serve_before(&offer, tenancy->lease);
+	if (r == 0)
+		r = offer_serve(&offer, tenancy, obstacle);
+	offer_end(&offer);
+	return r;
 }
 
 static int tenancy_enter(struct broker *broker, const struct acquire_request *request,
@@ -239,15 +274,23 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 	if (r != 0) {
 		if (request->holder_pidfd >= 0)
 			close(request->holder_pidfd);
+		wishes_free(request->wishes);
 		return r;
 	}
 	if (request->holder_pidfd >= 0)
 		tenancy_follow(tenancy, request->holder_pidfd);
 
-	r = tenancy_check(tenancy, refusal);
-	const struct group *obstacle = r == 0 ? tenancy_obstacle(tenancy) : NULL;
-	if (r == 0 && obstacle && request->wait_seconds <= 0) {
-		refuse_busy(broker, obstacle, REFUSAL_GROUP_BUSY, refusal);
+	const struct group *obstacle = NULL;
+	r = tenancy_check(tenancy, &obstacle, refusal);
+	if (r == 0)
+		r = tenancy_wish(tenancy, request->wishes, refusal);
+	else
+		wishes_free(request->wishes);
+	int served = r == 0 ? tenancy_look_ahead(tenancy, &obstacle) : SERVED_PARTLY;
+	if (served < 0)
+		r = served;
+	if (r == 0 && served == SERVED_PARTLY && request->wait_seconds <= 0) {
+		refuse_obstacle(tenancy, obstacle, refusal);
 		r = REFUSED;
 	}
 	if (r != 0) {
@@ -259,7 +302,7 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 	if (request->wait_seconds > 0)
 		ev_timer_start(broker->loop, &tenancy->wait);
 	tenancy->told_position = SIZE_MAX;
-	if (obstacle) {
+	if (served == SERVED_PARTLY) {
 		tenancy_news(tenancy, "leaseQueued", NULL);
 		tenancy_tell_position(tenancy);
 	} else {

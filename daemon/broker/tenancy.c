@@ -1,5 +1,5 @@
 /* A lease whose turn has come: prepare → take → grant → end. All groups or none. */
-#include "daemon/broker/tenancy.h"
+#include "daemon/broker/choosing.h"
 
 #include "daemon/broker/observing.h"
 
@@ -42,6 +42,7 @@ void tenancy_free(struct tenancy *tenancy)
 	revoking_forget_lease(broker, tenancy->lease);
 	lease_end_reservation(tenancy->lease);
 	lease_forget_draft(tenancy->lease);
+	tenancy_forget_wishes(tenancy);
 	observing_end_lease(broker, tenancy->lease);
 	lease_free(&broker->book, tenancy->lease);
 	free(tenancy->holdings);
@@ -59,6 +60,7 @@ void tenancy_refuse(struct tenancy *tenancy)
 		if (tenancy->phase != PHASE_QUEUED && lease->groups[i]->binding != BINDING_GONE &&
 			!holding_find(tenancy->broker, lease->groups[i]))
 			group_set_owner(tenancy->broker->inventory, lease->groups[i], OWNER_NONE);
+	lease_leave_queue(&tenancy->broker->book, lease, LEASE_ENDED);
 	lease->state = LEASE_ENDED;
 	if (!tenancy->only_takes)
 		tenancy_news(tenancy, "leaseEnded", text);
@@ -101,7 +103,10 @@ static void on_undone(
 	struct tenancy *tenancy = userdata;
 	if (refusal && tenancy->refusal.kind == REFUSAL_TAKE_FAILED)
 		tenancy->refusal.rolled_back = false;
-	tenancy_refuse(tenancy);
+	if (tenancy->tries_again && !tenancy->broker->is_stopping)
+		tenancy_requeue(tenancy);
+	else
+		tenancy_refuse(tenancy);
 }
 
 /* Some groups were taken, one could not be (or the client has gone): all go back. */
@@ -110,6 +115,7 @@ static void tenancy_undo(struct tenancy *tenancy)
 	struct settling *settling = settling_new(tenancy->broker, NULL, 0);
 	bool tell_later = settling && settling_join(settling, on_undone, tenancy) == 0;
 
+	tenancy->tries_again = tenancy_can_choose_again(tenancy);
 	tenancy->phase = PHASE_UNDOING;
 	tenancy->bounding = bounding_free(tenancy->bounding);
 	/* Nobody has got anything to map with. */
@@ -210,6 +216,7 @@ static void tenancy_grant(struct tenancy *tenancy)
 		fds[i] = holding_use(tenancy->holdings[i], nodes ? &nodes->of_groups[i] : NULL);
 	tenancy->phase = PHASE_GRANTED;
 	lease->state = LEASE_GRANTED;
+	tenancy_forget_wishes(tenancy);
 	if (!tenancy->only_takes)
 		tenancy_news(tenancy, "leaseGranted", NULL);
 	/* Before he is told: whatever happens to this daemon then, it stays taken. */
@@ -338,7 +345,7 @@ void tenancy_start(struct tenancy *tenancy)
 	struct broker *broker = tenancy->broker;
 
 	ev_timer_stop(broker->loop, &tenancy->wait);
-	lease->state = LEASE_ACQUIRING;
+	lease_leave_queue(&broker->book, lease, LEASE_ACQUIRING);
 	tenancy->phase = PHASE_PREPARING;
 	tenancy->n_pending = 1;
 	tenancy_begin_bounding(tenancy);
@@ -375,8 +382,9 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 	case PHASE_PREPARING:
 	case PHASE_TAKING:
 	case PHASE_UNDOING:
-		if (!tenancy->has_failed)
+		if (!tenancy->has_failed || tenancy->tries_again)
 			refuse(&tenancy->refusal, REFUSAL_INTERRUPTED, "%s", reason);
+		tenancy->tries_again = false;
 		tenancy->has_failed = true;
 		if (tenancy->phase == PHASE_QUEUED)
 			tenancy_refuse(tenancy);

@@ -8,6 +8,7 @@
 
 #include "daemon/base/record.h"
 #include "daemon/broker/parts.h"
+#include "daemon/lease/wish.h"
 
 enum tenancy_phase {
 	PHASE_QUEUED,
@@ -21,6 +22,13 @@ struct tenancy {
 	struct broker *broker;
 	struct lease *lease;
 	enum tenancy_phase phase;
+	struct wishes *wishes; /* descriptions that wait for an answer; NULL: groups were named */
+	unsigned
+		looked; /* the round in which it was seen last what could answer them (wishing.h) */
+	unsigned long long served_by; /* the number of the offer (offering.h) */
+	ev_tstamp waits_until;        /* loop time; 0: it does not wait */
+	bool is_late;                 /* that is over */
+	bool tries_again;             /* UNDOING: then it is QUEUED once more, for another group */
 	struct holding *
 		*holdings; /* of lease->groups, in their order; NULL: not its own (any more) */
 	size_t n_holdings;
@@ -46,8 +54,19 @@ struct tenancy {
 struct tenancy *tenancy_make(struct broker *broker, size_t n_groups);
 /* Its lease ends with this process, whose pidfd is taken over. */
 void tenancy_follow(struct tenancy *tenancy, int holder_pidfd);
+/*
+ * Asked when it comes and again when its turn comes: rules and groups change while it waits. 0,
+ * -errno, or REFUSED with *culprit: the group that it is refused for; NULL: none.
+ */
+int tenancy_check(struct tenancy *tenancy, const struct group **culprit, struct refusal *refusal);
 /* Its turn has come: QUEUED → PREPARING. It may have been refused, and be no more, at once. */
 void tenancy_start(struct tenancy *tenancy);
+/* They are answered, or will not be. */
+void tenancy_forget_wishes(struct tenancy *tenancy);
+/* QUEUED, and it will not be granted: -errno, or REFUSED with tenancy->refusal. Frees it. */
+void tenancy_give_up(struct tenancy *tenancy, int result, const char *origin);
+/* UNDOING → QUEUED: all is as it was before its turn. */
+void tenancy_requeue(struct tenancy *tenancy);
 /* Not granted: the listener is told tenancy->refusal, and nothing is left. Frees it. */
 void tenancy_refuse(struct tenancy *tenancy);
 /* Frees it and its lease without a word. */

@@ -10,7 +10,7 @@ bool device_needs_rule(const struct device *device)
 	return plan_action_for(device) != PLAN_LEAVE;
 }
 
-static bool is_handed_out(const struct device *device)
+bool device_is_given(const struct device *device)
 {
 	return plan_hands_out(plan_action_for(device));
 }
@@ -57,7 +57,7 @@ static int check_reset(struct broker *broker, const struct subject *subject,
 	uid_t former;
 
 	TAILQ_FOREACH (device, &group->devices, of_group) {
-		if (!is_handed_out(device) || !former_find(&broker->former, device, &former) ||
+		if (!device_is_given(device) || !former_find(&broker->former, device, &former) ||
 			former == subject->uid)
 			continue;
 		if (former_has_node(&broker->former, device))
@@ -76,7 +76,7 @@ int group_verdict(struct broker *broker, const struct subject *subject, const st
 	const struct device *device;
 
 	TAILQ_FOREACH (device, &group->devices, of_group)
-		if (is_handed_out(device))
+		if (device_is_given(device))
 			break;
 	if (!device)
 		return plan_refuse_empty(group->number, refusal);
@@ -135,7 +135,7 @@ int broker_note_user(struct broker *broker, const struct group *group,
 
 	broker->n_changes++;
 	TAILQ_FOREACH (device, &group->devices, of_group)
-		if (r == 0 && is_handed_out(device))
+		if (r == 0 && device_is_given(device))
 			r = former_note(&broker->former, device, subject->uid,
 				by_nodes && strcmp(device->bus, "mdev") == 0);
 	return r;

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define KNOWN_SECTIONS "[daemon], [rule NAME], [account NAME]"
+#define KNOWN_SECTIONS "[daemon], [rule NAME], [account NAME], [pool NAME]"
 
 struct key {
 	const char *name;
@@ -57,7 +57,14 @@ static int key_backend(struct parser *parser, const char *value)
 
 static int key_match(struct parser *parser, const char *value)
 {
-	return parse_match(parser, value, parser_rule(parser));
+	struct rule *rule = parser_rule(parser);
+	return parse_match(parser, value, &rule->matches, &rule->n_matches);
+}
+
+static int key_pool_match(struct parser *parser, const char *value)
+{
+	struct pool *pool = parser_pool(parser);
+	return parse_match(parser, value, &pool->matches, &pool->n_matches);
 }
 
 static int key_allow(struct parser *parser, const char *value)
@@ -231,6 +238,10 @@ static const struct key account_keys[] = {
 	{ "kernel-bill-limit", false, key_account_kernel_bill_limit },
 };
 
+static const struct key pool_keys[] = {
+	{ "match", true, key_pool_match },
+};
+
 struct section {
 	const char *name;
 	const struct key *keys;
@@ -239,6 +250,7 @@ struct section {
 static const struct section daemon_section = { "daemon", daemon_keys, ARRAY_SIZE(daemon_keys) };
 static const struct section rule_section = { "rule", rule_keys, ARRAY_SIZE(rule_keys) };
 static const struct section account_section = { "account", account_keys, ARRAY_SIZE(account_keys) };
+static const struct section pool_section = { "pool", pool_keys, ARRAY_SIZE(pool_keys) };
 
 struct rule *parser_rule(struct parser *parser)
 {
@@ -347,6 +359,8 @@ static int end_section(struct parser *parser)
 {
 	if (parser->section == &account_section)
 		return parser_end_account(parser);
+	if (parser->section == &pool_section)
+		return parser_end_pool(parser);
 	if (parser->section != &rule_section)
 		return 0;
 	struct rule *rule = parser_rule(parser);
@@ -381,6 +395,10 @@ int parser_section(struct parser *parser, const char *name)
 		parser->section = &account_section;
 		return parser_begin_account(parser, name + strlen("account") + (name[7] == ' '));
 	}
+	if (strcmp(name, "pool") == 0 || strncmp(name, "pool ", 5) == 0) {
+		parser->section = &pool_section;
+		return parser_begin_pool(parser, name + strlen("pool") + (name[4] == ' '));
+	}
 	return parser_fail(parser, "unknown section [%s]; known: " KNOWN_SECTIONS, name);
 }
 
@@ -394,6 +412,7 @@ static int unknown_key(struct parser *parser, const char *name)
 			i > 0 ? ", " : "", section->keys[i].name);
 	const char *its_name = section == &rule_section      ? parser_rule(parser)->name
 			       : section == &account_section ? parser_account(parser)->name
+			       : section == &pool_section    ? parser_pool(parser)->name
 							     : "";
 	return parser_fail(parser, "unknown key '%s' in [%s%s%s]; known: %s", name, section->name,
 		*its_name ? " " : "", its_name, known);

@@ -57,7 +57,7 @@ static int check_section(struct parser *parser, const char *line)
 	const char *end = line + 1 + length;
 	if (*end != ']')
 		return parser_fail(parser, "the section has no ]; allowed: [daemon], [rule NAME], "
-					   "[account NAME]");
+					   "[account NAME], [pool NAME]");
 	if (end[1 + strspn(end + 1, BLANKS)] != '\0')
 		return parser_fail(parser,
 			"text after ]; a section has its line for itself, and a comment, too");

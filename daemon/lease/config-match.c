@@ -217,12 +217,12 @@ static int parse_term(struct parser *parser, const char *text, struct match *mat
 	return fail_term(parser, "", text, "terms that begin with " TERMS_ALLOWED);
 }
 
-int parse_match(struct parser *parser, const char *value, struct rule *rule)
+int parse_match(struct parser *parser, const char *value, struct match **matches, size_t *n)
 {
 	if (!*value)
 		return parser_fail_value(parser, value, "terms that begin with " TERMS_ALLOWED);
-	/* In the rule from the start: config_free() frees what a failure leaves. */
-	struct match *match = array_append(&rule->matches, &rule->n_matches, sizeof(*match));
+	/* In the list from the start: its owner frees what a failure leaves. */
+	struct match *match = array_append(matches, n, sizeof(*match));
 	char *copy = match ? strdup(value) : NULL;
 	if (!copy)
 		return -ENOMEM;
@@ -233,5 +233,18 @@ int parse_match(struct parser *parser, const char *value, struct rule *rule)
 	while (r == 0 && (text = strsep(&rest, BLANKS)))
 		r = *text ? parse_term(parser, text, match) : 0;
 	free(copy);
+	return r;
+}
+
+int match_parse(
+	const char *text, struct match **matches, size_t *n_matches, struct refusal *refusal)
+{
+	struct parser parser = { .refusal = refusal, .file = "", .key = "match" };
+
+	int r = parse_match(&parser, text, matches, n_matches);
+	if (r == 0 && (*matches)[*n_matches - 1].n_terms == 0)
+		r = parser_fail_value(&parser, text, "terms that begin with " TERMS_ALLOWED);
+	if (r == REFUSED)
+		refusal->kind = REFUSAL_INVALID_MATCH;
 	return r;
 }

@@ -7,6 +7,7 @@
  *   config-limits.c [account], and the limits of what may be pinned
  *   config-value.c  simple values: numbers, sizes, users
  *   config-match.c  the grammar of `match =`
+ *   config-pool.c   [pool]
  *
  * All functions return 0, -ENOMEM or REFUSED (the refusal is then the parser's).
  */
@@ -57,6 +58,12 @@ int parser_key(struct parser *parser, const char *name, const char *value);
 /* The rule whose section is being read. */
 struct rule *parser_rule(struct parser *parser);
 
+/* [pool NAME] begins, and its keys. */
+int parser_begin_pool(struct parser *parser, const char *name);
+struct pool *parser_pool(struct parser *parser);
+/* At its end: there are devices in it. */
+int parser_end_pool(struct parser *parser);
+
 /* [account NAME] begins: a new one, its file and line filled in. */
 int parser_begin_account(struct parser *parser, const char *name);
 /* The one whose section is being read. */
@@ -86,8 +93,8 @@ int parse_host_limit(struct parser *parser, const char *value);
 /* A bound of [daemon]: which one, parser->key says (config-bounds.c). */
 int parse_bound(struct parser *parser, const char *value);
 void bounds_default(struct bounds *bounds);
-/* Appends to the rule's matches. */
-int parse_match(struct parser *parser, const char *value, struct rule *rule);
+/* Appends to the list, also what is not whole yet when it fails. */
+int parse_match(struct parser *parser, const char *value, struct match **matches, size_t *n);
 
 /* Does the whole text fit, letters of either case? 1, 0 or -ENOMEM. */
 int text_fits(const char *text, const char *regex);

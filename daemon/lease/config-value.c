@@ -16,6 +16,9 @@ int parser_fail(struct parser *parser, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
+	/* What a client wrote stands in no file. */
+	if (!*parser->file)
+		return refuse(parser->refusal, REFUSAL_CONFIGURATION, "%s", text);
 	if (parser->line == 0)
 		return refuse(parser->refusal, REFUSAL_CONFIGURATION, "%s: %s", parser->file, text);
 	return refuse(parser->refusal, REFUSAL_CONFIGURATION, "%s:%u: %s", parser->file,

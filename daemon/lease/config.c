@@ -39,11 +39,16 @@ static void match_clear(struct match *match)
 	free(match->terms);
 }
 
+void matches_free(struct match *matches, size_t n_matches)
+{
+	for (size_t i = 0; i < n_matches; i++)
+		match_clear(&matches[i]);
+	free(matches);
+}
+
 static void rule_clear(struct rule *rule)
 {
-	for (size_t i = 0; i < rule->n_matches; i++)
-		match_clear(&rule->matches[i]);
-	free(rule->matches);
+	matches_free(rule->matches, rule->n_matches);
 	allows_free(rule->allows, rule->n_allows);
 	free(rule->name);
 	free(rule->file);
@@ -63,6 +68,12 @@ struct config *config_free(struct config *config)
 		free(config->accounts[i].file);
 	}
 	free(config->accounts);
+	for (size_t i = 0; i < config->n_pools; i++) {
+		matches_free(config->pools[i].matches, config->pools[i].n_matches);
+		free(config->pools[i].name);
+		free(config->pools[i].file);
+	}
+	free(config->pools);
 	allows_free(config->admins, config->n_admins);
 	free(config->text);
 	free(config);

@@ -37,6 +37,23 @@ struct match {
 	size_t n_terms;
 };
 
+/*
+ * One line as clients write it, appended to the list: 0, -ENOMEM, or REFUSED (INVALID_MATCH: what
+ * is wrong and what is allowed). Free the list with matches_free(), also after a failure.
+ */
+int match_parse(
+	const char *text, struct match **matches, size_t *n_matches, struct refusal *refusal);
+void matches_free(struct match *matches, size_t n_matches);
+
+/* [pool NAME]: devices of one kind, by a name that clients can ask for. It allows nothing. */
+struct pool {
+	char *name;
+	char *file; /* where it stands, for messages */
+	unsigned line;
+	struct match *matches; /* any of them */
+	size_t n_matches;
+};
+
 enum allow_kind {
 	ALLOW_USER,  /* user:alice or user:1000 */
 	ALLOW_GROUP, /* group:dpdk */
@@ -112,6 +129,8 @@ struct config {
 	size_t n_admins;
 	struct account_section *accounts; /* in file order; each one could be some account's */
 	size_t n_accounts;
+	struct pool *pools; /* in file order */
+	size_t n_pools;
 	unsigned take_timeout_seconds;
 	unsigned resume_timeout_seconds; /* 0: who has lost its connection has lost its lease */
 	bool stop_leaves; /* a stop, too, leaves everything to the next vfiod, as a restart does */
@@ -146,6 +165,9 @@ struct config_names {
 int config_read_names(const char *path, const struct config_names *names, struct config **config,
 	struct refusal *refusal);
 struct config *config_free(struct config *config);
+
+/* NULL: there is none of this name. */
+const struct pool *config_pool(const struct config *config, const char *name);
 
 /* Of a host with so much memory (MemTotal): bytes, or BYTES_UNLIMITED. */
 uint64_t config_host_limit(const struct config *config, uint64_t memory_bytes);

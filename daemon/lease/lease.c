@@ -11,6 +11,7 @@
 void lease_book_init(struct lease_book *book)
 {
 	TAILQ_INIT(&book->leases);
+	book->n_leases = 0;
 	book->n_named = 0;
 }
 
@@ -47,6 +48,40 @@ static struct lease *lease_make(
 	return lease;
 }
 
+static void lease_clear(struct lease *lease)
+{
+	for (size_t i = 0; i < lease->n_groups; i++)
+		group_release(lease->groups[i]);
+	free(lease->groups);
+	group_set_clear(&lease->wanted);
+	strv_free(lease->selected);
+	subject_clear(&lease->subject);
+	explicit_bzero(lease->token, sizeof(lease->token));
+	free(lease);
+}
+
+/* Those before it anew, and `change` more (or less) before each behind it that competes with it. */
+static void lease_count(struct lease_book *book, struct lease *lease, int change)
+{
+	struct lease *other;
+	bool is_behind = false;
+
+	lease->n_before = 0;
+	TAILQ_FOREACH (other, &book->leases, of_book) {
+		if (other == lease) {
+			is_behind = true;
+			if (change == 0)
+				return;
+		} else if (other->state == LEASE_QUEUED &&
+			   group_set_meets(&lease->wanted, &other->wanted)) {
+			if (is_behind)
+				other->n_before += (size_t)change;
+			else
+				lease->n_before++;
+		}
+	}
+}
+
 static void lease_name(struct lease *lease, unsigned long long number)
 {
 	const char *end = lease->name + sizeof(lease->name);
@@ -67,7 +102,14 @@ int lease_new(struct lease_book *book, const struct subject *subject, struct gro
 	memcpy(lease->token, token, sizeof(token));
 	lease->state = LEASE_QUEUED;
 	lease_name(lease, ++book->n_named);
+	for (size_t i = 0; i < n_groups; i++)
+		if (group_set_add(&lease->wanted, groups[i]->number) == -ENOMEM) {
+			lease_clear(lease);
+			return -ENOMEM;
+		}
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
+	book->n_leases++;
+	lease_count(book, lease, 0);
 	*leasep = lease;
 	return 0;
 }
@@ -85,6 +127,7 @@ int lease_restore(struct lease_book *book, const struct subject *subject, const 
 	string_copy(lease->token, sizeof(lease->token), token);
 	lease->state = LEASE_GRANTED;
 	TAILQ_INSERT_TAIL(&book->leases, lease, of_book);
+	book->n_leases++;
 	*leasep = lease;
 	return 0;
 }
@@ -93,14 +136,26 @@ struct lease *lease_free(struct lease_book *book, struct lease *lease)
 {
 	if (!lease)
 		return NULL;
+	lease_leave_queue(book, lease, LEASE_ENDED);
 	TAILQ_REMOVE(&book->leases, lease, of_book);
+	book->n_leases--;
+	lease_clear(lease);
+	return NULL;
+}
+
+int lease_set_groups(struct lease *lease, struct group *const *groups, size_t n_groups)
+{
+	struct group **set = new_zeroed((n_groups ? n_groups : 1) * sizeof(*set));
+	if (!set)
+		return -ENOMEM;
+	for (size_t i = 0; i < n_groups; i++)
+		set[i] = group_hold(groups[i]);
 	for (size_t i = 0; i < lease->n_groups; i++)
 		group_release(lease->groups[i]);
 	free(lease->groups);
-	subject_clear(&lease->subject);
-	explicit_bzero(lease->token, sizeof(lease->token));
-	free(lease);
-	return NULL;
+	lease->groups = set;
+	lease->n_groups = n_groups;
+	return 0;
 }
 
 const char *lease_mode(const struct lease *lease)
@@ -175,23 +230,31 @@ size_t lease_book_count(const struct lease_book *book, enum lease_state state)
 	return n;
 }
 
-static bool leases_compete(const struct lease *a, const struct lease *b)
+size_t lease_book_position(const struct lease *lease)
 {
-	for (size_t i = 0; i < a->n_groups; i++)
-		if (lease_has_group(b, a->groups[i]))
-			return true;
-	return false;
+	return lease->n_before;
 }
 
-size_t lease_book_position(const struct lease_book *book, const struct lease *lease)
+void lease_leave_queue(struct lease_book *book, struct lease *lease, enum lease_state state)
 {
-	size_t position = 0;
-	struct lease *other;
-	TAILQ_FOREACH (other, &book->leases, of_book) {
-		if (other == lease)
-			break;
-		if (other->state == LEASE_QUEUED && leases_compete(lease, other))
-			position++;
-	}
-	return position;
+	if (lease->state != LEASE_QUEUED)
+		return;
+	lease_count(book, lease, -1);
+	lease->n_before = 0;
+	lease->state = state;
+}
+
+void lease_requeue(struct lease_book *book, struct lease *lease)
+{
+	lease->state = LEASE_QUEUED;
+	lease_count(book, lease, 1);
+}
+
+void lease_want(struct lease_book *book, struct lease *lease, struct group_set *wanted)
+{
+	lease_count(book, lease, -1);
+	group_set_clear(&lease->wanted);
+	lease->wanted = *wanted;
+	*wanted = (struct group_set){ 0 };
+	lease_count(book, lease, 1);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon/inventory/group.h"
+#include "daemon/lease/group-set.h"
 #include "daemon/lease/subject.h"
 
 #include <sys/queue.h>
@@ -76,6 +77,10 @@ struct lease {
 
 	struct group **groups; /* each held (group_hold) */
 	size_t n_groups;
+	/* QUEUED: all groups that it could come to have, those of `groups` included. */
+	struct group_set wanted;
+	size_t n_before; /* QUEUED: see lease_book_position() */
+	char **selected; /* when granted: which device answers which selector; NULL */
 
 	double granted_at; /* loop time */
 	bool follows_process;
@@ -91,6 +96,7 @@ TAILQ_HEAD(lease_list, lease);
 
 struct lease_book {
 	struct lease_list leases; /* in the order of their coming */
+	size_t n_leases;
 	unsigned long long n_named;
 };
 
@@ -113,6 +119,12 @@ int lease_new(struct lease_book *book, const struct subject *subject, struct gro
  */
 int lease_restore(struct lease_book *book, const struct subject *subject, const char *name,
 	const char *token, struct group *const *groups, size_t n_groups, struct lease **lease);
+/*
+ * It gets these groups (each given once) in place of those that it has: 0, or -ENOMEM and nothing
+ * has changed.
+ */
+int lease_set_groups(struct lease *lease, struct group *const *groups, size_t n_groups);
+
 /* Out of the book, groups released. NULL-safe. */
 struct lease *lease_free(struct lease_book *book, struct lease *lease);
 
@@ -130,9 +142,13 @@ struct lease *lease_book_by_token(const struct lease_book *book, const char *tok
 size_t lease_book_count(const struct lease_book *book, enum lease_state state);
 
 /*
- * The fair queue. How many QUEUED leases before this one want any of its groups. 0: its turn, as
- * far as the queue is concerned. A later request never overtakes an earlier one that it competes
- * with, and passes those that it does not compete with: all-or-none over several groups can
- * neither deadlock nor starve.
+ * The fair queue: how many QUEUED leases before this one want any of the groups that it wants.
+ * Known without a look at the others; a change looks at each of them once.
  */
-size_t lease_book_position(const struct lease_book *book, const struct lease *lease);
+size_t lease_book_position(const struct lease *lease);
+/* It is QUEUED, and wants these groups from now on; the set is taken over. */
+void lease_want(struct lease_book *book, struct lease *lease, struct group_set *wanted);
+/* QUEUED → `state`, and out of the way of those behind it. Nothing if it is not QUEUED. */
+void lease_leave_queue(struct lease_book *book, struct lease *lease, enum lease_state state);
+/* ACQUIRING → QUEUED, in its old place: it was there before all that came later. */
+void lease_requeue(struct lease_book *book, struct lease *lease);

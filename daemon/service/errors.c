@@ -125,6 +125,14 @@ const char *refusal_to_varlink(const struct refusal *refusal, struct json_object
 		json_put(json, "device", *refusal->device ? json_text(refusal->device) : NULL);
 		json_put(json, "reason", json_text(refusal->text));
 		return ERROR("AccessDenied");
+	case REFUSAL_NO_SUCH_POOL:
+		json_put(json, "pool", json_text(refusal->account));
+		json_put(json, "reason", json_text(refusal->text));
+		return ERROR("NoSuchPool");
+	case REFUSAL_INVALID_MATCH:
+		json_put(json, "match", json_text(refusal->account));
+		json_put(json, "reason", json_text(refusal->text));
+		return ERROR("InvalidMatch");
 	case REFUSAL_NO_SUCH_LEASE:
 		return ERROR("NoSuchLease");
 	case REFUSAL_NOT_SUPPORTED:

@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/nodes.h"
 #include "daemon/broker/restoring.h"
+#include "daemon/lease/wish.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -106,6 +107,17 @@ static void write_group(struct writing *reply, const struct group *group, int fd
 	writing_close(reply, '}');
 }
 
+/* Not of a lease that an earlier daemon has granted: who has it was told then. */
+static void write_selected(struct writing *reply, const struct lease *lease)
+{
+	if (!lease->selected)
+		return;
+	writing_open(reply, "selected", '[');
+	for (size_t i = 0; lease->selected[i]; i++)
+		writing_string(reply, NULL, lease->selected[i]);
+	writing_close(reply, ']');
+}
+
 /* has_fds: the descriptors of the groups are in the same message, in their order. */
 static void write_lease(
 	struct writing *reply, const char *event, const struct lease *lease, bool has_fds)
@@ -119,6 +131,7 @@ static void write_lease(
 	for (size_t i = 0; i < lease->n_groups; i++)
 		write_group(reply, lease->groups[i], has_fds ? (int)i : -1);
 	writing_close(reply, ']');
+	write_selected(reply, lease);
 }
 
 /* Mode cdev: with all nodes, group by group, and then the context. How many they are. */
@@ -145,6 +158,7 @@ static size_t write_lease_nodes(
 				fds[n++] = steal_fd(&nodes->all[j].fd);
 	}
 	writing_close(reply, ']');
+	write_selected(reply, lease);
 	writing_number(reply, "iommufdFileDescriptor", (int64_t)n);
 	fds[n++] = steal_fd(&lease->nodes->context);
 	return n;
@@ -273,32 +287,6 @@ int acquisitions_restore(struct session *session, bool has_stream)
 	return restoring.result;
 }
 
-int select_groups(
-	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal)
-{
-	struct json_object *selectors = json_field(call->varlink.parameters, "selectors");
-	size_t n = json_object_array_length(selectors);
-
-	if (n == 0)
-		return refuse(refusal, REFUSAL_INVALID_PARAMETER, "selectors");
-	unsigned max = broker_config(call->session->service->broker)->bounds.selectors;
-	if (n > max)
-		return refuse_too_many(refusal, "max-selectors", max);
-	*n_groups = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct group *group = select_group(call->session->service->broker,
-			json_object_array_get_idx(selectors, i), refusal);
-		size_t j = 0;
-		if (!group)
-			return REFUSED;
-		while (j < *n_groups && groups[j] != group)
-			j++;
-		if (j == *n_groups)
-			groups[(*n_groups)++] = group;
-	}
-	return 0;
-}
-
 /* What one user may have at a time: 0 or REFUSED. */
 static int check_bounds(const struct session *session, bool waits, struct refusal *refusal)
 {
@@ -356,12 +344,16 @@ static void acquire(struct call *call)
 	}
 	int r = check_bounds(session, wait_seconds > 0, &refusal);
 	if (r == 0)
-		r = select_groups(call, groups, &request.n_groups, &refusal);
+		r = selectors_read(call, &request.wishes, &refusal);
+	if (r == 0)
+		request.n_groups = wishes_named(request.wishes, groups);
 	if (r == 0)
 		r = call_take_holder(call, &request.holder_pidfd, &holder, &refusal);
 	/* The call may last as long as the lease: what else came with it would, too. */
 	message_close_fds(&call->message);
 	struct acquisition *acquisition = r == 0 ? new_zeroed(sizeof(*acquisition)) : NULL;
+	if (!acquisition)
+		wishes_free(request.wishes);
 	if (r == 0 && !acquisition) {
 		if (request.holder_pidfd >= 0)
 			close(request.holder_pidfd);

@@ -1,6 +1,7 @@
 /* org.vfiod.Broker.Plan: a dry run. */
 #include "daemon/base/util.h"
 #include "daemon/broker/preview.h"
+#include "daemon/lease/wish.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -81,27 +82,95 @@ static void add_vetoes(struct json_object *vetoes, const struct preview_group *o
 	}
 }
 
-static void on_previewed(struct preview *preview, void *userdata)
+/* A dry run on its way: the preview of the groups that are chosen, until one can be had. */
+struct planning {
+	struct call *call;
+	enum preview_purpose purpose;
+	struct wishes *wishes;
+	struct preview *preview;
+};
+
+static void planning_free(struct planning *planning)
 {
-	struct call *call = userdata;
+	preview_free(planning->preview);
+	wishes_free(planning->wishes);
+	free(planning);
+}
+
+static void answer(struct planning *planning)
+{
 	struct json_object *reply = json_object_new_object(), *devices = json_object_new_array(),
-			   *vetoes = json_object_new_array();
+			   *vetoes = json_object_new_array(), *selected = json_object_new_array();
+	char **names = planning->wishes->selected;
 	size_t n;
-	const struct preview_group *groups = preview_groups(preview, &n);
+	const struct preview_group *groups = preview_groups(planning->preview, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		add_devices(devices, &groups[i], preview_purpose(preview));
+		add_devices(devices, &groups[i], planning->purpose);
 		add_vetoes(vetoes, &groups[i]);
 	}
+	for (size_t i = 0; names && names[i]; i++)
+		json_object_array_add(selected, json_text(names[i]));
 	json_put(reply, "devices", devices);
 	json_put(reply, "vetoes", vetoes);
-	preview_free(preview);
+	json_put(reply, "selected", selected);
+	struct call *call = planning->call;
+	planning_free(planning);
 	call_reply(call, reply);
+}
+
+/* Notes what the host uses of what was chosen: Acquire would go on to the next. */
+static bool note_used(struct planning *planning)
+{
+	bool is_any = false;
+	size_t n;
+	const struct preview_group *groups = preview_groups(planning->preview, &n);
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < groups[i].n_vetoes; j++)
+			if (groups[i].vetoes[j].kind == REFUSAL_DEVICE_IN_USE &&
+				wishes_has_chosen(planning->wishes, groups[i].group) &&
+				group_set_add(&planning->wishes->tried, groups[i].group->number) ==
+					0)
+				is_any = true;
+	return is_any;
+}
+
+static int preview_start(struct planning *planning, struct refusal *refusal);
+
+static void on_previewed(struct preview *preview, void *userdata)
+{
+	struct planning *planning = userdata;
+	struct refusal refusal;
+
+	if (note_used(planning)) {
+		planning->preview = NULL;
+		if (preview_start(planning, &refusal) == 0) {
+			preview_free(preview);
+			return;
+		}
+		planning->preview = preview;
+	}
+	answer(planning);
+}
+
+static int preview_start(struct planning *planning, struct refusal *refusal)
+{
+	struct session *session = planning->call->session;
+	struct group *groups[MAX_SELECTORS];
+	size_t n;
+	int r = broker_choose(
+		session->service->broker, &session->subject, planning->wishes, groups, &n, refusal);
+
+	if (r != 0)
+		return r;
+	return preview_new(session->service->broker, planning->purpose, &session->subject, groups,
+		n, on_previewed, planning, &planning->preview, refusal);
 }
 
 static void plan_cancel(struct call *call)
 {
-	preview_free(call->state);
+	planning_free(call->state);
 }
 
 static enum preview_purpose purpose_of(const char *name, const char *mode)
@@ -115,35 +184,53 @@ static enum preview_purpose purpose_of(const char *name, const char *mode)
 	return mode && strcmp(mode, "brokered") == 0 ? PREVIEW_BROKERED : PREVIEW_ACQUIRE;
 }
 
-static void plan(struct call *call)
+static int check_purpose(struct call *call, enum preview_purpose purpose, struct refusal *refusal)
 {
 	struct session *session = call->session;
-	struct broker *broker = session->service->broker;
-	enum preview_purpose purpose =
-		purpose_of(json_field_text(call->varlink.parameters, "purpose"),
-			json_field_text(call->varlink.parameters, "mode"));
-	struct group *groups[MAX_SELECTORS];
-	struct preview *preview = NULL;
-	struct refusal refusal;
-	size_t n_groups = 0;
-	int r;
+	const struct config *config = broker_config(session->service->broker);
 
 	if ((purpose == PREVIEW_TAKE || purpose == PREVIEW_RETURN) &&
-		!policy_is_admin(broker_config(broker), &session->subject))
-		r = refuse(&refusal, REFUSAL_PERMISSION_DENIED, "dry runs of take and return");
-	else
-		r = select_groups(call, groups, &n_groups, &refusal);
-	if (r == 0)
-		r = preview_new(broker, purpose, &session->subject, groups, n_groups, on_previewed,
-			call, &preview, &refusal);
-	if (r == REFUSED) {
-		call_refuse(call, &refusal);
-	} else if (r < 0) {
-		call_fail(call, -r, "planning");
-	} else {
-		call->state = preview;
-		call->cancel = plan_cancel;
+		!policy_is_admin(config, &session->subject))
+		return refuse(refusal, REFUSAL_PERMISSION_DENIED, "dry runs of take and return");
+	return 0;
+}
+
+/* Nobody takes or returns just any device. */
+static bool is_for_any(const struct planning *planning)
+{
+	return (planning->purpose == PREVIEW_TAKE || planning->purpose == PREVIEW_RETURN) &&
+	       planning->wishes->n_described > 0;
+}
+
+static void plan(struct call *call)
+{
+	struct planning *planning = calloc(1, sizeof(*planning));
+	struct refusal refusal;
+	int r = -ENOMEM;
+
+	if (planning) {
+		planning->call = call;
+		planning->purpose = purpose_of(json_field_text(call->varlink.parameters, "purpose"),
+			json_field_text(call->varlink.parameters, "mode"));
+		r = check_purpose(call, planning->purpose, &refusal);
 	}
+	if (r == 0)
+		r = selectors_read(call, &planning->wishes, &refusal);
+	if (r == 0 && is_for_any(planning))
+		r = refuse(&refusal, REFUSAL_INVALID_PARAMETER, "selectors");
+	if (r == 0)
+		r = preview_start(planning, &refusal);
+	if (r == 0) {
+		call->state = planning;
+		call->cancel = plan_cancel;
+		return;
+	}
+	if (planning)
+		planning_free(planning);
+	if (r == REFUSED)
+		call_refuse(call, &refusal);
+	else
+		call_fail(call, -r, "planning");
 }
 
 const struct method plan_methods[] = {

@@ -357,9 +357,9 @@ struct group *select_group(
 	struct broker *broker, struct json_object *selector, struct refusal *refusal);
 
 enum { MAX_SELECTORS = 64 }; /* the most that max-selectors may be */
-/* The groups of all of the call's selectors, each once: room for MAX_SELECTORS. 0, or REFUSED. */
-int select_groups(
-	struct call *call, struct group **groups, size_t *n_groups, struct refusal *refusal);
+/* What all of the call's selectors ask for: 0, -ENOMEM, or REFUSED. */
+struct wishes;
+int selectors_read(struct call *call, struct wishes **wishes, struct refusal *refusal);
 
 /*
  * The process of holderFileDescriptor: 0 with its pidfd taken out of the message, and *holder's

@@ -106,6 +106,26 @@ static const char *job_device(const struct job *job)
 	return job->plan->n_members > 0 ? job->plan->members[0].name : "";
 }
 
+static unsigned long long used_groups;
+
+void fake_job_uses(unsigned long long groups)
+{
+	used_groups = groups;
+}
+
+static bool is_used(const struct job *job)
+{
+	return job->plan->group < 64 && used_groups >> job->plan->group & 1;
+}
+
+static int refuse_use(const struct job *job, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_DEVICE_IN_USE, "it has an address");
+	refusal->group = job->plan->group;
+	string_copy(refusal->device, sizeof(refusal->device), job_device(job));
+	return REFUSED;
+}
+
 static int refuse_job(const struct job *job, struct refusal *refusal)
 {
 	static const enum refusal_kind kinds[] = {
@@ -147,7 +167,9 @@ static void job_end(struct job *job)
 	int group_fd = -1, result = 0;
 	struct refusal refusal = { .kind = REFUSAL_NONE, .group = -1 };
 
-	if (outcome == FAKE_REFUSED) {
+	if (inspects(job->kind) && !job->is_ready && is_used(job)) {
+		result = refuse_use(job, &refusal);
+	} else if (outcome == FAKE_REFUSED) {
 		result = refuse_job(job, &refusal);
 	} else if (outcome == FAKE_DIES) {
 		result = -ECHILD;
@@ -176,7 +198,7 @@ static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 		return;
 	}
 	job->is_late = false;
-	if (!inspects(job->kind) || job->is_ready || outcome != FAKE_WELL) {
+	if (!inspects(job->kind) || job->is_ready || outcome != FAKE_WELL || is_used(job)) {
 		job_end(job);
 		return;
 	}

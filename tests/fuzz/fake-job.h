@@ -17,6 +17,8 @@ enum fake_outcome {
 	FAKE_HANGS,   /* late, and it ends when the outcome is set to another one */
 };
 void fake_job_outcome(enum fake_outcome outcome); /* of both */
+/* The host uses devices of the groups of these numbers: a bit each, of 64. */
+void fake_job_uses(unsigned long long groups);
 /*
  * Of what looks for what bounds a client. It is FAKE_MEMORY_MAX, or (REFUSED) nothing.
  */

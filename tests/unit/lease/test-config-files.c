@@ -101,7 +101,7 @@ static void test_drop_ins(void **state)
 	bench_write(bench, "vfiod.conf.d/a.conf", "\nforce = yes\n", 13);
 	bench_assert_refusal(bench, bench_read(bench), "vfiod.conf.d/a.conf", 2,
 		"'force' stands before the first section; known: [daemon], [rule NAME], "
-		"[account NAME]");
+		"[account NAME], [pool NAME]");
 	/* So does that of a rule at its end. */
 	bench_write(bench, "vfiod.conf.d/a.conf", "\n[rule x]\n", 10);
 	bench_assert_refusal(

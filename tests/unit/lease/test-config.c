@@ -134,7 +134,8 @@ static void test_defaults(void **state)
 static void test_sections(void **state)
 {
 	bench_refuses(state, "[group alice]\n", 1,
-		"unknown section [group alice]; known: [daemon], [rule NAME], [account NAME]");
+		"unknown section [group alice]; known: [daemon], [rule NAME], [account NAME], "
+		"[pool NAME]");
 	bench_refuses(state, "[]\n", 1, "unknown section []");
 	bench_refuses(state, "[Daemon]\n", 1, "unknown section [Daemon]");
 	bench_refuses(state, "[daemon x]\n", 1, "unknown section [daemon x]");

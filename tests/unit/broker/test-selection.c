@@ -1,0 +1,627 @@
+/*
+ * "Any of this kind": who gets which group, who waits for whom, and what that costs, in a broker
+ * without children and without a kernel (tests/fuzz/fake-job.h).
+ */
+#include "tests/unit/remove-tree.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/broker/parts.h"
+#include "daemon/inventory/internal.h"
+#include "daemon/lease/wish.h"
+#include "tests/fuzz/fake-job.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct bench {
+	char directory[64];
+	struct ev_loop *loop;
+	struct inventory *inventory;
+	struct broker *broker;
+};
+
+/* A client, and what it has heard. */
+struct client {
+	struct lease *lease; /* NULL: it is no more */
+	bool is_granted;
+	int groups[4];
+	size_t n_groups, position;
+	char selected[64]; /* of the first selector */
+	struct refusal refusal;
+};
+
+static void add(struct bench *bench, int number, uint16_t product, uint32_t class, int node)
+{
+	struct group *group = inventory_group(bench->inventory, number);
+	struct device *device = calloc(1, sizeof(*device));
+
+	assert_non_null(device);
+	if (!group) {
+		group = group_new(number);
+		assert_non_null(group);
+		assert_int_equal(index_add_group(bench->inventory, group), 0);
+		strcpy(group->type, "DMA");
+	}
+	snprintf(device->name, sizeof(device->name), "%04x:%02x:%02x.%zu", number >> 8,
+		number & 255, product & 31, group->n_devices);
+	assert_true(asprintf(&device->syspath, "/sys/devices/pci0000:00/%s", device->name) > 0);
+	strcpy(device->bus, "pci");
+	device->description = strdup("");
+	device->reset_method = strdup("flr");
+	device->is_pci = true;
+	device->vendor = 0x8086;
+	device->product = product;
+	device->class = class;
+	device->vf_index = -1;
+	device->numa_node = node;
+	assert_int_equal(index_add_device(bench->inventory, group, device), 0);
+	const struct inventory_change change = {
+		.event = DEVICE_ADDED, .group = group, .device = device
+	};
+	if (bench->broker)
+		broker_on_inventory(&change, bench->broker);
+}
+
+static struct config *configuration(const struct bench *bench, const char *text)
+{
+	struct config *config = NULL;
+	struct refusal refusal;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/vfiod.conf", bench->directory);
+	FILE *file = fopen(path, "we");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	int r = config_read(path, &config, &refusal);
+	if (r != 0)
+		fail_msg("%s", refusal.text);
+	return config;
+}
+
+#define RULE "[rule nics]\nmatch = pci:class=0200\nallow = user:1000\nallow = user:1001\n"
+#define POOLS "[pool fast]\nmatch = pci:id=8086:0002\nmatch = pci:id=8086:0003\n"
+
+static int set_up(void **state)
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+
+	log_open(LOG_EMERG);
+	snprintf(bench->directory, sizeof(bench->directory), "/tmp/test-selection-XXXXXX");
+	assert_non_null(mkdtemp(bench->directory));
+	bench->loop = ev_default_loop(0);
+	bench->inventory = calloc(1, sizeof(*bench->inventory));
+	assert_true(bench->loop && bench->inventory);
+	bench->inventory->loop = bench->loop;
+	TAILQ_INIT(&bench->inventory->groups);
+	add(bench, 1, 1, 0x020000, 0);
+	add(bench, 2, 1, 0x020000, 1);
+	add(bench, 3, 2, 0x020000, 0);
+	add(bench, 4, 7, 0x030000, 0); /* a display, that no rule allows */
+	fake_job_host(bench->inventory);
+	fake_job_outcome(FAKE_WELL);
+	fake_job_uses(0);
+	assert_int_equal(broker_new(bench->loop, bench->inventory, configuration(bench, RULE POOLS),
+				 bench->directory, &sysfs_kernel, NULL, &bench->broker),
+		0);
+	inventory_listen(bench->inventory, broker_on_inventory, bench->broker);
+	*state = bench;
+	return 0;
+}
+
+static void go_round(struct bench *bench)
+{
+	for (int i = 0; i < 40; i++)
+		ev_run(bench->loop, EVRUN_NOWAIT);
+}
+
+static int tear_down(void **state)
+{
+	struct bench *bench = *state;
+	const struct group *group;
+
+	go_round(bench);
+	assert_true(TAILQ_EMPTY(&bench->broker->book.leases));
+	assert_int_equal(bench->broker->book.n_leases, 0);
+	assert_int_equal(bench->broker->wishing.n, 0);
+	TAILQ_FOREACH (group, &bench->inventory->groups, of_inventory) {
+		assert_int_equal(group->owner, OWNER_NONE);
+		assert_true(group_is_free(bench->broker, group));
+	}
+	broker_free(bench->broker);
+	inventory_free(bench->inventory);
+	remove_tree(bench->directory);
+	free(bench);
+	return 0;
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+static void on_queued(struct lease *lease, size_t position, void *userdata)
+{
+	(void)lease;
+	((struct client *)userdata)->position = position;
+}
+
+static void on_granted(struct lease *lease, int *group_fds, void *userdata)
+{
+	struct client *client = userdata;
+
+	(void)group_fds;
+	client->is_granted = true;
+	client->n_groups = lease->n_groups;
+	for (size_t i = 0; i < lease->n_groups && i < ARRAY_SIZE(client->groups); i++)
+		client->groups[i] = lease->groups[i]->number;
+	if (lease->selected)
+		snprintf(client->selected, sizeof(client->selected), "%s", lease->selected[0]);
+}
+
+static void on_refused(struct lease *lease, const struct refusal *refusal, void *userdata)
+{
+	struct client *client = userdata;
+
+	(void)lease;
+	client->refusal = *refusal;
+	client->lease = NULL;
+}
+
+static void on_ended(struct lease *lease, const char *reason, void *userdata)
+{
+	(void)lease;
+	(void)reason;
+	((struct client *)userdata)->lease = NULL;
+}
+
+static const struct lease_listener listener = {
+	.queued = on_queued,
+	.granted = on_granted,
+	.refused = on_refused,
+	.ended = on_ended,
+};
+
+/* "any pci:id=8086:0001", "near 1 …", "pool fast", "group 3", separated by ';'. */
+static struct wishes *wishes_of(struct bench *bench, const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *part;
+	struct wishes *wishes = wishes_new(8);
+
+	while ((part = strsep(&rest, ";"))) {
+		struct wish *wish = &wishes->all[wishes->n++];
+		struct refusal refusal;
+		wish->near_node = ANYWHERE;
+		if (strncmp(part, "near ", 5) == 0) {
+			wish->near_node = part[5] - '0';
+			part += 7;
+		}
+		if (strncmp(part, "group ", 6) == 0) {
+			wish->group = group_hold(inventory_group(bench->inventory, atoi(part + 6)));
+			continue;
+		}
+		wishes->n_described++;
+		if (strncmp(part, "pool ", 5) == 0) {
+			wish->pool = strdup(part + 5);
+			continue;
+		}
+		assert_int_equal(
+			match_parse(part + 4, &wish->matches, &wish->n_matches, &refusal), 0);
+		snprintf(wish->text, sizeof(wish->text), "%s", part + 4);
+	}
+	free(copy);
+	return wishes;
+}
+
+static int ask_as(
+	struct bench *bench, uid_t uid, struct client *client, const char *text, double wait)
+{
+	struct subject subject = { .uid = uid, .process_uid = uid, .pid = getpid() };
+	struct group *groups[8];
+	struct acquire_request request = {
+		.subject = &subject,
+		.groups = groups,
+		.wishes = wishes_of(bench, text),
+		.wait_seconds = wait,
+		.brokered = true,
+		.holder_pidfd = -1,
+		.listener = &listener,
+		.userdata = client,
+	};
+
+	*client = (struct client){ .position = 999 };
+	request.n_groups = wishes_named(request.wishes, groups);
+	return broker_acquire(bench->broker, &request, &client->lease, &client->refusal);
+}
+
+static void ask(struct bench *bench, struct client *client, const char *text, double wait)
+{
+	int r = ask_as(bench, 1000, client, text, wait);
+	if (r != 0)
+		fail_msg("%s: %s", text, client->refusal.text);
+	go_round(bench);
+}
+
+static void ask_in_vain(
+	struct bench *bench, const char *text, enum refusal_kind kind, const char *words)
+{
+	struct client client;
+
+	if (ask_as(bench, 1000, &client, text, 0) == 0) {
+		go_round(bench);
+		assert_null(client.lease);
+	}
+	assert_int_equal(client.refusal.kind, kind);
+	if (!strstr(client.refusal.text, words))
+		fail_msg("'%s' in: %s", words, client.refusal.text);
+}
+
+static void end(struct bench *bench, struct client *client)
+{
+	assert_non_null(client->lease);
+	broker_end(bench->broker, client->lease, "the test goes on");
+	client->lease = NULL;
+	go_round(bench);
+}
+
+static void assert_has(const struct client *client, int group)
+{
+	assert_true(client->is_granted);
+	assert_int_equal(client->n_groups, 1);
+	assert_int_equal(client->groups[0], group);
+}
+
+static void assert_waits(const struct client *client, size_t position)
+{
+	assert_non_null(client->lease);
+	assert_false(client->is_granted);
+	assert_int_equal(client->position, position);
+}
+
+/* --- what is chosen --------------------------------------------------------------------------- */
+
+static void test_any_that_is_free(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+
+	ask(bench, &a, "any pci:class=02", 0);
+	assert_has(&a, 1);
+	assert_string_equal(a.selected, "0000:01:01.0");
+	ask(bench, &b, "any pci:class=02", 0);
+	assert_has(&b, 2);
+	ask(bench, &c, "pool fast", 0);
+	assert_has(&c, 3);
+	ask_in_vain(bench, "any pci:class=02", REFUSAL_GROUP_BUSY, "somebody else has it");
+	end(bench, &b);
+	ask(bench, &b, "any bus:pci", 0);
+	assert_has(&b, 2);
+	end(bench, &a);
+	end(bench, &b);
+	end(bench, &c);
+}
+
+static void test_near(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b;
+
+	ask(bench, &a, "near 1 any pci:class=02", 0);
+	assert_has(&a, 2);
+	ask(bench, &b, "near 1 any pci:class=02", 0);
+	assert_has(&b, 1);
+	end(bench, &a);
+	end(bench, &b);
+}
+
+static void test_what_nobody_could_have(void **state)
+{
+	struct bench *bench = *state;
+	struct client a;
+
+	ask_in_vain(
+		bench, "any pci:id=dead:beef", REFUSAL_NO_SUCH_DEVICE, "no device of this host");
+	ask_in_vain(bench, "any pci:class=03", REFUSAL_ACCESS_DENIED, "no rule matches");
+	ask_in_vain(bench, "pool slow", REFUSAL_NO_SUCH_POOL, "none of this name");
+	ask_in_vain(bench, "any pci:id=8086:0002;pool fast", REFUSAL_NO_SUCH_DEVICE, "not enough");
+	ask_in_vain(bench, "group 3;pool fast", REFUSAL_NO_SUCH_DEVICE, "not enough");
+	assert_int_equal(ask_as(bench, 1002, &a, "any pci:class=02", 60), REFUSED);
+	assert_int_equal(a.refusal.kind, REFUSAL_ACCESS_DENIED);
+	assert_non_null(strstr(a.refusal.text, "any of the 2 other groups"));
+	/* An administrator needs no rule. */
+	assert_int_equal(ask_as(bench, 0, &a, "any pci:class=03", 0), 0);
+	go_round(bench);
+	assert_has(&a, 4);
+	end(bench, &a);
+}
+
+static void test_several_all_or_none(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b;
+
+	ask(bench, &a, "any pci:class=02;any pci:id=8086:0001;group 3", 0);
+	assert_true(a.is_granted);
+	assert_int_equal(a.n_groups, 3);
+	assert_int_equal(a.groups[2], 3);
+	end(bench, &a);
+	/* Whichever order: the only one for the second is left to it. */
+	ask(bench, &a, "any pci:class=02;any pci:address=0000:01:01.0", 0);
+	assert_int_equal(a.groups[0], 2);
+	assert_int_equal(a.groups[1], 1);
+	ask_in_vain(bench, "any pci:class=02;any pci:class=02", REFUSAL_GROUP_BUSY, "");
+	ask(bench, &b, "any pci:class=02", 0);
+	assert_has(&b, 3);
+	end(bench, &a);
+	end(bench, &b);
+}
+
+static void test_what_the_host_uses_is_passed_over(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b;
+	unsigned journalled = fake_journal_writes();
+
+	fake_job_uses(1U << 1 | 1U << 2);
+	ask(bench, &a, "any pci:class=02", 0);
+	assert_has(&a, 3);
+	ask_in_vain(bench, "any pci:id=8086:0001", REFUSAL_DEVICE_IN_USE, "last of 2 that were");
+	/* With one that somebody has, there is something to wait for. */
+	ask(bench, &b, "any pci:class=02", 60);
+	assert_waits(&b, 0);
+	ask_in_vain(bench, "any pci:class=02", REFUSAL_DEVICE_IN_USE, "has an address");
+	end(bench, &a);
+	assert_has(&b, 3);
+	end(bench, &b);
+	/* One that is named is not passed over. */
+	ask_in_vain(bench, "group 1;any pci:class=02", REFUSAL_DEVICE_IN_USE, "has an address");
+	fake_job_uses(1U << 3);
+	ask(bench, &a, "group 1;pool fast;any pci:class=02", 0);
+	assert_null(a.lease);
+	assert_int_equal(a.refusal.kind, REFUSAL_DEVICE_IN_USE);
+	assert_true(fake_journal_writes() > journalled);
+}
+
+/* --- who waits -------------------------------------------------------------------------------- */
+
+static void test_first_come_first_served(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c, d, e;
+
+	ask(bench, &a, "any pci:id=8086:0001;any pci:id=8086:0001", 0);
+	assert_true(a.is_granted);
+	ask(bench, &b, "any pci:id=8086:0001", 60);
+	assert_waits(&b, 0);
+	ask(bench, &c, "group 1", 60);
+	assert_waits(&c, 1);
+	ask(bench, &d, "any pci:id=8086:0001", 60);
+	assert_waits(&d, 2);
+	/* What nobody waits for is not in the way. */
+	ask(bench, &e, "any pci:class=02", 60);
+	assert_has(&e, 3);
+	end(bench, &a);
+	/* Two were freed at once: b has the better one, c wants that, d has the other. */
+	assert_has(&b, 1);
+	assert_waits(&c, 0);
+	assert_has(&d, 2);
+	end(bench, &b);
+	assert_has(&c, 1);
+	end(bench, &c);
+	end(bench, &d);
+	end(bench, &e);
+}
+
+/* It keeps what there is of it from those behind, and only that. */
+static void test_who_wants_two_is_not_starved(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c, d, e;
+
+	ask(bench, &a, "group 1", 0);
+	ask(bench, &b, "group 3", 0);
+	ask(bench, &c, "any pci:id=8086:0001;any pci:id=8086:0001", 60);
+	assert_waits(&c, 0);
+	ask(bench, &d, "group 2", 60);
+	assert_waits(&d, 1);
+	ask(bench, &e, "pool fast", 60);
+	assert_waits(&e, 0);
+	ask_in_vain(bench, "any pci:class=02", REFUSAL_GROUP_BUSY, "");
+	end(bench, &b);
+	assert_has(&e, 3);
+	assert_waits(&c, 0);
+	end(bench, &a);
+	assert_true(c.is_granted);
+	assert_waits(&d, 0);
+	end(bench, &c);
+	assert_has(&d, 2);
+	end(bench, &d);
+	end(bench, &e);
+}
+
+static void test_who_gives_up_makes_room(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+
+	ask(bench, &a, "group 1", 0);
+	ask(bench, &b, "any pci:address=0000:01:01.0;any pci:address=0000:02:01.0", 60);
+	ask(bench, &c, "any pci:address=0000:02:01.0", 60);
+	assert_waits(&b, 0);
+	assert_waits(&c, 1);
+	broker_end(bench->broker, b.lease, "it does not want any more");
+	go_round(bench);
+	assert_has(&c, 2);
+	end(bench, &a);
+	end(bench, &c);
+}
+
+static void test_new_devices_and_rules_wake(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+
+	ask(bench, &a, "pool fast", 0);
+	ask(bench, &b, "pool fast", 60);
+	ask(bench, &c, "pool fast", 60);
+	assert_waits(&c, 1);
+	add(bench, 70, 3, 0x020000, 0);
+	go_round(bench);
+	assert_has(&b, 70);
+	/* It was of another kind, and is of theirs now. */
+	broker_reconfigure(
+		bench->broker, configuration(bench, RULE "[pool fast]\nmatch = pci:class=02\n"));
+	go_round(bench);
+	assert_has(&c, 1);
+	end(bench, &a);
+	end(bench, &b);
+	end(bench, &c);
+}
+
+static void test_what_cannot_come_any_more(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+
+	ask(bench, &a, "pool fast", 0);
+	ask(bench, &b, "pool fast", 60);
+	ask(bench, &c, "any pci:id=8086:0002", 60);
+	broker_reconfigure(bench->broker, configuration(bench, RULE));
+	go_round(bench);
+	assert_null(b.lease);
+	assert_int_equal(b.refusal.kind, REFUSAL_NO_SUCH_POOL);
+	assert_waits(&c, 0);
+	broker_reconfigure(bench->broker,
+		configuration(bench, "[rule other]\nmatch = pci:class=03\nallow = user:1000\n"));
+	go_round(bench);
+	assert_null(c.lease);
+	assert_int_equal(c.refusal.kind, REFUSAL_ACCESS_DENIED);
+	end(bench, &a);
+}
+
+/* What the last user may have left in it is seen when it is free. */
+static void test_reset_required_is_passed_over(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+	const struct group *group = inventory_group(bench->inventory, 1);
+
+	TAILQ_FIRST(&group->devices)->reset_method[0] = '\0';
+	ask(bench, &a, "group 1", 0);
+	ask(bench, &c, "group 2", 0);
+	assert_int_equal(ask_as(bench, 1001, &b, "any pci:id=8086:0001", 60), 0);
+	go_round(bench);
+	assert_waits(&b, 0);
+	end(bench, &a);
+	assert_waits(&b, 0);
+	end(bench, &c);
+	assert_has(&b, 2);
+	end(bench, &b);
+}
+
+/* The dry run: what would be chosen, without a lease. */
+static void test_dry_choice(void **state)
+{
+	struct bench *bench = *state;
+	struct subject subject = { .uid = 1000, .process_uid = 1000, .pid = getpid() };
+	struct client a;
+	struct group *groups[8];
+	struct refusal refusal;
+	size_t n;
+
+	ask(bench, &a, "group 1", 0);
+	struct wishes *wishes = wishes_of(bench, "any pci:class=02;group 3");
+	assert_int_equal(broker_choose(bench->broker, &subject, wishes, groups, &n, &refusal), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(groups[0]->number, 2);
+	assert_string_equal(wishes->selected[0], "0000:02:01.0");
+	assert_string_equal(wishes->selected[1], "0000:03:02.0");
+	wishes_free(wishes);
+	/* Somebody has it: it would have to wait for that one. */
+	wishes = wishes_of(bench, "any pci:address=0000:01:01.0");
+	assert_int_equal(broker_choose(bench->broker, &subject, wishes, groups, &n, &refusal), 0);
+	assert_int_equal(groups[0]->number, 1);
+	wishes_free(wishes);
+	end(bench, &a);
+}
+
+/* --- a thousand of each -------------------------------------------------------------------------
+ */
+
+enum { MANY = 1000 };
+
+static void test_many(void **state)
+{
+	struct bench *bench = *state;
+	struct client *holders = calloc(MANY, sizeof(*holders));
+	struct client *waiters = calloc(MANY, sizeof(*waiters));
+	unsigned long long steps, served;
+
+	assert_true(holders && waiters);
+	for (int i = 0; i < MANY; i++)
+		add(bench, 1000 + i, 9, 0x020000, 0);
+	go_round(bench);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(ask_as(bench, 1000, &holders[i], "any pci:id=8086:0009", 0), 0);
+	go_round(bench);
+	for (int i = 0; i < MANY; i++)
+		assert_true(holders[i].is_granted);
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(ask_as(bench, 1000, &waiters[i], "any pci:id=8086:0009", 600), 0);
+		assert_int_equal(waiters[i].position, i);
+	}
+	go_round(bench);
+	/* One is freed: the first has it, and each of the others was looked at a few times. */
+	steps = bench->broker->n_steps;
+	served = bench->broker->n_served;
+	broker_end(bench->broker, holders[500].lease, "it is over");
+	go_round(bench);
+	assert_has(&waiters[0], holders[500].groups[0]);
+	assert_int_equal(waiters[1].position, 0);
+	assert_int_equal(waiters[MANY - 1].position, MANY - 2);
+	assert_true(bench->broker->n_served - served < 20 * MANY);
+	assert_true(bench->broker->n_steps - steps <= MANY);
+	/* A new one: no turn of the loop does more than its part of all. */
+	add(bench, 3000, 9, 0x020000, 0);
+	for (int i = 0; i < 200; i++) {
+		steps = bench->broker->n_steps;
+		ev_run(bench->loop, EVRUN_NOWAIT);
+		assert_true(bench->broker->n_steps - steps < 30000);
+	}
+	assert_has(&waiters[1], 3000);
+	for (int i = 0; i < MANY; i++)
+		if (i != 500)
+			broker_end(bench->broker, holders[i].lease, "it is over");
+	for (int i = 0; i < 10; i++)
+		go_round(bench);
+	for (int i = 0; i < MANY; i++) {
+		assert_true(waiters[i].is_granted);
+		broker_end(bench->broker, waiters[i].lease, "it is over");
+	}
+	for (int i = 0; i < 10; i++)
+		go_round(bench);
+	free(holders);
+	free(waiters);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_any_that_is_free),
+		TEST(test_near),
+		TEST(test_what_nobody_could_have),
+		TEST(test_several_all_or_none),
+		TEST(test_what_the_host_uses_is_passed_over),
+		TEST(test_first_come_first_served),
+		TEST(test_who_wants_two_is_not_starved),
+		TEST(test_who_gives_up_makes_room),
+		TEST(test_new_devices_and_rules_wake),
+		TEST(test_what_cannot_come_any_more),
+		TEST(test_reset_required_is_passed_over),
+		TEST(test_dry_choice),
+		TEST(test_many),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
