@@ -7,7 +7,8 @@
  * free: VFIO_IOMMU_MAP_DMA and UNMAP_DMA.
  *
  * All children live through all of it, on one processor, and are asked for a slice of calls in
- * turn: so what the machine does besides befalls each of them alike.
+ * turn: so what the machine does besides befalls each of them alike. The ratio is that of
+ * neighbours, slice by slice. All of them map the same frames.
  */
 #include "client/vfioctl/shim.h"
 #include "client/shim/wire.h"
@@ -33,7 +34,7 @@
 #include <unistd.h>
 
 /* A round: a million of the quick ones. */
-enum { SAMPLES = 200, CALLS = 5000, OPENS = 500, MAPS = 20 };
+enum { SAMPLES = 200, CALLS = 5000, OPENS = 100, MAPS = 20, LARGE_MAPS = 4 };
 #define LARGE (UINT64_C(2) << 20)
 
 enum what { GETPPID, IOCTL, OPEN, MAP_PAGE, MAP_LARGE, N_WHATS };
@@ -47,6 +48,8 @@ static const char *const hows[] = { "", ", --shim=preload", ", the least filter"
 
 /* A container with the group in it, or /dev/null. */
 static int container = -1;
+/* What is mapped: how it lies in memory is a part of what it costs. */
+static int frames = -1;
 static void *memory;
 
 static void map_and_unmap(uint64_t size)
@@ -109,7 +112,8 @@ static void call_once(enum what what)
 /* Nanoseconds a call. */
 static double measure(enum what what)
 {
-	int n = what <= IOCTL ? CALLS : what == OPEN ? OPENS : MAPS;
+	static const int ns[] = { CALLS, CALLS, OPENS, MAPS, LARGE_MAPS };
+	int n = ns[what];
 	double begin = now_us();
 
 	for (int i = 0; i < n; i++)
@@ -121,8 +125,7 @@ __attribute__((noreturn)) static void child(enum how how, int socket)
 {
 	char what;
 
-	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, frames, 0);
 	if (memory == MAP_FAILED || install(how) < 0)
 		_exit(1);
 	while (read(socket, &what, 1) == 1) {
@@ -146,6 +149,9 @@ static void set_up(const char *node)
 		(node && (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
 				 ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))))
 		err(1, "a container");
+	frames = memfd_create("frames", 0);
+	if (frames < 0 || ftruncate(frames, LARGE) < 0)
+		err(1, "memory");
 	CPU_ZERO(&one);
 	CPU_SET(sched_getcpu(), &one);
 	if (sched_setaffinity(0, sizeof one, &one) < 0)
@@ -155,7 +161,7 @@ static void set_up(const char *node)
 /* All of them anew, the library needs it; so that they are alike in all else. */
 static int child_start(enum how how)
 {
-	char self[PATH_MAX] = "", library[PATH_MAX + 32], arguments[3][16];
+	char self[PATH_MAX] = "", library[PATH_MAX + 32], arguments[4][16];
 	int pair[2];
 	pid_t pid;
 
@@ -167,6 +173,7 @@ static int child_start(enum how how)
 	snprintf(arguments[0], sizeof arguments[0], "%d", how);
 	snprintf(arguments[1], sizeof arguments[1], "%d", pair[1]);
 	snprintf(arguments[2], sizeof arguments[2], "%d", container);
+	snprintf(arguments[3], sizeof arguments[3], "%d", frames);
 	if (how == PRELOADED && access(library, R_OK) < 0)
 		err(1, "%s", library);
 	pid = fork();
@@ -178,7 +185,8 @@ static int child_start(enum how how)
 			setenv("LD_PRELOAD", library, 1);
 			setenv(SHIM_ENVIRONMENT, "/nobody", 1);
 		}
-		execl(self, self, "--child", arguments[0], arguments[1], arguments[2], NULL);
+		execl(self, self, "--child", arguments[0], arguments[1], arguments[2], arguments[3],
+			NULL);
 		_exit(1);
 	}
 	close(pair[1]);
@@ -202,44 +210,64 @@ static bool is_possible(size_t what, size_t how)
 	return (what <= IOCTL || how != OBSERVING) && (what != OPEN || how <= LEAST);
 }
 
-static void print_row(size_t what, size_t how, struct sample_case cases[])
+struct measured {
+	struct sample_case figures, ratios;
+	char name[64];
+};
+
+static void print_row(size_t what, size_t how, struct measured *measured)
 {
-	struct sample_case *sample = &cases[how];
+	struct sample_case *sample = &measured->figures;
 
 	sample_finish(sample);
+	sample_finish(&measured->ratios);
 	printf("%s%-*s%10.1f%10.1f%10.1f%9.3f%s\n", whats[what], 38 - (int)strlen(whats[what]),
-		hows[how], sample->min, sample->median, sample->max,
-		sample->median / cases[WITHOUT].median,
+		hows[how], sample->min, sample->median, sample->max, measured->ratios.median,
 		how == WITH || how == PRELOADED ? "   goal: at most 1.02" : "");
 }
 
 /* Each time another one is the first. */
-static void round_run(const int children[N_HOWS], size_t what, struct sample_case cases[N_HOWS])
+static void turn_run(
+	const int children[N_HOWS], size_t what, size_t turn, struct measured measured[N_HOWS])
+{
+	double values[N_HOWS] = { 0 };
+
+	for (size_t j = 0; j < N_HOWS; j++) {
+		size_t how = (turn + j) % N_HOWS;
+
+		if (is_possible(what, how))
+			values[how] = ask_child(children[how], (enum what)what);
+	}
+	for (size_t how = 0; how < N_HOWS; how++)
+		if (is_possible(what, how)) {
+			sample_add(&measured[how].figures, values[how]);
+			sample_add(&measured[how].ratios, values[how] / values[WITHOUT]);
+		}
+}
+
+static void round_run(const int children[N_HOWS], size_t what, struct measured measured[N_HOWS])
 {
 	for (size_t how = 0; how < N_HOWS; how++)
 		if (is_possible(what, how))
 			ask_child(children[how], (enum what)what); /* warm */
-	for (size_t i = 0; i < SAMPLES; i++)
-		for (size_t j = 0; j < N_HOWS; j++) {
-			size_t how = (i + j) % N_HOWS;
-
-			if (is_possible(what, how))
-				sample_add(&cases[how], ask_child(children[how], (enum what)what));
-		}
+	for (size_t turn = 0; turn < SAMPLES; turn++)
+		turn_run(children, what, turn, measured);
 	for (size_t how = 0; how < N_HOWS; how++)
-		if (is_possible(what, how))
-			sample_end_round(&cases[how], "shim");
+		if (is_possible(what, how)) {
+			sample_end_round(&measured[how].figures, "shim");
+			sample_end_round(&measured[how].ratios, "shim-ratio");
+		}
 }
 
 int main(int argc, char *argv[])
 {
-	static struct sample_case cases[N_WHATS][N_HOWS];
-	static char names[N_WHATS][N_HOWS][64];
+	static struct measured all[N_WHATS][N_HOWS];
 	size_t n_whats = argc > 1 ? N_WHATS : OPEN + 1;
 	int children[N_HOWS];
 
-	if (argc == 5 && strcmp(argv[1], "--child") == 0) {
+	if (argc == 6 && strcmp(argv[1], "--child") == 0) {
 		container = atoi(argv[4]);
+		frames = atoi(argv[5]);
 		child((enum how)atoi(argv[2]), atoi(argv[3]));
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -248,18 +276,20 @@ int main(int argc, char *argv[])
 		children[how] = child_start((enum how)how);
 	for (size_t what = 0; what < n_whats; what++)
 		for (size_t how = 0; how < N_HOWS; how++) {
-			snprintf(names[what][how], sizeof names[what][how], "%s%s", whats[what],
+			struct measured *measured = &all[what][how];
+
+			snprintf(measured->name, sizeof measured->name, "%s%s", whats[what],
 				hows[how]);
-			cases[what][how].name = names[what][how];
+			measured->figures.name = measured->ratios.name = measured->name;
 		}
 	for (size_t round = 0; round < SAMPLE_ROUNDS; round++)
 		for (size_t what = 0; what < n_whats; what++)
-			round_run(children, what, cases[what]);
+			round_run(children, what, all[what]);
 	printf("%-38s%10s%10s%10s%9s\n", "nanoseconds a call", "min", "median", "max", "ratio");
 	for (size_t what = 0; what < n_whats; what++)
 		for (size_t how = 0; how < N_HOWS; how++)
 			if (is_possible(what, how))
-				print_row(what, how, cases[what]);
+				print_row(what, how, &all[what][how]);
 	for (size_t how = 0; how < N_HOWS; how++)
 		close(children[how]);
 	while (wait(NULL) > 0)
