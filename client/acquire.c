@@ -1,41 +1,12 @@
 /* Acquire: how a lease begins. */
 #include "client/error.h"
 #include "client/handle.h"
+#include "client/selector.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* {"device": …}, or {"group": 7} for "group:7". NULL and *error. */
-static struct json_object *selector_new(const char *name, int *error)
-{
-	static const char prefix[] = "group:";
-	struct json_object *selector = json_object_new_object();
-	bool added;
-
-	*error = -ENOMEM;
-	if (strncmp(name, prefix, sizeof prefix - 1) == 0) {
-		const char *digits = name + sizeof prefix - 1;
-		char *end;
-		long number;
-
-		errno = 0;
-		number = strtol(digits, &end, 10);
-		if (*digits < '0' || *digits > '9' || *end || errno || number > INT_MAX) {
-			*error = -EINVAL;
-			json_object_put(selector);
-			return NULL;
-		}
-		added = object_add(selector, "group", json_object_new_int((int)number));
-	} else {
-		added = object_add(selector, "device", json_object_new_string(name));
-	}
-	if (added)
-		return selector;
-	json_object_put(selector);
-	return NULL;
-}
 
 static int selectors_add(struct vfiod *vfiod, struct json_object *parameters,
 	const char *const devices[], size_t n_devices)
@@ -45,12 +16,11 @@ static int selectors_add(struct vfiod *vfiod, struct json_object *parameters,
 	if (!object_add(parameters, "selectors", selectors))
 		return vfiod_fail(vfiod, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < n_devices; i++) {
-		int error;
-		struct json_object *selector = selector_new(devices[i], &error);
+		struct json_object *selector;
+		const char *what;
 
-		if (!selector && error == -EINVAL)
-			return vfiod_fail(
-				vfiod, error, "%s: not the number of a group", devices[i]);
+		if (selector_new(devices[i], &selector, &what) == -EINVAL)
+			return vfiod_fail(vfiod, -EINVAL, "%s: %s", devices[i], what);
 		if (!selector || json_object_array_add(selectors, selector) < 0) {
 			json_object_put(selector);
 			return vfiod_fail(vfiod, -ENOMEM, "out of memory");

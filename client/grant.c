@@ -119,6 +119,32 @@ static int groups_read(struct json_object *array, struct message *message, enum 
 	return 0;
 }
 
+/* A daemon that does not know descriptions does not say which device answers which. */
+static int selected_read(struct json_object *array, struct vfiod_lease *lease)
+{
+	size_t n;
+
+	if (!array)
+		return 0;
+	if (!json_object_is_type(array, json_type_array))
+		return -EPROTO;
+	n = json_object_array_length(array);
+	lease->selected = calloc(n ? n : 1, sizeof *lease->selected);
+	if (!lease->selected)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *device = json_object_array_get_idx(array, i);
+
+		if (!json_object_is_type(device, json_type_string))
+			return -EPROTO;
+		lease->selected[i] = strdup(json_object_get_string(device));
+		if (!lease->selected[i])
+			return -ENOMEM;
+		lease->n_selected++;
+	}
+	return 0;
+}
+
 /* The lease as the reply says, apart from the list that it is in. */
 static int grant_read(struct json_object *parameters, struct message *message, unsigned flags,
 	struct vfiod_lease *lease)
@@ -126,6 +152,7 @@ static int grant_read(struct json_object *parameters, struct message *message, u
 	const char *name = field_string(parameters, "lease");
 	const char *token = field_string(parameters, "token");
 	enum mode mode = mode_of(parameters, flags);
+	int r;
 
 	if (!name || !token || !mode_fits(mode, flags))
 		return -EPROTO;
@@ -139,7 +166,10 @@ static int grant_read(struct json_object *parameters, struct message *message, u
 		if (lease->iommufd < 0)
 			return -EPROTO;
 	}
-	return groups_read(json_object_object_get(parameters, "groups"), message, mode, lease);
+	r = selected_read(json_object_object_get(parameters, "selected"), lease);
+	return r == 0 ? groups_read(
+				json_object_object_get(parameters, "groups"), message, mode, lease)
+		      : r;
 }
 
 int lease_from_grant(struct json_object *parameters, struct message *message, unsigned flags,

@@ -31,6 +31,8 @@ struct vfiod_lease {
 	char *name, *token;
 	struct granted_group *groups;
 	size_t n_groups;
+	char **selected; /* which device answers which of what was asked for */
+	size_t n_selected;
 	int iommufd; /* mode cdev; -1: stolen, or another mode */
 	vfiod_event_fn on_event;
 	void *userdata;

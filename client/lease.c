@@ -29,6 +29,9 @@ struct vfiod_lease *lease_free(struct vfiod_lease *lease)
 	LIST_REMOVE(lease, link);
 	for (size_t i = 0; i < lease->n_groups; i++)
 		group_clear(&lease->groups[i]);
+	for (size_t i = 0; i < lease->n_selected; i++)
+		free(lease->selected[i]);
+	free(lease->selected);
 	fd_clear(lease->iommufd);
 	free(lease->groups);
 	free(lease->name);
@@ -45,6 +48,11 @@ const char *vfiod_lease_name(const struct vfiod_lease *lease)
 const char *vfiod_lease_token(const struct vfiod_lease *lease)
 {
 	return lease->token;
+}
+
+const char *vfiod_lease_selected(const struct vfiod_lease *lease, size_t index)
+{
+	return index < lease->n_selected ? lease->selected[index] : NULL;
 }
 
 size_t vfiod_lease_n_groups(const struct vfiod_lease *lease)

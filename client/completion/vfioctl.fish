@@ -71,6 +71,8 @@ complete -c vfioctl -n '__vfioctl_is -1 revoke' -l reason -x -d 'What the holder
 complete -c vfioctl -n '__vfioctl_is -1 ledger' -l by -x -a 'account space lease' -d 'A table of these'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l device -x -a '(__vfioctl_names devices)' -d 'Its group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l group -x -a '(__vfioctl_names groups)' -d 'This group'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l any -x -d 'Any that fits'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l near -x -d 'Rather near this NUMA node'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l mode -x -a 'group cdev auto' -d 'How they are handed over'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l memory -x -d 'For what it maps: 512M, 16G'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l shim -d 'It opens its groups by itself'

@@ -77,6 +77,8 @@ int vfiod_call(struct vfiod *vfiod, const char *method, const char *parameters, 
 
 /*
  * Acquires the groups of all devices (sysfs names, interface names, or "group:7"), all or none,
+ * or of any that fit: "any:pci:id=8086:10ed numa:0" with terms as those of match in vfiod.conf(5),
+ * "any:pool:nics" for a pool that it names; with " near:1" at the end rather near that NUMA node;
  * and waits for it up to wait_seconds in the queue. On success the lease belongs to the
  * handle, which is from then on the lease's stream: other calls on it are -EBUSY (use a second
  * handle). The lease ends with vfiod_release() or vfiod_close().
@@ -156,6 +158,8 @@ int vfiod_reserve(
 
 const char *vfiod_lease_name(const struct vfiod_lease *lease);
 const char *vfiod_lease_token(const struct vfiod_lease *lease);
+/* Which device answers the index-th of `devices`; borrowed. NULL: vfiod did not say. */
+const char *vfiod_lease_selected(const struct vfiod_lease *lease, size_t index);
 size_t vfiod_lease_n_groups(const struct vfiod_lease *lease);
 int vfiod_lease_group_number(const struct vfiod_lease *lease, size_t index); /* -EINVAL */
 /*

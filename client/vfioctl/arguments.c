@@ -7,6 +7,8 @@
 #include "client/vfioctl/run.h"
 
 static const char nothing_acquired[] = "; nothing was acquired\n";
+/* With --any it is known only then what there is. */
+static const char goes_back[] = "; what was acquired goes back\n";
 
 int run_mode_parse(const char *text, enum run_mode *mode)
 {
@@ -105,7 +107,7 @@ static int placeholder_complain(const struct run_groups *groups, const char *wro
 		fputs("none of the devices that are handed over:", stderr);
 		choices_print(groups, PLACEHOLDER_DEVICE);
 	}
-	fputs(nothing_acquired, stderr);
+	fputs(groups->n_any > 0 && groups->n > 0 ? goes_back : nothing_acquired, stderr);
 	return EXIT_RUN_FAILED;
 }
 

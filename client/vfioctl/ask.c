@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/selector.h"
 #include "client/vfioctl/format.h"
 #include "client/vfioctl/vfioctl.h"
 
@@ -137,18 +138,16 @@ void device_argument(const char *argument, char *device, size_t size)
 
 struct json_object *selector_parameters(const char *argument)
 {
-	struct json_object *parameters = json_object_new_object(), *value;
+	struct json_object *parameters;
 	int group = group_argument(argument);
 	char device[256];
+	const char *what;
 
-	device_argument(argument, device, sizeof device);
-	value = group >= 0 ? json_object_new_int(group) : json_object_new_string(device);
-	if (parameters && value &&
-		json_object_object_add(parameters, group >= 0 ? "group" : "device", value) == 0)
-		return parameters;
-	json_object_put(value);
-	json_object_put(parameters);
-	return NULL;
+	if (group >= 0)
+		snprintf(device, sizeof device, "group:%d", group);
+	else
+		device_argument(argument, device, sizeof device);
+	return selector_new(device, &parameters, &what) == 0 ? parameters : NULL;
 }
 
 void target_describe(const char *argument, char *buffer, size_t size)

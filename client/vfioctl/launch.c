@@ -59,6 +59,7 @@ __attribute__((noreturn)) void command_execute(char *const argv[])
 struct handed_over {
 	char *const *argv;
 	const struct handover *handovers;
+	int script; /* where they are told when they are known; -1 */
 };
 
 __attribute__((noreturn)) static void child_run(int socket, const void *userdata)
@@ -68,12 +69,22 @@ __attribute__((noreturn)) static void child_run(int socket, const void *userdata
 	char *const *argv = what->argv;
 	int fds[RUN_MAX_FDS], n;
 	unsigned char which;
+	char *names, **told = NULL;
 
 	/* Blocks until the descriptors are here. */
 	n = fds_receive_any(socket, &which, 1, fds);
-	if (n < 0 || which >= N_HANDOVERS || (size_t)n != handovers[which].n_fds)
+	if (n < 0 || which >= N_HANDOVERS)
 		_exit(EXIT_RUN_FAILED); /* whoever closed the socket has said why */
-	if (!fds_install(fds, (size_t)n) || !environment_set(handovers[which].names, (size_t)n)) {
+	names = handovers[which].names;
+	if (what->script < 0 && (size_t)n != handovers[which].n_fds)
+		_exit(EXIT_RUN_FAILED);
+	if (what->script >= 0 && script_read(what->script, &names, &told) < 0) {
+		fprintf(stderr, "vfioctl: cannot run %s: its arguments are lost\n", argv[0]);
+		_exit(EXIT_RUN_FAILED);
+	}
+	if (told)
+		argv = told;
+	if (!fds_install(fds, (size_t)n) || !environment_set(names, (size_t)n)) {
 		fprintf(stderr, "vfioctl: cannot hand the %s to %s: %s\n",
 			which == HANDOVER_GROUPS ? "groups" : "devices", argv[0],
 			strerrordesc_np(errno));
@@ -112,9 +123,9 @@ pid_t launch_begin(struct launch *launch, void (*child)(int socket, const void *
 }
 
 int launch_fork(struct launch *launch, char *const argv[],
-	const struct handover handovers[N_HANDOVERS], int close_in_child)
+	const struct handover handovers[N_HANDOVERS], int script, int close_in_child)
 {
-	const struct handed_over what = { argv, handovers };
+	const struct handed_over what = { argv, handovers, script };
 	pid_t pid = launch_begin(launch, child_run, &what, close_in_child);
 	int r;
 

@@ -25,7 +25,7 @@ static const struct option common[] = {
 	{ "version", no_argument, NULL, 'V' },
 };
 #define N_COMMON (sizeof common / sizeof *common)
-#define MAX_OWN 8
+#define MAX_OWN 16
 
 int usage_error(struct context *context, const char *format, ...)
 {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/selector.h"
 #include "client/vfioctl/run.h"
 
 void run_groups_clear(struct run_groups *groups)
@@ -20,16 +21,21 @@ int run_groups_add_target(struct run_groups *groups, const char *name)
 	struct run_target *grown =
 		reallocarray(groups->targets, groups->n_targets + 1, sizeof *grown);
 	int number = group_argument(name);
+	bool is_any = selector_is_any(name);
 
 	if (!grown)
 		return -ENOMEM;
 	groups->targets = grown;
 	/* The library takes a bare number for a device's name. */
-	if (number >= 0)
+	if (is_any)
+		snprintf(grown[groups->n_targets].name, sizeof grown->name, "%s", name);
+	else if (number >= 0)
 		snprintf(grown[groups->n_targets].name, sizeof grown->name, "group:%d", number);
 	else
 		device_argument(name, grown[groups->n_targets].name, sizeof grown->name);
 	grown[groups->n_targets].group = 0;
+	grown[groups->n_targets].selected = NULL;
+	grown[groups->n_targets].any = is_any ? ++groups->n_any : 0;
 	groups->n_targets++;
 	return 0;
 }
@@ -80,6 +86,72 @@ int run_groups_describe(struct run_groups *groups, size_t target, struct json_ob
 	return devices_add(groups, groups->n - 1);
 }
 
+static struct json_object *granted_describe(const struct vfiod_lease *lease, size_t index)
+{
+	struct json_object *group = json_object_new_object(), *devices = json_object_new_array();
+
+	json_object_object_add(
+		group, "number", json_object_new_int(vfiod_lease_group_number(lease, index)));
+	for (size_t i = 0; i < vfiod_lease_n_devices(lease, index); i++) {
+		struct json_object *device = json_object_new_object();
+
+		json_object_object_add(device, "name",
+			json_object_new_string(vfiod_lease_device(lease, index, i)));
+		json_object_object_add(device, "isBound", json_object_new_boolean(true));
+		json_object_array_add(devices, device);
+	}
+	json_object_object_add(group, "devices", devices);
+	return group;
+}
+
+/* Index of the group that has the device, or n_groups. */
+static size_t granted_find(const struct vfiod_lease *lease, const char *device)
+{
+	size_t i = 0, n = vfiod_lease_n_groups(lease);
+
+	for (; device && i < n; i++)
+		for (size_t j = 0; j < vfiod_lease_n_devices(lease, i); j++)
+			if (strcmp(vfiod_lease_device(lease, i, j), device) == 0)
+				return i;
+	return n;
+}
+
+int run_groups_granted(struct run_groups *groups, const struct vfiod_lease *lease)
+{
+	for (size_t i = 0; i < groups->n_targets; i++) {
+		const char *device = vfiod_lease_selected(lease, i);
+		size_t found = granted_find(lease, device);
+		struct json_object *group;
+		int r;
+
+		if (found == vfiod_lease_n_groups(lease))
+			return -EPROTO;
+		group = granted_describe(lease, found);
+		r = run_groups_describe(groups, i, group);
+		json_object_put(group);
+		if (r < 0)
+			return r;
+		groups->targets[i].selected = device;
+	}
+	return 0;
+}
+
+/* "any", "any2": the target, or NULL. */
+static const struct run_target *any_find(const struct run_groups *groups, const char *name)
+{
+	char number[24];
+
+	for (size_t i = 0; i < groups->n_targets; i++) {
+		const struct run_target *target = &groups->targets[i];
+
+		snprintf(number, sizeof number, "any%zu", target->any);
+		if (target->any > 0 && (strcmp(name, number) == 0 ||
+					       (target->any == 1 && strcmp(name, "any") == 0)))
+			return target;
+	}
+	return NULL;
+}
+
 static bool group_has_device(struct json_object *group, const char *device)
 {
 	size_t n;
@@ -101,6 +173,8 @@ int run_groups_find(const struct run_groups *groups, const char *name)
 
 	if (!*name)
 		return groups->n == 1 ? 0 : -1;
+	if (any_find(groups, name))
+		return (int)any_find(groups, name)->group;
 	if (number >= 0) {
 		for (size_t i = 0; i < groups->n; i++)
 			if (groups->groups[i].number == number)
@@ -138,6 +212,8 @@ int run_devices_find(const struct run_groups *groups, const char *name)
 
 	if (!*name)
 		return groups->n_devices == 1 ? 0 : -1;
+	if (any_find(groups, name))
+		name = any_find(groups, name)->selected;
 	device_argument(name, device, sizeof device);
 	for (size_t i = 0; i < groups->n_devices; i++)
 		if (strcmp(groups->devices[i].name, device) == 0)

@@ -21,6 +21,10 @@ struct run {
 	char **argv; /* CMD and its arguments, expanded; NULL at the end */
 	struct handover handovers[N_HANDOVERS];
 	enum run_mode mode;
+	int argc; /* CMD and its arguments, as typed, when they have to wait for the lease */
+	char **typed;
+	int script;  /* where CMD's process will find them; -1 */
+	char *near;  /* of --near; NULL */
 	char *lease; /* its name, once there is one */
 	int wait_seconds;
 	uint64_t memory_bytes; /* for CMD to map by itself */
@@ -103,6 +107,29 @@ static int count_check(struct run *run)
 	return EXIT_RUN_FAILED;
 }
 
+/* What was asked for is known by name now: so are the arguments. */
+static int arguments_late(struct run *run, const struct vfiod_lease *lease)
+{
+	unsigned char which = vfiod_lease_iommufd(lease) >= 0 ? HANDOVER_DEVICES : HANDOVER_GROUPS;
+	int exit_code, r = run_groups_granted(&run->groups, lease);
+
+	if (r < 0) {
+		fprintf(stderr, "vfioctl: cannot use what was acquired: %s\n", strerrordesc_np(-r));
+		return EXIT_RUN_FAILED;
+	}
+	exit_code = arguments_read(run, run->argc, run->typed);
+	if (exit_code == 0)
+		exit_code = handovers_make(&run->groups, run->handovers);
+	if (exit_code)
+		return exit_code;
+	r = script_write(run->script, run->handovers[which].names, run->argv);
+	if (r == 0)
+		return 0;
+	fprintf(stderr, "vfioctl: cannot hand its arguments to %s: %s\n", run->typed[0],
+		strerrordesc_np(-r));
+	return EXIT_RUN_FAILED;
+}
+
 static int child_start(struct run *run, struct launch *launch, struct vfiod_lease *lease)
 {
 	unsigned char which;
@@ -123,7 +150,7 @@ static int child_start(struct run *run, struct launch *launch, struct vfiod_leas
 		r = shim_go(launch, &shim_lease);
 	if (r == 0)
 		return 0;
-	fprintf(stderr, "vfioctl: cannot hand the %s to %s: ", what, run->argv[0]);
+	fprintf(stderr, "vfioctl: cannot hand the %s to %s: ", what, run->typed[0]);
 	if (r == -ESTALE)
 		fprintf(stderr, "the %s have changed, try again\n", what);
 	else
@@ -248,7 +275,7 @@ static void release(struct run *run, struct vfiod_lease *lease)
 	else if (!run->is_lost && !run->is_away)
 		fprintf(stderr,
 			"vfioctl: %s; the lease ends with %s all the same, see vfioctl list\n",
-			vfiod_strerror(run->context->vfiod), run->argv[0]);
+			vfiod_strerror(run->context->vfiod), run->typed[0]);
 }
 
 static void on_event(
@@ -264,7 +291,7 @@ static void on_event(
 		fprintf(stderr,
 			"vfioctl: an administrator asks for the devices back: %s; they go back "
 			"when %s ends\n",
-			printable, run->argv[0]);
+			printable, run->typed[0]);
 		break;
 	case VFIOD_DEVICE_GONE:
 		fprintf(stderr, "vfioctl: %s has left the host\n", printable);
@@ -285,7 +312,7 @@ static int tell_end(struct run *run)
 		fprintf(stderr,
 			"vfioctl: the lease has ended: %s; %s goes on, and its devices go back "
 			"when it has closed them\n",
-			run->end, run->argv[0]);
+			run->end, run->typed[0]);
 	return NEWS_NEVER;
 }
 
@@ -309,7 +336,7 @@ static int come_back(struct run *run)
 		return tell_end(run);
 	if (r < 0)
 		return give_up(run);
-	fprintf(stderr, "vfioctl: vfiod is back, and %s has its lease as before\n", run->argv[0]);
+	fprintf(stderr, "vfioctl: vfiod is back, and %s has its lease as before\n", run->typed[0]);
 	return NEWS_WHEN_READABLE;
 }
 
@@ -330,7 +357,7 @@ static int on_stream(void *userdata)
 	fprintf(stderr,
 		"vfioctl: lost vfiod; %s goes on with its devices, `systemctl status vfiod` may "
 		"say why\n",
-		run->argv[0]);
+		run->typed[0]);
 	run->is_away = true;
 	return AGAIN_MS;
 }
@@ -341,7 +368,7 @@ static int on_stream(void *userdata)
  */
 static int run_command(struct run *run)
 {
-	const struct shim_options shim = { .argv = run->argv,
+	const struct shim_options shim = { .argv = run->argv ? run->argv : run->typed,
 		.socket = run->context->socket,
 		.observes = run->observes,
 		.library = run->is_preload ? run->library : NULL };
@@ -350,7 +377,8 @@ static int run_command(struct run *run)
 	struct launch launch;
 
 	r = run->is_shim ? shim_launch(&launch, &shim, connection)
-			 : launch_fork(&launch, run->argv, run->handovers, connection);
+			 : launch_fork(&launch, run->argv ? run->argv : run->typed, run->handovers,
+				   run->script, connection);
 	if (r < 0) {
 		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
 		return EXIT_RUN_FAILED;
@@ -361,7 +389,9 @@ static int run_command(struct run *run)
 		return exit_code;
 	}
 	run->lease = strdup(vfiod_lease_name(lease)); /* without it, less waiting: no harm */
-	exit_code = child_start(run, &launch, lease);
+	exit_code = run->script >= 0 ? arguments_late(run, lease) : 0;
+	if (exit_code == 0)
+		exit_code = child_start(run, &launch, lease);
 	run->pidfd = launch.pidfd;
 	vfiod_lease_on_event(lease, on_event, run);
 	if (exit_code == 0)
@@ -398,6 +428,60 @@ static int shim_option(struct run *run)
 	return EXIT_RUN_FAILED;
 }
 
+static int any_option(struct run *run)
+{
+	char name[256];
+
+	if (!*optarg || strcmp(optarg, "pool:") == 0) {
+		usage_error(run->context, "--any '%s': any of what?", optarg);
+		return EXIT_RUN_FAILED;
+	}
+	if (strlen(optarg) >= sizeof name - sizeof "any: near:1023") {
+		usage_error(run->context, "--any: more than a line of vfiod.conf may have");
+		return EXIT_RUN_FAILED;
+	}
+	snprintf(name, sizeof name, "any:%s", optarg);
+	return run_groups_add_target(&run->groups, name) < 0 ? run_out_of_memory() : 0;
+}
+
+static int near_option(struct run *run)
+{
+	size_t length = strlen(optarg);
+
+	if (length > 0 && length <= 4 && strspn(optarg, "0123456789") == length &&
+		atoi(optarg) <= 1023) {
+		run->near = optarg;
+		return 0;
+	}
+	usage_error(run->context, "--near %s: not the number of a NUMA node", optarg);
+	return EXIT_RUN_FAILED;
+}
+
+/* It goes for each --any, wherever it stands. 0, or an exit code. */
+static int any_check(struct run *run)
+{
+	struct run_groups *groups = &run->groups;
+
+	if (run->near && groups->n_any == 0) {
+		usage_error(run->context, "--near goes with --any");
+		return EXIT_RUN_FAILED;
+	}
+	if (run->is_shim && groups->n_any > 0) {
+		usage_error(run->context,
+			"--shim goes with --device and --group: CMD has to know which");
+		return EXIT_RUN_FAILED;
+	}
+	for (size_t i = 0; run->near && i < groups->n_targets; i++) {
+		char *name = groups->targets[i].name;
+		size_t length = strlen(name);
+
+		if (groups->targets[i].any > 0)
+			snprintf(name + length, sizeof groups->targets[i].name - length, " near:%s",
+				run->near);
+	}
+	return 0;
+}
+
 static int run_option(struct run *run, int option)
 {
 	if (option == 'n') {
@@ -410,6 +494,10 @@ static int run_option(struct run *run, int option)
 	}
 	if (option == 's')
 		return shim_option(run);
+	if (option == 'a')
+		return any_option(run);
+	if (option == 'N')
+		return near_option(run);
 	if (option == 'd' && !target_is_valid(optarg)) {
 		usage_error(run->context, "--device '%s': neither a device nor a group", optarg);
 		return EXIT_RUN_FAILED;
@@ -443,6 +531,8 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 	static const struct option own[] = {
 		{ "device", required_argument, NULL, 'd' },
 		{ "group", required_argument, NULL, 'g' },
+		{ "any", required_argument, NULL, 'a' },
+		{ "near", required_argument, NULL, 'N' },
 		{ "wait", required_argument, NULL, 'w' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "mode", required_argument, NULL, 'M' },
@@ -464,8 +554,9 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 			return exit_code;
 	}
 	if ((optind == argc && !run->is_dry) || run->groups.n_targets == 0) {
-		usage_error(run->context, run->groups.n_targets > 0 ? "which command?"
-								    : "which --device or --group?");
+		usage_error(run->context, run->groups.n_targets > 0
+						  ? "which command?"
+						  : "which --device, --group or --any?");
 		return EXIT_RUN_FAILED;
 	}
 	if (run->observes && !run->is_shim) {
@@ -480,8 +571,9 @@ static int options_read(struct run *run, int argc, char *argv[], bool *is_done)
 		usage_error(run->context, "--observe goes with groups, not with --mode cdev");
 		return EXIT_RUN_FAILED;
 	}
-	*is_done = false;
-	return 0;
+	exit_code = any_check(run);
+	*is_done = exit_code != 0;
+	return exit_code;
 }
 
 /* Before anything is acquired for it. */
@@ -509,6 +601,16 @@ static int run_prepared(struct run *run, int argc, char *argv[])
 		return exit_code;
 	if (connect_daemon(run->context))
 		return EXIT_RUN_FAILED;
+	run->argc = argc;
+	run->typed = argv;
+	if (run->groups.n_any > 0) {
+		run->script = script_new();
+		if (run->script >= 0)
+			return run_command(run);
+		fprintf(stderr, "vfioctl: cannot make a file for arguments: %s\n",
+			strerrordesc_np(-run->script));
+		return EXIT_RUN_FAILED;
+	}
 	exit_code = groups_resolve(run);
 	if (exit_code == 0)
 		exit_code = arguments_read(run, argc, argv);
@@ -539,7 +641,7 @@ static int run_dry(const struct run *run)
 
 static int run_run(struct context *context, int argc, char *argv[])
 {
-	struct run run = { .context = context };
+	struct run run = { .context = context, .script = -1 };
 	bool is_done;
 	int exit_code = options_read(&run, argc, argv, &is_done);
 
@@ -557,13 +659,16 @@ static int run_run(struct context *context, int argc, char *argv[])
 	for (size_t i = 0; i < N_HANDOVERS; i++)
 		free(run.handovers[i].names);
 	free(run.lease);
+	if (run.script >= 0)
+		close(run.script);
 	run_groups_clear(&run.groups);
 	return exit_code;
 }
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--device DEVICE | --group GROUP]… [--mode MODE] \\\n"
+	.arguments = "[--device DEVICE | --group GROUP | --any MATCH]… [--near NODE] \\\n"
+		     "            [--mode MODE] \\\n"
 		     "            [--memory BYTES] [--shim[=HOW] [--observe]] [--wait SECONDS] \\\n"
 		     "            [--dry-run] -- CMD [ARG…]",
 	.summary = "Run a program, as yourself, that has groups for as long as it lives",
@@ -571,6 +676,10 @@ const struct command command_run = {
 		"/dev/vfio/N as descriptors 3 and up, named in LISTEN_FDNAMES (group13:group14).\n"
 		"In ARG, {group:X} becomes the number of a descriptor; X is a group's number\n"
 		"or one of its devices; {group} is enough where there is one group.\n"
+		"  --any MATCH     any device that fits and that you may have, as match = of\n"
+		"                  vfiod.conf(5), or pool:NAME; {group:any}, of the second\n"
+		"                  {group:any2}\n"
+		"  --near NODE     with --any: rather near that NUMA node\n"
 		"With {device:X}, {device} or {iommufd} it gets devices in place of groups,\n"
 		"/dev/vfio/devices/vfioN, and an iommufd (device-0000-01-00.0:iommufd).\n"
 		"  --mode MODE     group, or cdev for devices, where CMD names neither; auto, the\n"

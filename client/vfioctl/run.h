@@ -14,8 +14,10 @@
 /* --- placeholder.c ----------------------------------------------------------------- */
 
 struct run_target {
-	char name[256]; /* as typed, made whole: "0000:01:00.0", "group:7", "enp3s0" */
-	size_t group;   /* index into run_groups */
+	char name[256];       /* as typed, made whole: "0000:01:00.0", "group:7", "enp3s0" */
+	size_t group;         /* index into run_groups */
+	size_t any;           /* "any:…": the how manieth, from 1; 0: it has a name */
+	const char *selected; /* and the device that answers it, once that is known; the lease's */
 };
 
 struct run_group {
@@ -39,18 +41,24 @@ struct run_groups {
 	size_t n;
 	struct run_device *devices;
 	size_t n_devices;
+	size_t n_any; /* targets; then what they mean is known only when it is acquired */
 };
 void run_groups_clear(struct run_groups *groups);
 /* "7" is group 7, as for every command. 0, -ENOMEM. */
 int run_groups_add_target(struct run_groups *groups, const char *name);
 /* The group of target `target` is this one. Takes a reference. 0, -ENOMEM, -EPROTO, -E2BIG. */
 int run_groups_describe(struct run_groups *groups, size_t target, struct json_object *group);
-/* Of "7", "group:7", a target or any device of a group, "" where there is one group: or -1. */
+/* The groups of a lease that was granted. 0, -ENOMEM, -EPROTO, -E2BIG. */
+int run_groups_granted(struct run_groups *groups, const struct vfiod_lease *lease);
+/*
+ * Of "7", "group:7", a target or any device of a group, "any" or "any2" for the first or second
+ * target that is any device, "" where there is one group: or -1.
+ */
 int run_groups_find(const struct run_groups *groups, const char *name);
 
 /*
- * Of a device's name, a target that is a device, "" where there is one device: an index into
- * `devices`, or -1.
+ * Of a device's name, a target that is a device, "any" as above, "" where there is one device: an
+ * index into `devices`, or -1.
  */
 int run_devices_find(const struct run_groups *groups, const char *name);
 
@@ -144,7 +152,16 @@ pid_t launch_begin(struct launch *launch, void (*child)(int socket, const void *
  * `socket` is closed instead.
  */
 int launch_fork(struct launch *launch, char *const argv[],
-	const struct handover handovers[N_HANDOVERS], int close_in_child);
+	const struct handover handovers[N_HANDOVERS], int script, int close_in_child);
+/*
+ * Where CMD's arguments are known only when it has its lease: a file for them and the names of its
+ * descriptors, which the process that waits reads then, in place of what it was forked with. An
+ * open file, or -errno; -1 as `script` is none.
+ */
+int script_new(void);
+int script_write(int script, const char *names, char *const argv[]); /* 0 or -errno */
+/* In the child: 0 with *names and *argv, which are never freed, or -errno. */
+int script_read(int script, char **names, char ***argv);
 /*
  * Sends it its descriptors, those of handovers[which], and stops signals from ending us before it.
  * 0 or -errno.

@@ -1,6 +1,9 @@
+/* uthash would call exit() without memory; so it leaves the element out, with no table. */
+#define HASH_NONFATAL_OOM 1
 #include "daemon/lease/former.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 
 #include <dirent.h>
@@ -15,6 +18,7 @@
 
 struct former {
 	TAILQ_ENTRY(former) of_book;
+	UT_hash_handle in_table;
 	char name[NAME_SIZE]; /* "pci:0000:01:00.0": also that of the file */
 	uid_t uid;
 	ino_t inode; /* 0 = unknown: any */
@@ -27,20 +31,35 @@ static int file_path(char path[PATH_MAX], const struct former_book *book, const 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* Each lease asks for it several times. */
 static void name_of(const struct device *device, char name[NAME_SIZE])
 {
-	snprintf(name, NAME_SIZE, "%s:%s", device->bus, device->name);
+	const char *end = name + NAME_SIZE;
+
+	text_put(text_put(text_put(name, end, device->bus), end, ":"), end, device->name);
 }
+
+/* A function's size here is uthash's macros.
+ * NOLINTBEGIN(readability-function-size) */
 
 static struct former *former_by_name(const struct former_book *book, const char *name)
 {
 	struct former *former;
 
-	TAILQ_FOREACH (former, &book->formers, of_book)
-		if (strcmp(former->name, name) == 0)
-			break;
+	HASH_FIND(in_table, book->by_name, name, strlen(name), former);
 	return former;
 }
+
+static bool former_add(struct former_book *book, struct former *former)
+{
+	HASH_ADD_KEYPTR(in_table, book->by_name, former->name, strlen(former->name), former);
+	if (!former->in_table.tbl)
+		return false;
+	TAILQ_INSERT_TAIL(&book->formers, former, of_book);
+	return true;
+}
+
+/* NOLINTEND(readability-function-size) */
 
 /* Finds or makes. NULL: no memory. */
 static struct former *former_get(struct former_book *book, const char *name)
@@ -54,8 +73,10 @@ static struct former *former_get(struct former_book *book, const char *name)
 		return NULL;
 	*former = (struct former){ .uid = UID_UNKNOWN };
 	snprintf(former->name, sizeof(former->name), "%s", name);
-	TAILQ_INSERT_TAIL(&book->formers, former, of_book);
-	return former;
+	if (former_add(book, former))
+		return former;
+	free(former);
+	return NULL;
 }
 
 /* "1000 4711", "1000 4711 node": false if it is not so to the last character. */
@@ -134,6 +155,7 @@ void former_book_clear(struct former_book *book)
 {
 	struct former *former;
 
+	HASH_CLEAR(in_table, book->by_name);
 	while ((former = TAILQ_FIRST(&book->formers))) {
 		TAILQ_REMOVE(&book->formers, former, of_book);
 		free(former);
@@ -169,22 +191,12 @@ int former_note(struct former_book *book, const struct device *device, uid_t uid
 	return 0;
 }
 
-/* name_of() says the same; each lease asks this several times. */
-static bool is_about(const struct former *former, const struct device *device)
-{
-	size_t length = strlen(device->bus);
-
-	return strncmp(former->name, device->bus, length) == 0 && former->name[length] == ':' &&
-	       strcmp(former->name + length + 1, device->name) == 0;
-}
-
 static const struct former *former_of(const struct former_book *book, const struct device *device)
 {
-	const struct former *former;
+	char name[NAME_SIZE];
 
-	TAILQ_FOREACH (former, &book->formers, of_book)
-		if (is_about(former, device))
-			break;
+	name_of(device, name);
+	const struct former *former = former_by_name(book, name);
 	return former && (former->inode == 0 || former->inode == device->inode) ? former : NULL;
 }
 

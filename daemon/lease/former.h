@@ -16,7 +16,8 @@ TAILQ_HEAD(former_list, former);
 
 struct former_book {
 	char *directory;
-	struct former_list formers; /* as many as devices were lent: few */
+	struct former_list formers; /* as many as devices were lent */
+	struct former *by_name;
 };
 
 /*

@@ -1,5 +1,6 @@
 /* org.vfiod.Broker.Can: what the rules say of somebody. */
 #include "daemon/base/util.h"
+#include "daemon/lease/wish.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ static struct json_object *covered_json(
 	return json;
 }
 
-static void answer(struct call *call, const struct subject *subject, const struct group *group)
+static void answer(struct call *call, const struct subject *subject, const struct group *group,
+	const char *selected)
 {
 	struct broker *broker = call->session->service->broker;
 	const struct config *config = broker_config(broker);
@@ -77,7 +79,19 @@ static void answer(struct call *call, const struct subject *subject, const struc
 	json_put(reply, "account", may ? json_text(account) : NULL);
 	json_put(reply, "denial", may ? NULL : json_text(refusal.text));
 	json_put(reply, "devices", devices);
+	json_put(reply, "selected", selected ? json_text(selected) : NULL);
 	call_reply(call, reply);
+}
+
+/* The group that is asked about, or that the subject would get: 0, REFUSED or -ENOMEM. */
+static int find_group(const struct call *call, const struct subject *subject,
+	struct wishes **wishes, struct group **group, struct refusal *refusal)
+{
+	struct broker *broker = call->session->service->broker;
+	size_t n = 0;
+	int r = selector_read(broker, call->varlink.parameters, wishes, refusal);
+
+	return r == 0 ? broker_choose(broker, subject, *wishes, group, &n, refusal) : r;
 }
 
 static void can(struct call *call)
@@ -85,23 +99,26 @@ static void can(struct call *call)
 	struct session *session = call->session;
 	struct json_object *json = json_field(call->varlink.parameters, "subject");
 	bool is_admin = policy_is_admin(broker_config(session->service->broker), &session->subject);
-	struct group *group = call_group(call, call->varlink.parameters);
+	struct wishes *wishes = NULL;
+	struct group *group = NULL;
 	struct subject subject = { 0 };
 	struct refusal refusal;
 	int r = 0;
 
-	if (!group)
-		return;
 	if (json && !is_admin)
 		r = refuse(&refusal, REFUSAL_PERMISSION_DENIED, "asking about others");
 	else if (json)
 		r = read_subject(json, &subject, &refusal);
+	const struct subject *who = json ? &subject : &session->subject;
+	if (r == 0)
+		r = find_group(call, who, &wishes, &group, &refusal);
 	if (r == REFUSED)
 		call_refuse(call, &refusal);
 	else if (r < 0)
 		call_fail(call, -r, "asking the rules");
 	else
-		answer(call, json ? &subject : &session->subject, group);
+		answer(call, who, group, wishes->selected ? wishes->selected[0] : NULL);
+	wishes_free(wishes);
 	subject_clear(&subject);
 }
 

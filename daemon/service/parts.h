@@ -359,6 +359,9 @@ struct group *select_group(
 enum { MAX_SELECTORS = 64 }; /* the most that max-selectors may be */
 /* What all of the call's selectors ask for: 0, -ENOMEM, or REFUSED. */
 struct wishes;
+/* The same of one object with the fields of a Selector. */
+int selector_read(struct broker *broker, struct json_object *selector, struct wishes **wishes,
+	struct refusal *refusal);
 int selectors_read(struct call *call, struct wishes **wishes, struct refusal *refusal);
 
 /*

@@ -122,6 +122,23 @@ static int read_selector(struct reading *reading, struct json_object *selector, 
 	return r == 0 ? read_node(reading, json_field(selector, "nearNumaNode"), wish) : r;
 }
 
+int selector_read(struct broker *broker, struct json_object *selector, struct wishes **wishesp,
+	struct refusal *refusal)
+{
+	struct reading reading = { .broker = broker, .refusal = refusal };
+	struct wishes *wishes = wishes_new(1);
+
+	*wishesp = wishes;
+	if (!wishes)
+		return -ENOMEM;
+	wishes->n = 1;
+	int r = read_selector(&reading, selector, &wishes->all[0]);
+	wishes->n_described = !wishes->all[0].group;
+	if (r != 0)
+		*wishesp = wishes_free(wishes);
+	return r;
+}
+
 int selectors_read(struct call *call, struct wishes **wishesp, struct refusal *refusal)
 {
 	struct json_object *selectors = json_field(call->varlink.parameters, "selectors");

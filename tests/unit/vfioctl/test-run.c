@@ -438,8 +438,8 @@ static void a_refusal_starts_nothing(void **state)
 	assert_int_equal(ctl(fake, "run", "--group", "7", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err, "vfioctl run: which command?\nSee vfioctl run --help.\n");
 	assert_int_equal(ctl(fake, "run", "echo", NULL), EXIT_RUN_FAILED);
-	assert_string_equal(
-		ctl_err, "vfioctl run: which --device or --group?\nSee vfioctl run --help.\n");
+	assert_string_equal(ctl_err,
+		"vfioctl run: which --device, --group or --any?\nSee vfioctl run --help.\n");
 	assert_int_equal(ctl(NULL, RUN, "echo", NULL), EXIT_RUN_FAILED);
 	fake_stop(fake);
 	expect_no_calls = 0;
