@@ -44,6 +44,7 @@ struct holding *holding_free(struct holding *holding)
 	ev_timer_stop(holding->broker->loop, &holding->retry);
 	job_free(holding->job);
 	recovery_forget(holding);
+	leaving_forget(holding);
 	if (holding->attachment)
 		holding->attachment->holding = NULL;
 	if (holding->group_fd >= 0)

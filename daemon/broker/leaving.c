@@ -19,7 +19,7 @@ static const double LOOK_SECONDS = 1;
 enum { LOOKS = 2 };
 
 /* Without a driver, and still VFIO's: nothing of this waits for the device's lock. */
-static bool is_leaving(const struct device *device)
+static bool is_leaving(struct holding *holding, const struct device *device)
 {
 	char path[512], target[8];
 
@@ -28,19 +28,20 @@ static bool is_leaving(const struct device *device)
 		access(device->syspath, F_OK) < 0)
 		return false;
 	/* Before 6.1 there is no such directory, and later ones remove it before they wait: then
-	 * it is over when the event of its end has come. */
+	 * it is over when the event of its end has come. Of what an earlier daemon has seen, the
+	 * kernel is asked. */
 	snprintf(path, sizeof(path), "%s/vfio-dev", device->syspath);
-	return access(path, F_OK) == 0 || device_on_vfio(device);
+	return access(path, F_OK) == 0 || device_on_vfio(device) || leaving_ask(holding, device);
 }
 
-static const struct device *find_leaving(const struct holding *holding)
+static const struct device *find_leaving(struct holding *holding)
 {
 	const struct device *device;
 
 	TAILQ_FOREACH (device, &holding->group->devices, of_group) {
 		const struct plan_member *member =
 			plan_find(holding->plan, device->name, device->bus);
-		if (member && plan_hands_out(member->action) && is_leaving(device))
+		if (member && plan_hands_out(member->action) && is_leaving(holding, device))
 			return device;
 	}
 	return NULL;

@@ -152,6 +152,7 @@ struct holding {
 	/* leaving.c's */
 	char leaving[DEVICE_NAME_SIZE]; /* the kernel waits for who has it open; "": none */
 	unsigned n_leaving_looks;
+	struct leaving_question *leaving_question; /* leaving-ask.c's; NULL */
 	/* joining.c's */
 	char **arrivals; /* syspaths of devices that came since the plan was made; NULL: none */
 	struct plan *extension; /* the plan with them, until the journal has it; else NULL */
@@ -319,6 +320,13 @@ void leaving_init(struct broker *broker);
 void leaving_free(struct broker *broker);
 /* What the inventory says: whether there is anybody to take something away from. */
 void leaving_hear(struct broker *broker, const struct inventory_change *change);
+/*
+ * Once a second, of a device without a driver that an earlier daemon has lent: does the kernel wait
+ * to take it away? What the last answer was; a child asks anew. false where there was no earlier
+ * daemon.
+ */
+bool leaving_ask(struct holding *holding, const struct device *device);
+void leaving_forget(struct holding *holding);
 
 /* --- drifting: devices that change drivers, and not by us -------------------------------- */
 
