@@ -725,9 +725,10 @@ static void test_number_reused(void **state)
 static void test_noiommu(void **state)
 {
 	struct host *host = *state;
-	_cleanup_free_ char *bare = testbed_add_pci(host->bed, "0000:61:00.0", 7, "vfio-pci");
-	_cleanup_free_ char *other = testbed_add_pci(host->bed, "0000:01:00.0", 8, "vfio-pci");
-	_cleanup_free_ char *mdev = testbed_add(host->bed, "mdev", "83b8f4f2", NULL, 9, "mtty");
+
+	free(testbed_add_pci(host->bed, "0000:61:00.0", 7, "vfio-pci"));
+	free(testbed_add_pci(host->bed, "0000:01:00.0", 8, "vfio-pci"));
+	free(testbed_add(host->bed, "mdev", "83b8f4f2", NULL, 9, "mtty"));
 
 	testbed_set_group_attribute(host->bed, 7, "type", "unknown\n");
 	testbed_set_group_attribute(host->bed, 7, "name", "vfio-noiommu\n");

@@ -95,7 +95,8 @@ class Chaos:
         self.seed, self.seconds, self.directory = seed, seconds, directory
         self.devices, self.pinned = kernel.devices_now(), kernel.pinned()
         edu, nic_1, nic_2, nic_a, nic_b = devices
-        self.world = {"socket": path, "devices": devices, "edu": edu, "stranger": STRANGER}
+        self.world = {"socket": path, "devices": devices, "edu": edu, "stranger": STRANGER,
+                      "has_cdev": os.path.exists("/dev/iommu")}
         self.removable = [edu, nic_1, nic_2]
         self.events = []
         self.tally = {}

@@ -103,7 +103,8 @@ class Standing:
         if any(space["state"] != "live" for space in book["spaces"]) or self.chaos.has_lost_spaces:
             return None
         billed = sum(space["kernelBillBytes"] for space in book["spaces"])
-        billed += sum(kernel.status_of(client.pid, "VmLck") for client in self.chaos.clients if client.pid)
+        billed += sum(kernel.status_of(client.pid, "VmLck") + kernel.status_of(client.pid, "VmPin")
+                      for client in self.chaos.clients if client.pid)
         pinned = (kernel.pinned() - self.chaos.pinned) * kernel.PAGE
         if pinned != billed:
             return f"{pinned // kernel.PAGE} pages are pinned, {billed // kernel.PAGE} are billed"
@@ -164,6 +165,7 @@ class Over:
         for client in self.chaos.clients:
             if client.pid:
                 limit, locked = kernel.lock_limit_of(client.pid), kernel.status_of(client.pid, "VmLck")
+                locked += kernel.status_of(client.pid, "VmPin")
                 if limit != client.limit or locked:
                     return f"{client.name} may lock {limit}, should be {client.limit}; has {locked}"
         return None
@@ -182,8 +184,7 @@ class Over:
         if now["threads"] != 1:
             return f"{now['threads']} threads"
         for then in daemon.settled[:1]:
-            # Then, the file of a lease's record may still have been open for the next one.
-            if now["descriptors"] - self.chaos.fds_of(now) > then["descriptors"] - self.chaos.fds_of(then):
+            if now["descriptors"] - self.chaos.fds_of(now) != then["descriptors"] - self.chaos.fds_of(then):
                 return f"descriptors: {now}, were {then}: {sorted(kernel.descriptors_of(daemon.pid).items())}"
         for then in daemon.settled[1:2]:
             if now["memory"] > then["memory"] + MEMORY_SLACK:

@@ -127,12 +127,16 @@ class Daemon:
     def measure(self):
         children = kernel.children_of(self.pid)
         return {
-            "descriptors": len(kernel.descriptors_of(self.pid)),
+            "descriptors": sum(not self.is_spare(path) for path in kernel.descriptors_of(self.pid).values()),
             "threads": kernel.threads_of(self.pid),
             "children": sorted(kernel.command_of(child) or "" for child in children),
             # Its own: pages of programs and libraries come as they are first used.
             "memory": kernel.status_of(self.pid, "RssAnon"), "rss": kernel.status_of(self.pid, "VmRSS"),
         }
+
+    def is_spare(self, path):
+        """The file of a lease's record, open for the next one: for some seconds, or until that ends."""
+        return path.startswith(f"{os.path.dirname(self.socket)}/leases/")
 
     def records(self):
         """What is written down of groups, leases and spaces."""

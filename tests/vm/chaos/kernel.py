@@ -124,6 +124,8 @@ def openers():
             if target.startswith("/dev/vfio/") and target.endswith(" (deleted)"):
                 # The kernel may have given its number to another group meanwhile.
                 held.add("group that has left")
+            elif target.startswith("/dev/vfio/devices/"):
+                held.add("device")
             elif target.startswith("/dev/vfio/") and target != "/dev/vfio/vfio":
                 held.add(int(target.removeprefix("/dev/vfio/")))
             elif target == "anon_inode:[vfio-device]":

@@ -20,9 +20,24 @@ class Lease:
         self.groups = answer["groups"]
         self.fds = {group["number"]: fds[group["groupFileDescriptor"]]
                     for group in self.groups if group.get("groupFileDescriptor") is not None}
+        # Of mode cdev: a node of each device, and what they are bound to.
+        self.nodes = {}
+        for group in self.groups:
+            self.nodes |= {device: fds[index] for device, index in
+                           zip(group["devices"], group.get("deviceFileDescriptors") or [])}
+        context = answer.get("iommufdFileDescriptor")
+        self.context = None if context is None else fds[context]
+        self.ioas, self.bound, self.attached = None, set(), set()
         self.container = None
         self.memory, self.view, self.maps = None, None, []
         self.devices = []
+
+    def take_all(self):
+        """Its descriptors, which are the caller's to close."""
+        fds = [*self.devices, *self.fds.values(), *self.nodes.values()]
+        fds += [fd for fd in (self.container, self.context) if fd is not None]
+        self.devices, self.fds, self.nodes, self.container, self.context = [], {}, {}, None, None
+        return fds
 
     def names(self):
         return [(group["number"], device) for group in self.groups for device in group["devices"]]
@@ -36,8 +51,7 @@ def is_over(client, lease):
             break
     else:
         return
-    fds = lease.devices + list(lease.fds.values()) + [lease.container] * (lease.container is not None)
-    client.keep(fds)
+    client.keep(lease.take_all())
     lease.view = None
     if lease.memory is not None:
         lease.memory.close()
@@ -89,7 +103,7 @@ def acquire(client):
     rng = client.rng
     parameters = {
         "selectors": selectors(client),
-        "mode": rng.choice([None, "group", "auto", "brokered", "brokered"]),
+        "mode": rng.choice([None, "group", "auto", "brokered", "brokered", "cdev", "cdev"]),
         "waitSeconds": rng.choice([None, 0, 1, 2]),
     }
     if parameters["mode"] != "brokered":
@@ -134,7 +148,11 @@ def granted(client, answer, received, wire, mode):
         raise Violation(f"no rule allows it: {answer}")
     if mode == "brokered" and received:
         raise Violation(f"a brokered lease with descriptors: {answer}")
-    if mode != "brokered" and len(received) != len(lease.groups):
+    if mode == "cdev" and not client.world["has_cdev"]:
+        raise Violation(f"mode cdev, which this kernel does not have: {answer}")
+    if mode == "cdev" and (len(lease.nodes) != len(lease.names()) or len(received) != len(lease.nodes) + 1):
+        raise Violation(f"{len(received)} descriptors for {len(lease.names())} devices and an iommufd: {answer}")
+    if mode not in ("brokered", "cdev") and len(received) != len(lease.groups):
         raise Violation(f"{len(received)} descriptors for {len(lease.groups)} groups: {answer}")
     client.leases.append(lease)
     client.publish(lease.token)
@@ -167,11 +185,7 @@ def release(client, lease=None):
     drops_first = client.rng.random() < 0.6
     client.note(f"  {lease.name}{' without its descriptors' if drops_first else ''}")
     if drops_first:
-        fds, lease.fds, lease.devices = list(lease.fds.values()) + lease.devices, {}, []
-        if lease.container is not None:
-            fds.append(lease.container)
-            lease.container = None
-        for fd in fds:
+        for fd in lease.take_all():
             os.close(fd)
     token = lease.token
     is_over(client, lease)
@@ -221,12 +235,20 @@ def reopen(client):
     if closes:
         os.close(lease.fds.pop(number))
     _, received = client.call("Broker.Reopen", {"token": lease.token, "group": number})
-    if lease.mode == "brokered" or len(received) != 1:
+    if lease.mode in ("brokered", "cdev") or len(received) != 1:
         raise Violation(f"{lease.name}, {lease.mode}: {len(received)} descriptors of group {number}")
     if number in lease.fds:
         client.keep(received)  # it has left, and come back as another
     else:
         lease.fds[number] = received[0]
+
+
+def memory_of(lease):
+    """Its address."""
+    if lease.memory is None:
+        lease.memory = mmap.mmap(-1, 1 << 20)
+        lease.view = ctypes.addressof(ctypes.c_char.from_buffer(lease.memory))
+    return lease.view
 
 
 def container(client):
@@ -238,12 +260,9 @@ def container(client):
         lease.container = vfio.container_new()
         vfio.container_join(lease.container, client.rng.choice(list(lease.fds.values())))
         return
-    if lease.memory is None:
-        lease.memory = mmap.mmap(-1, 1 << 20)
-        lease.view = ctypes.addressof(ctypes.c_char.from_buffer(lease.memory))
     n_bytes = client.rng.randint(1, 64) * kernel.PAGE
     iova = client.rng.randrange(0, 1 << 28, kernel.PAGE)
-    vfio.dma_map(lease.container, lease.view, iova, n_bytes)
+    vfio.dma_map(lease.container, memory_of(lease), iova, n_bytes)
     lease.maps.append((iova, n_bytes))
 
 
@@ -263,7 +282,41 @@ def device(client):
             lease.devices.append(vfio.device_open(lease.fds[number], name))
 
 
+def nodes(client):
+    """An iommufd of its own: a device bound, an address space, memory mapped in it; and back."""
+    lease = pick(client)
+    if not lease or lease.context is None or not lease.nodes:
+        return
+    name, node = client.rng.choice(list(lease.nodes.items()))
+    if name not in lease.bound:
+        vfio.cdev_bind(node, lease.context)
+        lease.bound.add(name)
+        client.count("nodes: bound")
+    elif lease.ioas is None:
+        lease.ioas = vfio.ioas_new(lease.context)
+    elif name not in lease.attached:
+        vfio.cdev_attach(node, lease.ioas)
+        lease.attached.add(name)
+    elif client.rng.random() < 0.2:
+        vfio.cdev_detach(node)
+        lease.attached.discard(name)
+    else:
+        n_bytes = client.rng.randint(1, 64) * kernel.PAGE
+        iova = client.rng.randrange(0, 1 << 28, kernel.PAGE)
+        vfio.ioas_map(lease.context, lease.ioas, memory_of(lease), iova, n_bytes)
+        client.count("nodes: mapped")
+        lease.maps.append((iova, n_bytes))
+
+
+def nodes_unmap(client):
+    lease = pick(client)
+    if lease and lease.maps and lease.context is not None:
+        iova, n_bytes = lease.maps.pop(client.rng.randrange(len(lease.maps)))
+        if vfio.ioas_unmap(lease.context, lease.ioas, iova, n_bytes) != n_bytes:
+            raise Violation(f"the kernel does not have what was mapped at {iova:#x}")
+
+
 OPERATIONS = [
     (14, acquire), (7, release), (4, hear), (4, resume), (2, disconnect), (3, drop_kept), (2, reserve), (2, reopen),
-    (6, container), (2, container_unmap), (3, device),
+    (6, container), (2, container_unmap), (3, device), (8, nodes), (2, nodes_unmap),
 ]

@@ -11,6 +11,9 @@ DEVICE_RESET = 0x3B6F
 MAP_DMA, UNMAP_DMA = 0x3B71, 0x3B72
 TYPE1V2 = 3
 
+CDEV_BIND, CDEV_ATTACH, CDEV_DETACH = range(0x3B76, 0x3B79)
+IOAS_ALLOC, IOAS_MAP, IOAS_UNMAP = 0x3B81, 0x3B85, 0x3B86  # include/uapi/linux/iommufd.h
+
 EDU_BYTES = 2048  # of one transfer; programs/edu-device.h
 EDU_LAST = (1 << 28) - 1
 
@@ -37,6 +40,33 @@ def dma_unmap(container, iova, length):
 def device_open(group, name):
     # A buffer that can be written makes Python return what the ioctl returns.
     return fcntl.ioctl(group, GET_DEVICE_FD, bytearray(name.encode() + b"\0"))
+
+
+def cdev_bind(node, context):
+    fcntl.ioctl(node, CDEV_BIND, struct.pack("IIiI", 16, 0, context, 0))
+
+
+def cdev_attach(node, ioas):
+    fcntl.ioctl(node, CDEV_ATTACH, struct.pack("III", 12, 0, ioas))
+
+
+def cdev_detach(node):
+    fcntl.ioctl(node, CDEV_DETACH, struct.pack("II", 8, 0))
+
+
+def ioas_new(context):
+    return struct.unpack("III", fcntl.ioctl(context, IOAS_ALLOC, struct.pack("III", 12, 0, 0)))[2]
+
+
+def ioas_map(context, ioas, address, iova, length):
+    # At this IOVA, to be read and written.
+    fcntl.ioctl(context, IOAS_MAP, struct.pack("IIIIQQQ", 40, 7, ioas, 0, address, length, iova))
+
+
+def ioas_unmap(context, ioas, iova, length):
+    """How many bytes were unmapped."""
+    answer = fcntl.ioctl(context, IOAS_UNMAP, struct.pack("IIQQ", 24, ioas, iova, length))
+    return struct.unpack("IIQQ", answer)[3]
 
 
 def region_offset(device, index):

@@ -3,6 +3,8 @@
 # time, the daemon included. After each round the kernel is as it was (tests/vm/chaos).
 # Not under the unit: it has a supervisor of its own, which starts the daemon after each kill
 
+# Where the kernel has devices' own nodes, they are lent, too.
+modprobe -q iommufd || true
 seed=${CHAOS_SEED:-$RANDOM$RANDOM}
 note "seed $seed: make chaos SEED=$seed"
 mkdir "$WORK/chaos" "$STATE_DIR"
