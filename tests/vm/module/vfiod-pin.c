@@ -20,7 +20,9 @@
 #include <linux/vfio.h>
 #include <linux/xarray.h>
 
-enum { PIN_AT = 0, UNPIN_AT = 16, MAX_INSTANCES = 8, BATCH = 64 };
+/* BATCH: an iommufd lets go only of what was pinned at once (iommufd_access_unpin_pages), and we
+ * unpin by the page. */
+enum { PIN_AT = 0, UNPIN_AT = 16, MAX_INSTANCES = 8, BATCH = 1 };
 
 struct pin_range {
 	__u64 iova, n_pages;
