@@ -72,6 +72,18 @@ assert_contains "$answer" "Operation not permitted"
 wait_until 20 has_no_owner
 assert_eq "$(driver_of "$BARE")" vfio-pci
 
+# Who opens it by himself does so by this name.
+for how in seccomp preload; do
+	# shellcheck disable=SC2016
+	as_user alice vfioctl run --shim=$how --device "$BARE" -- bash -c 'exec 3<>"/dev/vfio/noiommu-$1" &&
+		readlink "/proc/$$/fd/3"; (exec 4<>"/dev/vfio/noiommu-$1") 2>&1 | sed "s/.*: //"; (exec 4<"/dev/vfio/$1") 2>&1 | sed "s/.*: //"' \
+		bash "$group" >opened 2>&1 || true
+	assert_eq "$(cat opened)" "/dev/vfio/noiommu-$group
+Device or resource busy
+No such file or directory" "$how"
+	wait_until 20 has_no_owner
+done
+
 # Its group goes with its driver.
 unbind_by_hand "$BARE"
 echo N >"$noiommu"
