@@ -66,7 +66,7 @@ static void path_in(char path[PATH_MAX], const char *directory, const char *name
 static struct config *configure(const char *directory)
 {
 	char path[PATH_MAX], rules[256];
-	struct config *config;
+	struct config *config = NULL;
 	struct refusal refusal;
 
 	path_in(path, directory, "vfiod.conf");
