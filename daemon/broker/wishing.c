@@ -116,7 +116,7 @@ static int explain_wish(
 static int explain(const struct tenancy *tenancy, struct refusal *refusal)
 {
 	const struct wishes *wishes = tenancy->wishes;
-	const struct wish *last = NULL;
+	const struct wish *last = &wishes->all[0];
 	char why[160];
 
 	for (size_t i = 0; i < wishes->n; i++) {

@@ -97,6 +97,7 @@ answer=$(refused as_user alice vfioctl run --any pci:colour=red -- true 2>&1)
 assert_contains "$answer" "'pci:colour=red' in match; allowed:"
 
 # A program knows what it has got.
+# shellcheck disable=SC2016 # its own variables
 answer=$(as_user alice vfioctl run --any pool:fast --device "$NIC_A" -- \
 	sh -c 'echo "$LISTEN_FDNAMES $1 $2"; readlink "/proc/self/fd/$1"' - "{group:any}" "{group:$NIC_A}")
 assert_eq "$answer" "group$(group_of "$first"):group$(group_of "$NIC_A") 3 4
