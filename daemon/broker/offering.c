@@ -2,9 +2,16 @@
 
 #include <errno.h>
 
+/* 0 or -ENOMEM: a number beyond all sets is looked up each time. */
+static int occupy(struct offer *offer, int number)
+{
+	group_set_remove(&offer->free, number);
+	return group_set_add(&offer->occupied, number) == -ENOMEM ? -ENOMEM : 0;
+}
+
+/* As group_is_occupied() has it, with one look at each. */
 int offer_begin(struct broker *broker, struct offer *offer)
 {
-	const struct group *group;
 	const struct lease *lease;
 	const struct holding *holding;
 	int r = 0;
@@ -13,24 +20,21 @@ int offer_begin(struct broker *broker, struct offer *offer)
 		return 0;
 	*offer =
 		(struct offer){ .broker = broker, .has_begun = true, .number = ++broker->n_offers };
-	TAILQ_FOREACH (group, inventory_groups(broker->inventory), of_inventory)
-		if (r != -ENOMEM)
-			r = group_set_add(&offer->free, group->number);
-	/* As group_is_occupied() has it, with one look at each. */
 	TAILQ_FOREACH (lease, &broker->book.leases, of_book)
-		for (size_t i = 0; lease->state != LEASE_QUEUED && i < lease->n_groups; i++)
-			group_set_remove(&offer->free, lease->groups[i]->number);
+		for (size_t i = 0; r == 0 && lease->state != LEASE_QUEUED && i < lease->n_groups;
+			i++)
+			r = occupy(offer, lease->groups[i]->number);
 	TAILQ_FOREACH (holding, &broker->holdings, of_broker)
-		if (holding->state != HOLDING_IDLE || holding->joins ||
-			holding->group->binding == BINDING_GONE)
-			group_set_remove(&offer->free, holding->group->number);
-	if (r == -ENOMEM)
+		if (r == 0 && (holding->state != HOLDING_IDLE || holding->joins))
+			r = occupy(offer, holding->group->number);
+	if (r < 0)
 		offer_end(offer);
-	return r == -ENOMEM ? r : 0;
+	return r;
 }
 
 void offer_end(struct offer *offer)
 {
+	group_set_clear(&offer->occupied);
 	group_set_clear(&offer->free);
 	ranking_clear(&offer->ranking);
 	offer->is_ranked = false;
@@ -41,7 +45,7 @@ static bool is_there(const struct offer *offer, const struct group *group)
 {
 	if (group->number >= GROUP_SET_MAX)
 		return !group_is_occupied(offer->broker, group);
-	return group_set_has(&offer->free, group->number) &&
+	return group->binding != BINDING_GONE && !group_set_has(&offer->occupied, group->number) &&
 	       !following_is_due(offer->broker, group);
 }
 
@@ -52,8 +56,15 @@ static struct group *find(void *inventory, int number)
 
 static int rank(struct offer *offer)
 {
+	const struct group *group;
+
 	if (offer->is_ranked)
 		return 0;
+	TAILQ_FOREACH (group, inventory_groups(offer->broker->inventory), of_inventory)
+		if (group->binding != BINDING_GONE &&
+			!group_set_has(&offer->occupied, group->number) &&
+			group_set_add(&offer->free, group->number) == -ENOMEM)
+			return -ENOMEM;
 	offer->is_ranked = true;
 	return ranking_make(&offer->ranking, &offer->free, find, offer->broker->inventory);
 }
@@ -96,6 +107,7 @@ int offer_serve(struct offer *offer, struct tenancy *tenancy, const struct group
 	const struct lease *lease = tenancy->lease;
 	struct wishes *wishes = tenancy->wishes;
 	bool is_whole = true;
+	int r = 0;
 
 	*obstacle = NULL;
 	for (size_t i = 0; i < lease->n_groups; i++) {
@@ -112,12 +124,14 @@ int offer_serve(struct offer *offer, struct tenancy *tenancy, const struct group
 		if (n_without > 0 && is_whole)
 			*obstacle = wanted_in_vain(offer, wishes);
 		is_whole = is_whole && n_without == 0;
-		for (size_t i = 0; i < wishes->n; i++)
+		for (size_t i = 0; r == 0 && i < wishes->n; i++)
 			if (wishes->all[i].chosen)
-				group_set_remove(&offer->free, wishes->all[i].chosen->number);
+				r = occupy(offer, wishes->all[i].chosen->number);
 	}
-	for (size_t i = 0; i < lease->n_groups; i++)
-		group_set_remove(&offer->free, lease->groups[i]->number);
+	for (size_t i = 0; r == 0 && i < lease->n_groups; i++)
+		r = occupy(offer, lease->groups[i]->number);
+	if (r < 0)
+		return r;
 	tenancy->served_by = offer->number;
 	offer->broker->n_served++;
 	return is_whole ? SERVED_WHOLLY : SERVED_PARTLY;

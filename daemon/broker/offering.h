@@ -11,13 +11,16 @@
 
 struct offer {
 	struct broker *broker;
-	struct group_set free;  /* that no lease has, nor anybody before in the queue keeps */
-	struct ranking ranking; /* of those that were free at first, when somebody has to choose */
+	struct group_set
+		occupied; /* a lease has them, or somebody before in the queue keeps them */
+	/* When somebody has to choose: all others, and those that were so at first, ranked. */
+	struct group_set free;
+	struct ranking ranking;
 	bool has_begun, is_ranked;
 	unsigned long long number;
 };
 
-/* All that nobody has. 0 or -ENOMEM; nothing if it has begun. */
+/* All that nobody has: as much work as there are leases. 0 or -ENOMEM; nothing if it has begun. */
 int offer_begin(struct broker *broker, struct offer *offer);
 void offer_end(struct offer *offer);
 
