@@ -449,7 +449,7 @@ static int near_option(struct run *run)
 	size_t length = strlen(optarg);
 
 	if (length > 0 && length <= 4 && strspn(optarg, "0123456789") == length &&
-		atoi(optarg) <= 1023) {
+		strtol(optarg, NULL, 10) <= 1023) {
 		run->near = optarg;
 		return 0;
 	}

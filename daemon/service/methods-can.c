@@ -117,7 +117,7 @@ static void can(struct call *call)
 	else if (r < 0)
 		call_fail(call, -r, "asking the rules");
 	else
-		answer(call, who, group, wishes->selected ? wishes->selected[0] : NULL);
+		answer(call, who, group, wishes && wishes->selected ? wishes->selected[0] : NULL);
 	wishes_free(wishes);
 	subject_clear(&subject);
 }
