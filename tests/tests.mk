@@ -243,7 +243,7 @@ sanitize: setup-check
 VALGRIND_NOT := %/base/test-errand %/base/test-packet %/privilege/test-privilege %/bind/test-doorman %/bind/test-job %/bind/test-opener %/client/test-resume \
 	%/memory/test-space-adopt %/service/test-lease-facts %/fuzz/fuzz-adopt \
 	%/broker/test-memlock %/broker/test-observer %/broker/test-observing %/broker/test-observing-faults \
-	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/vfioctl/test-run-cdev %/vfioctl/test-shim %/vfioctl/test-shim-preload %/fuzz/fuzz-wire
+	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/vfioctl/test-run-any %/vfioctl/test-run-cdev %/vfioctl/test-shim %/vfioctl/test-shim-preload %/fuzz/fuzz-wire
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
 # The daemon itself runs under it in two of the host tests.
