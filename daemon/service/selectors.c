@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Of all selectors together: each costs a regular expression, and is asked of each device. */
+/* Of all selectors together, as org.vfiod.Broker.varlink says: reading one costs a regular
+ * expression, and it is held against each device. */
 enum { MAX_TERMS = 64 };
 /* As a line of vfiod.conf has. */
 enum { MAX_MATCH_BYTES = 199, MAX_NODE = 1023 };
