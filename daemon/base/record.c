@@ -134,6 +134,7 @@ static int draft_create(
 	const char *state_directory, const char *kind, const char *name, struct draft *draft)
 {
 	char path[PATH_MAX];
+	struct stat file;
 
 	int r = strlen(name) < sizeof(draft->name) ? 0 : -ENAMETOOLONG;
 	if (r == 0)
@@ -143,7 +144,15 @@ static int draft_create(
 	draft->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (draft->fd < 0)
 		return -errno;
+	if (fstat(draft->fd, &file) < 0) {
+		int errnum = errno;
+		unlink(path);
+		record_let_go(draft);
+		return -errnum;
+	}
 	draft->length = 0;
+	draft->device = file.st_dev;
+	draft->inode = file.st_ino;
 	string_copy(draft->name, sizeof(draft->name), name);
 	return 0;
 }
@@ -188,9 +197,26 @@ static int draft_mark(const struct draft *draft, char mark)
 	return n == 1 ? 0 : n < 0 ? -errno : -EIO;
 }
 
-int record_commit(const struct draft *draft)
+static bool is_where_it_was(
+	const char *state_directory, const char *kind, const struct draft *draft)
 {
-	return draft_mark(draft, RECORD_MARK);
+	char path[PATH_MAX];
+	struct stat file;
+
+	return file_path(path, state_directory, kind, draft->name) == 0 &&
+	       lstat(path, &file) == 0 && file.st_dev == draft->device &&
+	       file.st_ino == draft->inode;
+}
+
+int record_commit(const char *state_directory, const char *kind, const struct draft *draft)
+{
+	int r = draft_mark(draft, RECORD_MARK);
+
+	if (r < 0 || is_where_it_was(state_directory, kind, draft))
+		return r;
+	/* It may have another name now, under which it would be a record. */
+	(void)draft_mark(draft, DRAFT_MARK);
+	return -ESTALE;
 }
 
 int record_strike(const struct draft *draft)

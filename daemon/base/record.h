@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /*
  * Makes the directory (0700) if need be, and removes what a writer left that was killed before its
@@ -29,11 +30,14 @@ int record_write_text(const char *state_directory, const char *kind, const char 
  * yet: it lacks its first byte. Whoever draws it up commits it (then the record is there) or drops
  * it; the next vfiod removes it. A record that was committed, and is over, can be struck out: it is
  * a draft again, and its file good for another record, whose name it does not get: to make a file,
- * to rename or to remove it costs more than all else that a short-lived record does. Nobody else
- * removes files here.
+ * to rename or to remove it costs more than all else that a short-lived record does. Who commits
+ * one is told if somebody has removed or replaced the file meanwhile: it would be a record of
+ * nobody's.
  */
 struct draft {
-	int fd;        /* its file's, also after it was committed; -1: there is none */
+	int fd;       /* its file's, also after it was committed; -1: there is none */
+	dev_t device; /* of its file, with the next: what its path has to lead to */
+	ino_t inode;
 	size_t length; /* of its file, in bytes */
 	char name[24]; /* of its file, by which it is written anew and removed */
 };
@@ -45,7 +49,8 @@ struct draft {
  */
 int record_draft(const char *state_directory, const char *kind, const char *name, const char *text,
 	size_t length, struct draft *draft);
-int record_commit(const struct draft *draft);
+/* 0; -ESTALE: its file is not where it was, and it is no record; or -errno. */
+int record_commit(const char *state_directory, const char *kind, const struct draft *draft);
 /* Of one that was committed, and that nobody has written otherwise since: 0 or -errno. */
 int record_strike(const struct draft *draft);
 /* Removes its file. */

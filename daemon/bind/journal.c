@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Some 400 bytes a member; beyond this it is not ours. */
 #define ENTRY_SIZE ((size_t)1024 * 1024)
@@ -70,6 +71,13 @@ int journal_write(const char *state_directory, const struct journal_entry *entry
 	if (r == 0 && !stands_already(path, json, length))
 		r = file_write_atomic(path, json, length);
 	return r;
+}
+
+bool journal_stands(const char *state_directory, int group)
+{
+	char path[PATH_MAX];
+
+	return entry_path(path, state_directory, group) == 0 && access(path, F_OK) == 0;
 }
 
 int journal_remove(const char *state_directory, int group)

@@ -51,6 +51,8 @@ int journal_init(const char *state_directory);
 int journal_lock(const char *state_directory, int *fd, pid_t *owner);
 /* On disk when it comes back; an entry that stands there already is not written again. */
 int journal_write(const char *state_directory, const struct journal_entry *entry);
+/* Is there an entry, whatever is in it? */
+bool journal_stands(const char *state_directory, int group);
 /* No entry is no error. */
 int journal_remove(const char *state_directory, int group);
 /* 0, -ENOENT, -EBADMSG (not ours, or damaged: *text says what), or -errno. */

@@ -111,6 +111,21 @@ void holding_back_init(struct holding *holding)
 	holding->retry.data = holding;
 }
 
+/* Is the entry as stay_taken() writes it? Somebody may have removed it from under us. */
+static bool entry_rests(const struct holding *holding)
+{
+	const char *state_directory = holding->broker->state_directory;
+	int group = holding->group->number;
+
+	if (!holding->journal_rests)
+		return false;
+	if (plan_n_moves(holding->plan) == 0 || journal_stands(state_directory, group))
+		return true;
+	log_warning("somebody has removed %s/journal/%d.json: it is written anew", state_directory,
+		group);
+	return false;
+}
+
 /* Who could open it, and saw that it is viable, need not look at its devices as well. */
 static void stay_taken(struct holding *holding, bool is_well)
 {
@@ -119,7 +134,7 @@ static void stay_taken(struct holding *holding, bool is_well)
 	subject_clear(&holding->former);
 	holding->has_former = false;
 	/* A lease on a group that was ready has left the entry as it was before it. */
-	if (!holding->journal_rests) {
+	if (!entry_rests(holding)) {
 		int r = holding_journal_follow(holding, JOURNAL_TAKEN);
 		holding->journal_rests = r == 0 && !holding->job;
 	}

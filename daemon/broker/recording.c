@@ -149,16 +149,31 @@ static int write_record(struct lease *lease, const struct memlock_note *lock)
 		writing.bytes, writing.length);
 }
 
+/* 0, -ESTALE: it has to be written, or -errno. */
+static int commit_draft(struct tenancy *tenancy)
+{
+	const char *state_directory = tenancy->broker->state_directory;
+	int r = record_commit(state_directory, LEASE_RECORDS, &tenancy->draft);
+
+	if (r == -ESTALE)
+		log_warning("somebody has removed or replaced %s/" LEASE_RECORDS
+			    "/%s.json: lease %s is written down anew",
+			state_directory, tenancy->draft.name, tenancy->lease->name);
+	if (r < 0)
+		return r;
+	string_copy(tenancy->record, sizeof(tenancy->record), tenancy->draft.name);
+	keep_open(tenancy);
+	return 0;
+}
+
 int lease_record_as(struct lease *lease, const struct memlock_note *lock)
 {
 	struct tenancy *tenancy = lease->tenancy;
 	bool is_drafted = !tenancy->is_recorded && tenancy->draft.fd >= 0;
+	int r = is_drafted ? commit_draft(tenancy) : -ESTALE;
 
-	int r = is_drafted ? record_commit(&tenancy->draft) : write_record(lease, lock);
-	if (r == 0 && is_drafted) {
-		string_copy(tenancy->record, sizeof(tenancy->record), tenancy->draft.name);
-		keep_open(tenancy);
-	}
+	if (r == -ESTALE)
+		r = write_record(lease, lock);
 	if (r == 0)
 		tenancy->is_recorded = true;
 	return r;

@@ -124,7 +124,7 @@ static void drafted(void **state)
 	path_of(bench, "L1.json", path);
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
 	assert_true(draft.fd >= 0);
-	assert_int_equal(record_commit(&draft), 0);
+	assert_int_equal(record_commit(directory, KIND, &draft), 0);
 	record_let_go(&draft);
 	read_all(bench);
 	assert_int_equal(bench->n_told, 1);
@@ -156,7 +156,7 @@ static void drafted(void **state)
 	/* A record that is written meanwhile is the one that counts. */
 	assert_int_equal(record_draft(directory, KIND, "L1", text, strlen(text), &draft), 0);
 	assert_int_equal(write_record(bench, "L1", 1, "two"), 0);
-	assert_int_equal(record_commit(&draft), 0);
+	assert_int_equal(record_commit(directory, KIND, &draft), -ESTALE);
 	read_all(bench);
 	assert_told(bench, 0, "L1", "two");
 	record_let_go(&draft);
@@ -194,21 +194,21 @@ static void struck_out(void **state)
 	path_of(bench, "L1.json", path);
 	draft(bench, "L1", 9, &one);
 	assert_int_equal(stat(path, &before), 0);
-	assert_int_equal(record_commit(&one), 0);
+	assert_int_equal(record_commit(directory, KIND, &one), 0);
 	assert_int_equal(record_strike(&one), 0);
 	/* Whichever record is asked for, it is where its file was. */
 	draft(bench, "L2", 3, &one);
 	assert_string_equal(one.name, "L1");
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(after.st_ino, before.st_ino);
-	assert_int_equal(record_commit(&one), 0);
+	assert_int_equal(record_commit(directory, KIND, &one), 0);
 	assert_text(bench, "L1", "xxx");
 
 	const size_t lengths[] = { 30, 1024, 1023, 512, 511, 0, 40 };
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		assert_int_equal(record_strike(&one), 0);
 		draft(bench, "L2", lengths[i], &one);
-		assert_int_equal(record_commit(&one), 0);
+		assert_int_equal(record_commit(directory, KIND, &one), 0);
 		read_all(bench);
 		assert_int_equal(bench->n_told, 1);
 		assert_int_equal(strlen(bench->told[0].text), lengths[i] < 63 ? lengths[i] : 63);
@@ -229,13 +229,40 @@ static void struck_out(void **state)
 
 	/* Its writer is killed when it was struck out, or in the middle of the next one. */
 	draft(bench, "L4", 9, &one);
-	assert_int_equal(record_commit(&one), 0);
+	assert_int_equal(record_commit(directory, KIND, &one), 0);
 	assert_int_equal(record_strike(&one), 0);
 	record_let_go(&one);
 	read_all(bench);
 	assert_int_equal(bench->n_told, 0);
 	path_of(bench, "L4.json", path);
 	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Somebody has removed its file, or given it another name: it is told, and there is no record. */
+static void removed_by_hand(void **state)
+{
+	struct bench *bench = *state;
+	const char *directory = bench->directory;
+	char path[PATH_MAX], other[PATH_MAX];
+	struct draft one = NO_DRAFT;
+
+	path_of(bench, "L1.json", path);
+	path_of(bench, "mine.json", other);
+	draft(bench, "L1", 9, &one);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(record_commit(directory, KIND, &one), -ESTALE);
+	record_drop(directory, KIND, &one);
+
+	/* When it was a record, and is the next one's draft now. */
+	draft(bench, "L1", 9, &one);
+	assert_int_equal(record_commit(directory, KIND, &one), 0);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(record_strike(&one), 0);
+	draft(bench, "L2", 3, &one);
+	assert_int_equal(record_commit(directory, KIND, &one), -ESTALE);
+	record_let_go(&one);
+	read_all(bench);
+	assert_int_equal(bench->n_told, 0);
 }
 
 static void written_and_read(void **state)
@@ -433,6 +460,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(written_and_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(drafted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(struck_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(removed_by_hand, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_root_reads_them, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_and_foreign, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_large, set_up, tear_down),
