@@ -77,7 +77,8 @@ bool group_is_occupied(struct broker *broker, const struct group *group)
 
 bool holding_is_moving(const struct holding *holding)
 {
-	if (holding->group->binding == BINDING_STUCK)
+	/* Nor is an earlier daemon's child waited for: the next daemon finds its entry. */
+	if (holding->group->binding == BINDING_STUCK || holding->state == HOLDING_WAITING)
 		return false;
 	return holding->joins ||
 	       (holding->state != HOLDING_IDLE && holding->state != HOLDING_LINGERING &&

@@ -115,6 +115,11 @@ static void recovery_go(struct recovery *recovery)
 	struct holding *holding = recovery->holding;
 	struct group *group = holding->group;
 
+	/* What of it has come back meanwhile is in another group. */
+	if (group->binding == BINDING_GONE) {
+		holding_go_home(holding);
+		return;
+	}
 	switch (recovery->phase) {
 	case JOURNAL_TAKING:
 	case JOURNAL_RETURNING:
@@ -154,28 +159,35 @@ static void on_child_ended(struct ev_loop *loop, ev_io *io, int revents)
 }
 
 /*
- * Does the child still live? 1: yes, and it is watched. 0: no. Or -errno. The start time is read
- * while the pidfd keeps a process from being mistaken for the one that has its number next.
+ * Does the child still live? 1: yes, with its pidfd. 0: no. Or -errno. The start time is read while
+ * the pidfd keeps a process from being mistaken for the one that has its number next.
  */
-static int recovery_watch(struct recovery *recovery, pid_t child, unsigned long long start_ticks)
+static int child_find(const struct journal_entry *entry, int *child_pidfd)
 {
-	struct holding *holding = recovery->holding;
 	unsigned long long ticks;
-	char text[REFUSAL_TEXT_SIZE];
 
-	if (child <= 0)
+	if (entry->child <= 0)
 		return 0;
-	_cleanup_close_ int pidfd = pidfd_open(child, 0);
+	_cleanup_close_ int pidfd = pidfd_open(entry->child, 0);
 	if (pidfd < 0)
 		/* EINVAL: the number is a thread's now (kernel/pid.c, pidfd_open). */
 		return errno == ESRCH || errno == EINVAL ? 0 : -errno;
-	int r = process_start_time(child, &ticks);
-	if (r == -ENOENT || r == -ESRCH || (r == 0 && ticks != start_ticks))
+	int r = process_start_time(entry->child, &ticks);
+	if (r == -ENOENT || r == -ESRCH || (r == 0 && ticks != entry->child_start_ticks))
 		return 0;
 	if (r < 0)
 		return r;
+	*child_pidfd = steal_fd(&pidfd);
+	return 1;
+}
+
+static void recovery_watch(struct recovery *recovery, pid_t child, int pidfd)
+{
+	struct holding *holding = recovery->holding;
+	char text[REFUSAL_TEXT_SIZE];
+
 	recovery->child = child;
-	recovery->child_pidfd = steal_fd(&pidfd);
+	recovery->child_pidfd = pidfd;
 	/* It was never ours: there is nothing to wait for but the pidfd, waitid(2) says ECHILD. */
 	ev_io_set(&recovery->child_ended, recovery->child_pidfd, EV_READ);
 	ev_io_start(holding->broker->loop, &recovery->child_ended);
@@ -185,7 +197,6 @@ static int recovery_watch(struct recovery *recovery, pid_t child, unsigned long 
 		(int)child, recovery->found);
 	holding->state = HOLDING_WAITING;
 	group_set_binding(holding->broker->inventory, holding->group, BINDING_STUCK, text);
-	return 1;
 }
 
 static void remember_former(struct holding *holding, const struct journal_holder *holder)
@@ -221,12 +232,16 @@ static int recover_unreadable(struct holding *holding, const char *text)
 	return 0;
 }
 
-static int recover_entry(struct holding *holding, struct journal_entry *entry)
+/* child_pidfd: -1: it has ended; is taken over. */
+static int recover_entry(struct holding *holding, struct journal_entry *entry, int child_pidfd)
 {
 	struct recovery *recovery = recovery_new(holding, found_words[entry->phase]);
 	char number[16];
-	if (!recovery)
+	if (!recovery) {
+		if (child_pidfd >= 0)
+			close(child_pidfd);
 		return -ENOMEM;
+	}
 	recovery->phase = entry->phase;
 	snprintf(recovery->failure, sizeof(recovery->failure), "%s",
 		*entry->failure ? entry->failure
@@ -242,10 +257,53 @@ static int recover_entry(struct holding *holding, struct journal_entry *entry)
 	log_fields(LOG_WARNING,
 		(const char *[]){ "MESSAGE_ID", MESSAGE_LEFT_BEHIND, "VFIOD_GROUP", number, NULL },
 		"group %d was left %s by an earlier vfiod", recovery->group, recovery->found);
-	int r = recovery_watch(recovery, entry->child, entry->child_start_ticks);
-	if (r == 0)
+	if (child_pidfd >= 0)
+		recovery_watch(recovery, entry->child, child_pidfd);
+	else
 		recovery_go(recovery);
-	return r < 0 ? r : 0;
+	return 0;
+}
+
+/*
+ * Its devices have left the host while no daemon ran: nothing to give back. But a child that still
+ * works on them does so by their names, and they may come back while it does: it is waited for, as
+ * by a daemon that has seen them leave.
+ */
+static int recover_departed(struct broker *broker, int number, struct journal_entry *entry)
+{
+	int child_pidfd = -1, r = entry->plan ? child_find(entry, &child_pidfd) : 0;
+
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		log_warning("group %d of the journal is not on this host any more", number);
+		return journal_remove(broker->state_directory, number);
+	}
+	log_warning("group %d of the journal is not on this host any more, but process %d, of an "
+		    "earlier vfiod, is still at work on its devices",
+		number, (int)entry->child);
+	struct group *group = group_departed(number);
+	struct holding *holding = group ? holding_get(broker, group) : NULL;
+	group_release(group);
+	if (!holding) {
+		close(child_pidfd);
+		return -ENOMEM;
+	}
+	return recover_entry(holding, entry, child_pidfd);
+}
+
+static int recover_present(struct broker *broker, struct group *group, struct journal_entry *entry,
+	const char *unreadable)
+{
+	int child_pidfd = -1, r = unreadable ? 0 : child_find(entry, &child_pidfd);
+	struct holding *holding = r < 0 ? NULL : holding_get(broker, group);
+
+	if (holding)
+		return unreadable ? recover_unreadable(holding, unreadable)
+				  : recover_entry(holding, entry, child_pidfd);
+	if (child_pidfd >= 0)
+		close(child_pidfd);
+	return r < 0 ? r : -ENOMEM;
 }
 
 int holding_recover(struct broker *broker, int number)
@@ -254,21 +312,13 @@ int holding_recover(struct broker *broker, int number)
 	char text[REFUSAL_TEXT_SIZE] = "";
 	struct group *group = inventory_group(broker->inventory, number);
 
-	if (!group) {
-		/* Its devices have left the host while no daemon ran: nothing to give back. */
-		log_warning("group %d of the journal is not on this host any more", number);
-		return journal_remove(broker->state_directory, number);
-	}
 	int r = journal_read(broker->state_directory, number, &entry, text, sizeof(text));
 	if (r == -ENOENT || r == -ENOMEM)
 		return r == -ENOENT ? 0 : r;
 	if (r < 0 && r != -EBADMSG)
 		snprintf(text, sizeof(text), "%s", strerror(-r));
-	struct holding *holding = holding_get(broker, group);
-	if (!holding)
-		r = -ENOMEM;
-	else
-		r = r < 0 ? recover_unreadable(holding, text) : recover_entry(holding, &entry);
+	r = group ? recover_present(broker, group, &entry, r < 0 ? text : NULL)
+		  : recover_departed(broker, number, &entry);
 	journal_entry_clear(&entry);
 	return r;
 }

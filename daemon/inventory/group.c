@@ -48,6 +48,15 @@ struct group *group_new(int number)
 	return group;
 }
 
+struct group *group_departed(int number)
+{
+	struct group *group = group_new(number);
+
+	if (group)
+		group->binding = BINDING_GONE;
+	return group;
+}
+
 struct group *group_hold(struct group *group)
 {
 	group->n_holds++;

@@ -90,6 +90,8 @@ void inventory_refresh(struct inventory *inventory, struct group *group);
  * new struct group.
  */
 struct group *group_hold(struct group *group);
+/* One that had left before this inventory was made, likewise: to be released. NULL: no memory. */
+struct group *group_departed(int number);
 struct group *group_release(struct group *group); /* NULL-safe, returns NULL */
 
 /* "Intel IOMMU", "AMD IOMMU", "virtio IOMMU", "SMMU", "IOMMU" (another kind), or NULL: none is

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/bind/nodes.h"
+#include "daemon/broker/restoring.h"
 #include "daemon/inventory/internal.h"
 
 #include <setjmp.h>
@@ -36,11 +37,37 @@ int lending_set_up(void **state, const char *rules)
 	return lending_set_up_bus(state, rules, "pci", LENT_DEVICE);
 }
 
+void lending_start(struct lending *lending)
+{
+	struct config *config;
+	struct refusal refusal;
+	char path[96];
+
+	assert_int_equal(inventory_new_at(lending->loop, testbed_udev_directory(lending->bed),
+				 &lending->inventory),
+		0);
+	snprintf(path, sizeof(path), "%s/vfiod.conf", lending->directory);
+	assert_int_equal(config_read(path, &config, &refusal), 0);
+	snprintf(path, sizeof(path), "%s/state", lending->directory);
+	assert_int_equal(broker_new(lending->loop, lending->inventory, config, path,
+				 mock_kernel_ops(lending->kernel), NULL, &lending->broker),
+		0);
+	inventory_listen(lending->inventory, broker_on_inventory, lending->broker);
+	broker_listen(lending->broker, on_news, lending);
+}
+
+void lending_stop(struct lending *lending)
+{
+	broker_leave(lending->broker);
+	inventory_listen(lending->inventory, NULL, NULL);
+	lending->broker = broker_free(lending->broker);
+	lending->inventory = inventory_free(lending->inventory);
+	lending->lease = NULL;
+}
+
 int lending_set_up_bus(void **state, const char *rules, const char *bus, const char *name)
 {
 	struct lending *lending = calloc(1, sizeof(*lending));
-	struct config *config;
-	struct refusal refusal;
 	char path[96];
 
 	assert_non_null(lending);
@@ -57,18 +84,9 @@ int lending_set_up_bus(void **state, const char *rules, const char *bus, const c
 				   ? testbed_add_pci(lending->bed, name, 1, "e1000")
 				   : testbed_add(lending->bed, bus, name, NULL, 1, "e1000");
 	testbed_set_attribute(lending->bed, lending->syspath, "driver_override", "(null)\n");
-	assert_int_equal(inventory_new_at(lending->loop, testbed_udev_directory(lending->bed),
-				 &lending->inventory),
-		0);
 	snprintf(path, sizeof(path), "%s/vfiod.conf", lending->directory);
 	assert_int_equal(file_write_atomic(path, rules, strlen(rules)), 0);
-	assert_int_equal(config_read(path, &config, &refusal), 0);
-	snprintf(path, sizeof(path), "%s/state", lending->directory);
-	assert_int_equal(broker_new(lending->loop, lending->inventory, config, path,
-				 mock_kernel_ops(lending->kernel), NULL, &lending->broker),
-		0);
-	inventory_listen(lending->inventory, broker_on_inventory, lending->broker);
-	broker_listen(lending->broker, on_news, lending);
+	lending_start(lending);
 	*state = lending;
 	return 0;
 }

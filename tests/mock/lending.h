@@ -34,6 +34,10 @@ int lending_set_up(void **state, const char *rules);
 /* Of another device than LENT_DEVICE. */
 int lending_set_up_bus(void **state, const char *rules, const char *bus, const char *name);
 int lending_tear_down(void **state);
+/* As kill -9 would, but for what this process has open: children at work go on. And the next one.
+ */
+void lending_stop(struct lending *lending);
+void lending_start(struct lending *lending);
 /* To this process of user 1000. */
 struct group *lend(struct lending *lending, pid_t pid, bool brokered);
 

@@ -59,17 +59,22 @@ static void begin_take(struct lending *lending, const char *attribute)
 	wait_for(lending, mock_kernel_has_arrived(lending->kernel));
 }
 
-/* The daemon has seen that it left, and that it has come. */
-static void replace(struct lending *lending, int number)
+static void come_back(struct lending *lending, int number)
 {
-	testbed_remove(lending->bed, lending->syspath);
-	wait_for(lending, !inventory_group(lending->inventory, 1));
 	free(lending->syspath);
 	lending->syspath = testbed_add_pci(lending->bed, LENT_DEVICE, number, "e1000");
 	testbed_set_attribute(lending->bed, lending->syspath, "driver_override", "(null)\n");
 	testbed_send(lending->bed, lending->syspath, "bind");
 	wait_for(lending, inventory_group(lending->inventory, number));
 	assert_true(is_home(lending));
+}
+
+/* The daemon has seen that it left, and that it has come. */
+static void replace(struct lending *lending, int number)
+{
+	testbed_remove(lending->bed, lending->syspath);
+	wait_for(lending, !inventory_group(lending->inventory, 1));
+	come_back(lending, number);
 }
 
 /* Nobody gets it while the child may write to it. */
@@ -200,6 +205,75 @@ static void test_return(void **state)
 	assert_false(has_journal(lending, 1));
 }
 
+/* The daemon is killed first, its child is not, and the device leaves while there is no daemon. */
+static void kill_and_replace(struct lending *lending, int number, bool again)
+{
+	begin_take(lending, UNBIND);
+	lending_stop(lending);
+	testbed_remove(lending->bed, lending->syspath);
+	lending_start(lending);
+	assert_true(has_journal(lending, 1));
+	come_back(lending, number);
+	assert_occupied(lending, number);
+	if (again) {
+		lending_stop(lending);
+		lending_start(lending);
+		assert_false(group_is_free(
+			lending->broker, inventory_group(lending->inventory, number)));
+	}
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending,
+		group_is_free(lending->broker, inventory_group(lending->inventory, number)));
+	assert_is_home(lending, number);
+}
+
+static void test_restart_another_group(void **state)
+{
+	kill_and_replace(*state, 3, false);
+}
+
+static void test_restart_the_same_number(void **state)
+{
+	kill_and_replace(*state, 1, false);
+}
+
+/* That daemon is killed, too. */
+static void test_restarts_another_group(void **state)
+{
+	kill_and_replace(*state, 3, true);
+}
+
+static void test_restarts_the_same_number(void **state)
+{
+	kill_and_replace(*state, 1, true);
+}
+
+static void stopped(void *userdata)
+{
+	*(bool *)userdata = true;
+}
+
+/* It does not come back, and the child is neither waited for nor forgotten by who stops. */
+static void test_restart_and_stop(void **state)
+{
+	struct lending *lending = *state;
+	bool has_stopped = false;
+
+	begin_take(lending, UNBIND);
+	lending_stop(lending);
+	testbed_remove(lending->bed, lending->syspath);
+	lending_start(lending);
+	broker_shutdown(lending->broker, stopped, &has_stopped);
+	wait_for(lending, has_stopped);
+	assert_true(has_journal(lending, 1));
+	lending_stop(lending);
+	lending_start(lending);
+	assert_false(TAILQ_EMPTY(&lending->broker->holdings));
+	mock_kernel_gate(lending->kernel, "");
+	wait_for(lending, TAILQ_EMPTY(&lending->broker->holdings));
+	assert_false(has_journal(lending, 1));
+}
+
 /* No child was at work: whoever came has nothing of ours, and nothing is written to him. */
 static void test_idle(void **state)
 {
@@ -223,6 +297,11 @@ int main(void)
 		following_test(test_the_same_number_refuses),
 		following_test(test_killed),
 		following_test(test_return),
+		following_test(test_restart_another_group),
+		following_test(test_restart_the_same_number),
+		following_test(test_restarts_another_group),
+		following_test(test_restarts_the_same_number),
+		following_test(test_restart_and_stop),
 		following_test(test_idle),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
