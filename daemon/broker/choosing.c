@@ -3,6 +3,7 @@
 
 #include "daemon/broker/wishing.h"
 
+#include "daemon/base/log.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -94,25 +95,85 @@ int tenancy_be_served(struct tenancy *tenancy, struct offer *offer, const struct
 	return r;
 }
 
-bool tenancy_can_choose_again(struct tenancy *tenancy)
+/* Of the group alone, so that another one may be better. */
+static bool is_of_group(enum tenancy_phase phase, enum refusal_kind kind)
+{
+	switch (kind) {
+	case REFUSAL_DEVICE_IN_USE:
+	case REFUSAL_NOT_VIABLE:
+	case REFUSAL_GROUP_BUSY:
+	case REFUSAL_NO_SUCH_GROUP:
+	case REFUSAL_GROUP_FAILED:
+		return true;
+	case REFUSAL_TAKE_FAILED:
+		return phase == PHASE_TAKING;
+	case REFUSAL_STUCK:
+		/* Where a child of ours hangs in a driver, another one might as well. */
+		return phase == PHASE_PREPARING;
+	default:
+		return false;
+	}
+}
+
+static const struct group *chosen_culprit(const struct tenancy *tenancy)
+{
+	const struct lease *lease = tenancy->lease;
+
+	for (size_t i = 0; i < lease->n_groups; i++)
+		if (lease->groups[i]->number == tenancy->refusal.group &&
+			wishes_has_chosen(tenancy->wishes, lease->groups[i]))
+			return lease->groups[i];
+	return NULL;
+}
+
+/* 0, or what group_set_add() says. */
+static int put_aside(struct tenancy *tenancy, const struct group *group)
 {
 	struct wishes *wishes = tenancy->wishes;
-	const struct refusal *refusal = &tenancy->refusal;
-	const struct group *group = NULL;
+	/* What the host uses it for may be over. But a rollback changes drivers, as if something
+	 * new were to be seen. */
+	bool is_lasting = tenancy->phase == PHASE_TAKING && group->binding != BINDING_GONE;
+	int r = group_set_add(is_lasting ? &wishes->failed : &wishes->tried, group->number);
 
-	if (!wishes || tenancy->phase != PHASE_PREPARING ||
-		(refusal->kind != REFUSAL_DEVICE_IN_USE && refusal->kind != REFUSAL_NOT_VIABLE &&
-			refusal->kind != REFUSAL_GROUP_BUSY))
-		return false;
-	for (size_t i = 0; i < tenancy->lease->n_groups; i++)
-		if (tenancy->lease->groups[i]->number == refusal->group)
-			group = tenancy->lease->groups[i];
-	if (!group || !wishes_has_chosen(wishes, group) ||
-		group_set_add(&wishes->tried, group->number) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	wishes->n_tried++;
+	wishes->n_failed += tenancy->phase == PHASE_TAKING;
 	wishes_drop(wishes, group->number);
-	return wishing_is_hopeful(tenancy, refusal, &tenancy->refusal) == 0;
+	return 0;
+}
+
+static void log_failure(const struct tenancy *tenancy, const struct group *group)
+{
+	char text[REFUSAL_TEXT_SIZE], number[16];
+
+	snprintf(number, sizeof(number), "%d", group->number);
+	refusal_describe(&tenancy->refusal, text, sizeof(text));
+	log_fields(LOG_WARNING,
+		(const char *[]){
+			"VFIOD_GROUP", number, "VFIOD_LEASE", tenancy->lease->name, NULL },
+		"lease %s is to get another group than %d: %s", tenancy->lease->name, group->number,
+		text);
+}
+
+bool tenancy_can_choose_again(struct tenancy *tenancy)
+{
+	/* Each time, drivers of the host lose devices and get them back; and if so many cannot be
+	 * taken, that is not for what they are. */
+	enum { FAILURES_MAX = 4 };
+	struct wishes *wishes = tenancy->wishes;
+	const struct group *group = wishes ? chosen_culprit(tenancy) : NULL;
+
+	if (!group || !is_of_group(tenancy->phase, tenancy->refusal.kind) ||
+		put_aside(tenancy, group) < 0)
+		return false;
+	if (tenancy->phase == PHASE_TAKING)
+		log_failure(tenancy, group);
+	if (wishes->n_failed >= FAILURES_MAX) {
+		wishing_tell_tried(wishes, &tenancy->refusal);
+		return false;
+	}
+	return wishing_is_hopeful(tenancy, &tenancy->refusal, &tenancy->refusal) == 0;
 }
 
 int broker_choose(struct broker *broker, const struct subject *subject, struct wishes *wishes,

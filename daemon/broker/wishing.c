@@ -28,7 +28,8 @@ static int look_at(struct tenancy *tenancy, const struct group *group)
 {
 	const struct broker *broker = tenancy->broker;
 	struct wishes *wishes = tenancy->wishes;
-	bool is_tried = group_set_has(&wishes->tried, group->number);
+	bool is_tried = group_set_has(&wishes->tried, group->number) ||
+			group_set_has(&wishes->failed, group->number);
 	int possible = -1, r = 0;
 
 	for (size_t i = 0; i < wishes->n && r != -ENOMEM; i++) {
@@ -167,6 +168,15 @@ static bool has_plenty(const struct wishes *wishes)
 	return true;
 }
 
+void wishing_tell_tried(const struct wishes *wishes, struct refusal *refusal)
+{
+	size_t length = strlen(refusal->text);
+
+	if (wishes->n_tried > 1)
+		snprintf(refusal->text + length, sizeof(refusal->text) - length,
+			"; it was the last of %zu that were tried", wishes->n_tried);
+}
+
 int wishing_is_hopeful(struct tenancy *tenancy, const struct refusal *last, struct refusal *refusal)
 {
 	struct wishes *wishes = tenancy->wishes;
@@ -181,10 +191,7 @@ int wishing_is_hopeful(struct tenancy *tenancy, const struct refusal *last, stru
 		return explain(tenancy, refusal);
 	if (refusal != last)
 		*refusal = *last;
-	size_t length = strlen(refusal->text);
-	if (wishes->n_tried > 1)
-		snprintf(refusal->text + length, sizeof(refusal->text) - length,
-			"; it was the last of %zu that were tried", wishes->n_tried);
+	wishing_tell_tried(wishes, refusal);
 	return REFUSED;
 }
 

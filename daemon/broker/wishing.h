@@ -26,6 +26,8 @@ int wishing_look(struct tenancy *tenancy, struct refusal *refusal);
 /* The same where a group has been dropped since, without a look. `last`: why that one was. */
 int wishing_is_hopeful(
 	struct tenancy *tenancy, const struct refusal *last, struct refusal *refusal);
+/* Says how many there were, if the last one was not the only one. */
+void wishing_tell_tried(const struct wishes *wishes, struct refusal *refusal);
 /* Whether they can be had now or not: 0 or -ENOMEM. Of those that wishing_look() found. */
 int wishing_choose_any(struct tenancy *tenancy);
 /* Which device answers which selector: 0 or -ENOMEM. */

@@ -30,6 +30,7 @@ struct wishes *wishes_free(struct wishes *wishes)
 		group_set_clear(&wish->candidates);
 	}
 	group_set_clear(&wishes->tried);
+	group_set_clear(&wishes->failed);
 	strv_free(wishes->selected);
 	free(wishes->all);
 	free(wishes);

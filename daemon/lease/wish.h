@@ -27,9 +27,10 @@ struct wish {
 
 struct wishes {
 	struct wish *all;
-	size_t n, n_described;  /* n_described: those that name no group */
-	struct group_set tried; /* groups that the host turned out to be using */
-	size_t n_tried;
+	size_t n, n_described;   /* n_described: those that name no group */
+	struct group_set tried;  /* groups that the host turned out to be using, or that left */
+	struct group_set failed; /* that could not be taken: not tried once more */
+	size_t n_tried, n_failed;
 	char **selected; /* of a dry run: which device answers which; NULL */
 };
 

@@ -46,7 +46,7 @@ struct job {
 	void *userdata;
 	struct nodes *nodes;
 	ev_timer turn;
-	bool is_ready, has_gone, is_late;
+	bool is_ready, has_gone, is_late, is_held;
 };
 static LIST_HEAD(, job) jobs = LIST_HEAD_INITIALIZER(jobs);
 static LIST_HEAD(, errand) errands = LIST_HEAD_INITIALIZER(errands);
@@ -106,16 +106,40 @@ static const char *job_device(const struct job *job)
 	return job->plan->n_members > 0 ? job->plan->members[0].name : "";
 }
 
-static unsigned long long used_groups;
+static unsigned long long used_groups, failing_groups, held_groups;
+static bool holds_ready;
 
 void fake_job_uses(unsigned long long groups)
 {
 	used_groups = groups;
 }
 
+static bool is_one_of(const struct job *job, unsigned long long groups)
+{
+	return job->plan->group < 64 && groups >> job->plan->group & 1;
+}
+
 static bool is_used(const struct job *job)
 {
-	return job->plan->group < 64 && used_groups >> job->plan->group & 1;
+	return is_one_of(job, used_groups);
+}
+
+void fake_job_takes_fail(unsigned long long groups)
+{
+	failing_groups = groups;
+}
+
+void fake_job_hold(unsigned long long groups, bool ready)
+{
+	struct job *job;
+
+	held_groups = groups;
+	holds_ready = ready;
+	LIST_FOREACH (job, &jobs, of_all)
+		if (job->is_held) {
+			job->is_held = false;
+			come_round(job);
+		}
 }
 
 static int refuse_use(const struct job *job, struct refusal *refusal)
@@ -169,7 +193,7 @@ static void job_end(struct job *job)
 
 	if (inspects(job->kind) && !job->is_ready && is_used(job)) {
 		result = refuse_use(job, &refusal);
-	} else if (outcome == FAKE_REFUSED) {
+	} else if (outcome == FAKE_REFUSED || (job->is_ready && is_one_of(job, failing_groups))) {
 		result = refuse_job(job, &refusal);
 	} else if (outcome == FAKE_DIES) {
 		result = -ECHILD;
@@ -198,6 +222,10 @@ static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 		return;
 	}
 	job->is_late = false;
+	job->is_held =
+		inspects(job->kind) && job->is_ready == holds_ready && is_one_of(job, held_groups);
+	if (job->is_held)
+		return;
 	if (!inspects(job->kind) || job->is_ready || outcome != FAKE_WELL || is_used(job)) {
 		job_end(job);
 		return;

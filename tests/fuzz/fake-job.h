@@ -19,6 +19,10 @@ enum fake_outcome {
 void fake_job_outcome(enum fake_outcome outcome); /* of both */
 /* The host uses devices of the groups of these numbers: a bit each, of 64. */
 void fake_job_uses(unsigned long long groups);
+/* Takes of such groups fail, when they are to write. */
+void fake_job_takes_fail(unsigned long long groups);
+/* Jobs of such groups go no further: those that take, before they are ready, or (`ready`) after. */
+void fake_job_hold(unsigned long long groups, bool ready);
 /*
  * Of what looks for what bounds a client. It is FAKE_MEMORY_MAX, or (REFUSED) nothing.
  */

@@ -66,6 +66,24 @@ static void add(struct bench *bench, int number, uint16_t product, uint32_t clas
 		broker_on_inventory(&change, bench->broker);
 }
 
+/* All of a group leaves the host. */
+static void vanish(struct bench *bench, int number)
+{
+	struct group *group = group_hold(inventory_group(bench->inventory, number));
+	struct device *device;
+
+	while ((device = TAILQ_FIRST(&group->devices))) {
+		index_remove_device(bench->inventory, device);
+		inventory_tell(bench->inventory, DEVICE_REMOVED, group, device, NULL);
+		device_free(device);
+	}
+	index_remove_group(bench->inventory, group);
+	group_set_binding(bench->inventory, group, BINDING_GONE, NULL);
+	inventory_tell(bench->inventory, GROUP_REMOVED, group, NULL, NULL);
+	group_release(group);
+	group_release(group);
+}
+
 static struct config *configuration(const struct bench *bench, const char *text)
 {
 	struct config *config = NULL;
@@ -105,6 +123,8 @@ static int set_up(void **state)
 	fake_job_host(bench->inventory);
 	fake_job_outcome(FAKE_WELL);
 	fake_job_uses(0);
+	fake_job_takes_fail(0);
+	fake_job_hold(0, false);
 	assert_int_equal(broker_new(bench->loop, bench->inventory, configuration(bench, RULE POOLS),
 				 bench->directory, &sysfs_kernel, NULL, &bench->broker),
 		0);
@@ -383,6 +403,89 @@ static void test_what_the_host_uses_is_passed_over(void **state)
 	assert_true(fake_journal_writes() > journalled);
 }
 
+/* All goes back, and then it is another one; each once, and not for ever. */
+static void test_what_cannot_be_taken_is_passed_over(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b, c;
+
+	fake_job_takes_fail(1U << 1);
+	ask(bench, &a, "any pci:class=02", 0);
+	assert_has(&a, 2);
+	assert_string_equal(a.selected, "0000:02:01.0");
+	/* One that waits is the next to have what it could not get. */
+	ask(bench, &b, "any pci:id=8086:0001", 60);
+	assert_waits(&b, 0);
+	ask(bench, &c, "any pci:id=8086:0001", 60);
+	end(bench, &a);
+	assert_has(&b, 2);
+	assert_waits(&c, 0);
+	end(bench, &b);
+	assert_has(&c, 2);
+	end(bench, &c);
+	/* All or none of two. */
+	ask(bench, &a, "any pci:id=8086:0001;pool fast", 0);
+	assert_true(a.is_granted);
+	assert_int_equal(a.n_groups, 2);
+	assert_int_equal(a.groups[0], 2);
+	assert_int_equal(a.groups[1], 3);
+	end(bench, &a);
+	ask_in_vain(bench, "group 1;pool fast", REFUSAL_TAKE_FAILED, "does not work");
+
+	fake_job_takes_fail(~0ULL);
+	ask_in_vain(bench, "any pci:class=02", REFUSAL_TAKE_FAILED, "last of 3 that were tried");
+	for (int number = 10; number < 20; number++)
+		add(bench, number, 1, 0x020000, 0);
+	ask_in_vain(bench, "any pci:class=02", REFUSAL_TAKE_FAILED, "last of 4 that were tried");
+	fake_job_takes_fail(0);
+}
+
+/* While it is looked at, and while it is taken. */
+static void test_what_leaves_is_passed_over(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b;
+
+	for (int phase = 0; phase < 2; phase++) {
+		fake_job_hold(1U << 1, phase == 1);
+		ask(bench, &a, "any pci:class=02;pool fast", 0);
+		assert_non_null(a.lease);
+		assert_false(a.is_granted);
+		vanish(bench, 1);
+		go_round(bench);
+		fake_job_hold(0, false);
+		go_round(bench);
+		assert_true(a.is_granted);
+		assert_int_equal(a.n_groups, 2);
+		assert_int_equal(a.groups[0], 2);
+		assert_int_equal(a.groups[1], 3);
+		end(bench, &a);
+		add(bench, 1, 1, 0x020000, 0);
+	}
+
+	/* One that waits has a place for what comes again. */
+	ask(bench, &a, "group 2", 0);
+	fake_job_hold(1U << 1, true);
+	ask(bench, &b, "any pci:id=8086:0001", 60);
+	vanish(bench, 1);
+	fake_job_hold(0, false);
+	go_round(bench);
+	assert_waits(&b, 0);
+	add(bench, 1, 1, 0x020000, 0);
+	go_round(bench);
+	assert_has(&b, 1);
+	end(bench, &a);
+	end(bench, &b);
+
+	fake_job_hold(1U << 3, true);
+	ask(bench, &a, "pool fast", 60);
+	vanish(bench, 3);
+	fake_job_hold(0, false);
+	go_round(bench);
+	assert_null(a.lease);
+	assert_int_equal(a.refusal.kind, REFUSAL_NO_SUCH_GROUP);
+}
+
 /* --- who waits -------------------------------------------------------------------------------- */
 
 static void test_first_come_first_served(void **state)
@@ -614,6 +717,8 @@ int main(void)
 		TEST(test_what_nobody_could_have),
 		TEST(test_several_all_or_none),
 		TEST(test_what_the_host_uses_is_passed_over),
+		TEST(test_what_cannot_be_taken_is_passed_over),
+		TEST(test_what_leaves_is_passed_over),
 		TEST(test_first_come_first_served),
 		TEST(test_who_wants_two_is_not_starved),
 		TEST(test_who_gives_up_makes_room),

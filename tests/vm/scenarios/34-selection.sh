@@ -86,6 +86,16 @@ ip link set "$interface" down
 ip address flush dev "$interface_2"
 ip link set "$interface_2" down
 
+# Nor is it the end if one cannot be taken: that one goes back, and it is another.
+mount --bind /dev/full "/sys/bus/pci/devices/$first/driver_override"
+in_background other as_user alice "$call" --more $acquire "$(any pci:id=8086:10d3 0)"
+other=$PID
+assert_contains "$(said other '.*"granted"')" "\"selected\":[\"$second\"]"
+assert_eq "$(driver_of "$first")" "$host_driver"
+kill -KILL "$other"
+umount "/sys/bus/pci/devices/$first/driver_override"
+wait_until 20 is_unchanged
+
 # What cannot be, is told at once, whoever waits.
 answer=$(refused as_user alice vfioctl run --wait 60 --any pci:id=8086:ffff -- true 2>&1)
 assert_contains "$answer" "no device of this host fits that"
