@@ -70,6 +70,9 @@ void lease_write(
 	writing_close(writing, '}');
 }
 
+/* In microseconds: what a double has exactly, and can be written again. */
+#define TIME_MAX (INT64_C(1) << 53)
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 static void decode_lock(struct fields *outer, struct memlock_note *lock)
@@ -140,7 +143,7 @@ int lease_decode(
 	record->is_release_requested = fields_get_bool(&fields, "releaseRequested");
 	record->memory_max_bytes = fields_get_unsigned(&fields, "memoryMax");
 	record->granted_at =
-		(double)fields_get_number(&fields, "grantedAtMicroseconds", INT64_MAX) / 1e6;
+		(double)fields_get_number(&fields, "grantedAtMicroseconds", TIME_MAX) / 1e6;
 	record->reserved_pages = fields_get_unsigned(&fields, "reservedPages");
 	decode_lock(&fields, &record->lock);
 	int r = subject_decode(&fields, "subject", &record->subject);

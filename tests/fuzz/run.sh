@@ -14,7 +14,7 @@ kept=tests/fuzz/corpus
 # Many at a time: not a quarter of a gigabyte of freed memory each.
 export ASAN_OPTIONS="quarantine_size_mb=32:${ASAN_OPTIONS:-}"
 # Some of the targets are small, and know all that there is to know sooner.
-small=" idl journal json udev "
+small=" idl journal json lease udev "
 
 # fuzz NAME OPTION…
 fuzz() {
