@@ -510,6 +510,7 @@ static void tell_change(struct broker *broker, const struct inventory_change *ch
 		news.after = owner_name(group->owner);
 		break;
 	case DEVICE_REMOVED:
+	case DEVICE_FACTS:
 	case GROUP_ADDED:
 	case GROUP_REMOVED:
 		break;
@@ -547,11 +548,24 @@ static void distrust_kept(struct broker *broker, const struct inventory_change *
 		holding_drop_kept(holding);
 }
 
+/* Rules and descriptions may fit it now, or no more; nothing else goes by that. */
+static void look_at_facts(struct broker *broker, const struct inventory_change *change)
+{
+	broker->n_changes++;
+	wishing_hear(broker, change);
+	appearing_hear(broker, change);
+	broker_pump_later(broker);
+}
+
 void broker_on_inventory(const struct inventory_change *change, void *userdata)
 {
 	struct broker *broker = userdata;
 	struct lease *lease = lease_book_owner(&broker->book, change->group);
 
+	if (change->event == DEVICE_FACTS) {
+		look_at_facts(broker, change);
+		return;
+	}
 	broker->n_changes += change->event != GROUP_OWNER;
 	tell_change(broker, change);
 	distrust_kept(broker, change);

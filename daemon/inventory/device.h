@@ -30,6 +30,7 @@ struct device {
 	char **properties;  /* from udev's database, "KEY=value"; NULL = none */
 	char **tags;        /* current ones, from udev's database; NULL = none */
 	int numa_node;      /* -1 = unknown */
+	uint64_t facts;     /* a hash of these, and of whose VF it is */
 	unsigned n_looks;   /* that are still due: its driver may not stay (probing.c) */
 	bool is_new;        /* it has come since the start, and has not been seen with a driver */
 

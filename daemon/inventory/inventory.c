@@ -14,6 +14,7 @@ const char *inventory_event_name(enum inventory_event event)
 		[DEVICE_ADDED] = "deviceAdded",
 		[DEVICE_REMOVED] = "deviceRemoved",
 		[DEVICE_DRIVER] = "driverChanged",
+		[DEVICE_FACTS] = "factsChanged",
 		[GROUP_ADDED] = "groupAdded",
 		[GROUP_BINDING] = "bindingChanged",
 		[GROUP_OWNER] = "ownerChanged",

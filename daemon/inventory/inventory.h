@@ -17,6 +17,8 @@ enum inventory_event {
 	DEVICE_ADDED,   /* device, and its group already holds it */
 	DEVICE_REMOVED, /* device is about to be freed; group->devices no longer holds it */
 	DEVICE_DRIVER,  /* device->driver has changed; `before` is the old one */
+	DEVICE_FACTS, /* what rules and descriptions go by: udev's properties and tags, its node …
+		       */
 	GROUP_ADDED,
 	GROUP_BINDING, /* group->binding has changed; `before` is the old name */
 	GROUP_OWNER,   /* group->owner has changed; likewise */

@@ -275,6 +275,32 @@ static int device_read_resets(struct device *device)
 	return result < 0 ? result : text_set(&device->reset_method, methods);
 }
 
+/* FNV-1a; the NUL, too: "ab", "c" is not "a", "bc". */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	do
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3U;
+	while (*text++);
+	return hash;
+}
+
+static uint64_t hash_texts(uint64_t hash, char *const *texts)
+{
+	for (size_t i = 0; texts && texts[i]; i++)
+		hash = hash_text(hash, texts[i]);
+	return hash_text(hash, "");
+}
+
+static uint64_t device_hash(const struct device *device)
+{
+	char numbers[32];
+
+	snprintf(numbers, sizeof(numbers), "%d %d", device->numa_node, device->vf_index);
+	uint64_t hash = hash_text(0xcbf29ce484222325U, numbers);
+	hash = hash_text(hash_text(hash, device->reset_method), device->physfn);
+	return hash_texts(hash_texts(hash, device->properties), device->tags);
+}
+
 int device_read_state(struct inventory *inventory, struct device *device)
 {
 	char text[256], *end;
@@ -289,7 +315,11 @@ int device_read_state(struct inventory *inventory, struct device *device)
 		result = device_read_vf(device);
 	if (result == 0 && device->is_pci)
 		result = device_count_virtfns(device);
-	return result < 0 ? result : device_read_names(inventory, device);
+	if (result == 0)
+		result = device_read_names(inventory, device);
+	if (result == 0)
+		device->facts = device_hash(device);
+	return result < 0 ? result : 0;
 }
 
 int sysfs_group_of(const char *syspath)

@@ -155,14 +155,20 @@ static bool group_drop_leavers(struct inventory *inventory, struct group *group,
 static int device_reread(struct inventory *inventory, struct device *device)
 {
 	char driver[DRIVER_NAME_SIZE], before[DRIVER_NAME_SIZE];
+	uint64_t facts = device->facts;
 	int result = device_read_state(inventory, device);
 	if (result == 0)
 		result = device_read_driver(device->syspath, driver);
 	/* Just going: its own event follows. */
 	if (result == -ENODEV || result == -ENOENT)
 		return 0;
-	if (result < 0 || strcmp(driver, device->driver) == 0)
+	if (result < 0)
 		return result;
+	if (strcmp(driver, device->driver) == 0) {
+		if (facts != device->facts)
+			inventory_tell(inventory, DEVICE_FACTS, device->group, device, NULL);
+		return 0;
+	}
 
 	memcpy(before, device->driver, sizeof(before));
 	memcpy(device->driver, driver, sizeof(driver));

@@ -118,6 +118,8 @@ static void listen(const struct inventory_change *change, void *userdata)
 	assert_non_null(change->group);
 	if (change->event == DEVICE_ADDED)
 		mirror_add_device(host, change->device);
+	else if (change->event == DEVICE_FACTS)
+		assert_ptr_equal(change->device->group, change->group);
 	else if (change->event == DEVICE_REMOVED || change->event == DEVICE_DRIVER)
 		mirror_change_device(host, change);
 	else
@@ -361,8 +363,10 @@ static void test_device(void **state)
 	assert_string_equal(device->reset_method, "");
 	assert_int_equal(device->numa_node, -1);
 	assert_null(device->tags);
+	assert_string_equal(host->told, "factsChanged");
 	/* The methods were taken away by hand: that there is a `reset` says nothing then. */
 	testbed_set_attribute(host->bed, syspath, "reset", "");
+	told_clear(host);
 	testbed_send(host->bed, syspath, "change");
 	host_turn(host);
 	assert_string_equal(device->reset_method, "");

@@ -582,6 +582,55 @@ static void test_new_devices_and_rules_wake(void **state)
 	end(bench, &c);
 }
 
+/* udev has given one a tag, or taken it away again: no device has come, and no rule has changed. */
+static void set_tag(struct bench *bench, int number, const char *tag)
+{
+	struct group *group = inventory_group(bench->inventory, number);
+	struct device *device = TAILQ_FIRST(&group->devices);
+
+	device->tags = strv_free(device->tags);
+	if (tag)
+		assert_int_equal(strv_add(&device->tags, tag), 0);
+	inventory_tell(bench->inventory, DEVICE_FACTS, group, device, NULL);
+}
+
+static void test_new_tags_wake(void **state)
+{
+	struct bench *bench = *state;
+	struct client a, b;
+
+	set_tag(bench, 1, "fast");
+	ask(bench, &a, "any udev:tag=fast", 0);
+	ask(bench, &b, "any udev:tag=fast", 60);
+	assert_waits(&b, 0);
+	set_tag(bench, 2, "fast");
+	go_round(bench);
+	assert_has(&b, 2);
+	end(bench, &b);
+	ask(bench, &b, "any udev:tag=fast;any udev:tag=fast", 60);
+	assert_waits(&b, 0);
+	set_tag(bench, 2, NULL);
+	go_round(bench);
+	assert_null(b.lease);
+	assert_int_equal(b.refusal.kind, REFUSAL_NO_SUCH_DEVICE);
+	/* The rule that covers it goes by a tag. */
+	broker_reconfigure(bench->broker,
+		configuration(bench, "[rule nics]\nmatch = udev:tag=lent\nallow = user:1000\n"));
+	set_tag(bench, 3, "lent");
+	go_round(bench);
+	end(bench, &a);
+	set_tag(bench, 1, "lent");
+	ask(bench, &a, "any pci:class=02", 0);
+	assert_has(&a, 1);
+	ask(bench, &b, "group 1", 60);
+	assert_waits(&b, 0);
+	set_tag(bench, 1, NULL);
+	go_round(bench);
+	assert_null(b.lease);
+	assert_int_equal(b.refusal.kind, REFUSAL_ACCESS_DENIED);
+	end(bench, &a);
+}
+
 static void test_what_cannot_come_any_more(void **state)
 {
 	struct bench *bench = *state;
@@ -723,6 +772,7 @@ int main(void)
 		TEST(test_who_wants_two_is_not_starved),
 		TEST(test_who_gives_up_makes_room),
 		TEST(test_new_devices_and_rules_wake),
+		TEST(test_new_tags_wake),
 		TEST(test_what_cannot_come_any_more),
 		TEST(test_reset_required_is_passed_over),
 		TEST(test_dry_choice),

@@ -137,6 +137,7 @@ static void test_names(void **state)
 	assert_string_equal(binding_name(BINDING_GONE), "gone");
 	assert_string_equal(owner_name(OWNER_LINGERING), "lingering");
 	assert_string_equal(inventory_event_name(DEVICE_DRIVER), "driverChanged");
+	assert_string_equal(inventory_event_name(DEVICE_FACTS), "factsChanged");
 	assert_string_equal(inventory_event_name(GROUP_REMOVED), "groupRemoved");
 }
 
