@@ -240,7 +240,7 @@ sanitize: setup-check
 	@$(MAKE) --no-print-directory -k VARIANT=sanitize check-unit check-mock
 
 # Debian's valgrind (3.19) does not know pidfd_open(2): what needs it runs under ASan only.
-VALGRIND_NOT := %/base/test-errand %/base/test-packet %/privilege/test-privilege %/bind/test-doorman %/bind/test-job %/bind/test-opener %/client/test-resume \
+VALGRIND_NOT := %/base/test-errand %/base/test-packet %/privilege/test-privilege %/bind/test-doorman %/bind/test-doorman-nodes %/bind/test-job %/bind/test-opener %/client/test-resume \
 	%/memory/test-space-adopt %/service/test-lease-facts %/fuzz/fuzz-adopt \
 	%/broker/test-memlock %/broker/test-observer %/broker/test-observing %/broker/test-observing-faults \
 	%/lease/test-config-load %/memory/test-keeper %/memory/test-space %/memory/test-space-faults %/vfioctl/test-run %/vfioctl/test-run-any %/vfioctl/test-run-cdev %/vfioctl/test-shim %/vfioctl/test-shim-preload %/fuzz/fuzz-wire

@@ -3,38 +3,45 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/doorman-wire.h"
 #include "daemon/bind/job-wire.h"
+#include "daemon/bind/nodes.h"
 #include "daemon/bind/opener.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-/* Behind it, for a check, the syspaths of the members, each with its NUL. */
+/*
+ * Behind it, but where the group alone is opened, the syspaths of the members: each after IS_LENT
+ * or IS_NOT, and with its NUL.
+ */
 struct request {
 	int32_t group;
 	int32_t wish;
 };
+enum { IS_LENT = '+', IS_NOT = '-' };
 
 size_t doorman_request_size(const struct plan *plan)
 {
 	size_t size = sizeof(struct request);
 
 	for (size_t i = 0; i < plan->n_members; i++)
-		size += strlen(plan->members[i].syspath) + 1;
+		size += 1 + strlen(plan->members[i].syspath) + 1;
 	return size;
 }
 
 int doorman_request_send(int socket, const struct plan *plan, enum doorman_wish wish)
 {
 	struct request request = { .group = plan->group, .wish = wish };
-	bool checks = wish != DOORMAN_OPENS;
-	size_t size = checks ? doorman_request_size(plan) : sizeof(request);
+	bool tells = wish != DOORMAN_OPENS;
+	size_t size = tells ? doorman_request_size(plan) : sizeof(request);
 	_cleanup_free_ char *bytes = malloc(size);
 	if (!bytes)
 		return -ENOMEM;
 	char *end = mempcpy(bytes, &request, sizeof(request));
-	for (size_t i = 0; checks && i < plan->n_members; i++)
+	for (size_t i = 0; tells && i < plan->n_members; i++) {
+		*end++ = plan_hands_out(plan->members[i].action) ? IS_LENT : IS_NOT;
 		end = stpcpy(end, plan->members[i].syspath) + 1;
+	}
 	return send(socket, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -53,6 +60,9 @@ static struct plan *plan_of(const struct request *request, const char *bytes, si
 	struct plan *plan = plan_new(request->group, count_texts(bytes, size));
 
 	for (size_t i = 0; plan && i < plan->n_members; i++) {
+		/* An empty text has no first letter, and its NUL stays where it is. */
+		plan->members[i].action = *bytes == IS_LENT ? PLAN_ALREADY : PLAN_LEAVE;
+		bytes += *bytes != '\0';
 		plan->members[i].syspath = strdup(bytes);
 		if (!plan->members[i].syspath)
 			return plan_free(plan);
@@ -107,45 +117,80 @@ static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *pl
 	       opener.certainty != OPENER_SURE;
 }
 
-/* 0 with *group_fd (-1: it is not to stay open), or REFUSED. */
-static int visit(struct post *post, const struct plan *plan, enum doorman_wish wish, int *group_fd)
+/* What he hands over; all closed when it is not on its way. */
+struct find {
+	int group_fd;        /* -1: it does not stay open */
+	struct nodes *nodes; /* NULL: none */
+};
+
+/* 0 with what is wanted in *find, or REFUSED. */
+static int visit(
+	struct post *post, const struct plan *plan, enum doorman_wish wish, struct find *find)
 {
 	const struct sysfs_ops *ops = post->ops;
 
-	*group_fd = -1;
+	if (wish == DOORMAN_REOPENS_NODES)
+		return nodes_try(ops, plan, find->nodes) < 0 ? REFUSED : 0;
 	int fd = ops->open_group(ops->userdata, plan->group);
 	if (fd < 0)
 		return REFUSED;
 	bool is_well = ops->group_viable(ops->userdata, fd) > 0;
 	if (is_well && wish != DOORMAN_OPENS && makes_nodes(post))
 		is_well = nobody_has_a_node(ops, plan);
-	if (is_well && wish != DOORMAN_CHECKS)
-		*group_fd = fd;
+	if (is_well && wish == DOORMAN_OPENS_NODES)
+		is_well = nodes_try(ops, plan, find->nodes) == 0;
+	if (is_well && (wish == DOORMAN_OPENS || wish == DOORMAN_KEEPS))
+		find->group_fd = fd;
 	else
 		ops->close_group(ops->userdata, fd);
 	return is_well ? 0 : REFUSED;
 }
 
+/*
+ * 0 or -errno. The copies are gone before anything else is asked, and those of the nodes before he
+ * says that he is done.
+ */
+static int hand_over(const struct sysfs_ops *ops, int result, const struct find *find)
+{
+	struct record done = { .kind = RECORD_DONE, .member = -1, .result = result };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && find->nodes && i < find->nodes->n; i++) {
+		struct record node = { .kind = RECORD_NODE, .member = (int32_t)i };
+		if (find->nodes->all[i].fd >= 0)
+			r = record_send(CHILD_FD, &node, find->nodes->all[i].fd, 0);
+	}
+	nodes_close(find->nodes);
+	if (r == 0)
+		r = record_send(CHILD_FD, &done, find->group_fd, 0);
+	if (find->group_fd >= 0 && r < 0)
+		ops->close_group(ops->userdata, find->group_fd);
+	else if (find->group_fd >= 0)
+		close(find->group_fd);
+	return r;
+}
+
+static bool wants_nodes(enum doorman_wish wish)
+{
+	return wish == DOORMAN_OPENS_NODES || wish == DOORMAN_REOPENS_NODES;
+}
+
 /* False: nobody is there any more. */
 static bool serve(struct post *post)
 {
-	const struct sysfs_ops *ops = post->ops;
-	struct record record = { .kind = RECORD_DONE, .member = -1 };
+	struct find find = { .group_fd = -1 };
 	struct plan *plan;
 	enum doorman_wish wish = DOORMAN_OPENS;
-	int group_fd;
 
 	/* The analyzer does not know that errno is not 0. */
 	if (doorman_request_receive(CHILD_FD, &plan, &wish) < 0 || !plan)
 		return false;
-	record.result = visit(post, plan, wish, &group_fd);
+	if (wants_nodes(wish))
+		find.nodes = nodes_new(plan);
+	int result = find.nodes || !wants_nodes(wish) ? visit(post, plan, wish, &find) : REFUSED;
+	int r = hand_over(post->ops, result, &find);
+	nodes_free(find.nodes);
 	plan_free(plan);
-	int r = record_send(CHILD_FD, &record, group_fd, 0);
-	if (r < 0 && group_fd >= 0)
-		ops->close_group(ops->userdata, group_fd);
-	else if (group_fd >= 0)
-		/* A copy of what has been handed over, gone before anything else is asked. */
-		close(group_fd);
 	return r == 0;
 }
 

@@ -5,6 +5,7 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/doorman-wire.h"
 #include "daemon/bind/job-wire.h"
+#include "daemon/bind/nodes.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct doorman {
 	pid_t pid;
 	int socket;
 	ev_io readable;
+	struct nodes *nodes; /* his, who has asked: AT_WORK only, or NULL */
 	doorman_answer answer;
 	void *userdata;
 };
@@ -77,18 +79,23 @@ const struct sysfs_ops *doormen_ops(const struct doormen *doormen)
 	return doormen->ops;
 }
 
-/* True: he has spoken, or is no more (-ECHILD). `result` as in doorman_answer. */
+/* True: he has answered, or is no more (-ECHILD). `result` as in doorman_answer. */
 static bool receive(const struct doorman *doorman, int *result, int *group_fd)
 {
 	struct record record;
+	int r;
 
-	int r = record_receive(doorman->socket, &record, group_fd, MSG_DONTWAIT);
-	if (r == -EAGAIN)
-		return false;
-	if (r == 1)
-		*result = record.kind == RECORD_DONE ? record.result : -EPROTO;
-	else
-		*result = r == 0 ? -ECHILD : r;
+	do {
+		r = record_receive(doorman->socket, &record, group_fd, MSG_DONTWAIT);
+		if (r == -EAGAIN)
+			return false;
+		if (r == 1 && record.kind == RECORD_DONE)
+			*result = record.result;
+		else if (r == 1 && record.kind == RECORD_NODE)
+			r = *result = nodes_note(doorman->nodes, record.member, group_fd);
+		else
+			*result = r == 0 ? -ECHILD : r < 0 ? r : -EPROTO;
+	} while (r == 0 && record.kind == RECORD_NODE);
 	return true;
 }
 
@@ -103,6 +110,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 
 	if (!receive(doorman, &result, &group_fd))
 		return;
+	doorman->nodes = NULL;
 	if (answer && result >= 0) {
 		doorman->state = DOORMAN_AT_REST;
 	} else if (doorman->state == DOORMAN_TAKEN) {
@@ -174,9 +182,11 @@ int doorman_get(struct doormen *doormen, const struct plan *plan, doorman_answer
 	return 0;
 }
 
-void doorman_ask(struct doorman *doorman, const struct plan *plan, enum doorman_wish wish)
+void doorman_ask(struct doorman *doorman, const struct plan *plan, enum doorman_wish wish,
+	struct nodes *nodes)
 {
 	doorman->state = DOORMAN_AT_WORK;
+	doorman->nodes = nodes;
 	/* Then the end of the socket is the answer. */
 	if (doorman_request_send(doorman->socket, plan, wish) < 0)
 		shutdown(doorman->socket, SHUT_RDWR);

@@ -74,25 +74,11 @@ static struct plan_member *member_of(const struct job *job, const struct record 
 		       : NULL;
 }
 
-/* 0 or -EPROTO. Takes the descriptor over. */
-static int job_note_node(struct job *job, const struct record *record, int *fd)
-{
-	if (!job->nodes || *fd < 0 || record->member < 0 ||
-		(size_t)record->member >= job->nodes->n || job->nodes->all[record->member].fd >= 0)
-		return -EPROTO;
-	job->nodes->all[record->member].fd = steal_fd(fd);
-	return 0;
-}
-
 /* Of a success: has it brought what it is about? */
-static bool has_brought(const struct job *job)
+static bool has_brought(const struct job *job, int group_fd)
 {
-	bool has_all = true;
-
-	for (size_t i = 0; opens_nodes(job->kind) && i < job->plan->n_members; i++)
-		has_all = has_all && (job->nodes->all[i].fd >= 0 ||
-					     !plan_hands_out(job->plan->members[i].action));
-	return has_all && (!opens(job->kind) || job->group_fd >= 0);
+	return (!opens(job->kind) || group_fd >= 0) &&
+	       (!opens_nodes(job->kind) || nodes_are_whole(job->nodes, job->plan));
 }
 
 /* 0 or -EPROTO. */
@@ -144,7 +130,7 @@ static int job_receive(struct job *job)
 	if (r == -EAGAIN)
 		return 0;
 	if (r == 1)
-		r = record.kind == RECORD_NODE ? job_note_node(job, &record, &fd)
+		r = record.kind == RECORD_NODE ? nodes_note(job->nodes, record.member, &fd)
 					       : job_note(job, &record);
 	else if (r == 0)
 		r = -ECHILD; /* closed: the rest is the pidfd's to tell */
@@ -153,7 +139,7 @@ static int job_receive(struct job *job)
 	if (fd >= 0)
 		close(fd);
 	/* A success without what it is about. */
-	if (job->is_done && job->result == 0 && !has_brought(job))
+	if (job->is_done && job->result == 0 && !has_brought(job, job->group_fd))
 		r = -EPROTO;
 	if (r == 0)
 		return record.kind;
@@ -296,10 +282,29 @@ static void on_answer(int result, int *group_fd, void *userdata)
 	struct refusal none = { .kind = REFUSAL_NONE, .group = -1 };
 
 	job->doorman = NULL;
-	if (result == 0 && (!opens(job->kind) || *group_fd >= 0))
+	if (result == 0 && has_brought(job, *group_fd)) {
 		finish(job, 0, group_fd, &none);
-	else
-		go_by_child(job);
+		return;
+	}
+	/* What he has sent before he was lost: the child opens it again. */
+	nodes_close(job->nodes);
+	go_by_child(job);
+}
+
+static enum doorman_wish wish_of(enum job_kind kind)
+{
+	switch (kind) {
+	case JOB_OPEN:
+		return DOORMAN_OPENS;
+	case JOB_KEEP:
+		return DOORMAN_KEEPS;
+	case JOB_OPEN_NODES:
+		return DOORMAN_OPENS_NODES;
+	case JOB_REOPEN_NODES:
+		return DOORMAN_REOPENS_NODES;
+	default:
+		return DOORMAN_CHECKS;
+	}
 }
 
 static struct job *job_alloc(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
@@ -380,10 +385,7 @@ void job_go(struct job *job)
 		return;
 	}
 	job->step = STEP_OPEN;
-	doorman_ask(job->doorman, job->plan,
-		job->kind == JOB_OPEN   ? DOORMAN_OPENS
-		: job->kind == JOB_KEEP ? DOORMAN_KEEPS
-					: DOORMAN_CHECKS);
+	doorman_ask(job->doorman, job->plan, wish_of(job->kind), job->nodes);
 }
 
 /* Closing the socket is what tells a child that waits; one that works does not look at it. */

@@ -69,7 +69,10 @@ struct job_listener {
 int job_new(struct ev_loop *loop, enum job_kind kind, struct plan *plan,
 	const struct sysfs_ops *ops, double deadline_seconds, const struct job_listener *listener,
 	void *userdata, struct job **job);
-/* Likewise, of the kinds OPEN, CHECK and KEEP. The doormen must outlive the job. */
+/*
+ * Likewise, of the kinds OPEN, CHECK, KEEP, OPEN_NODES and REOPEN_NODES, by a doorman if he can.
+ * The doormen must outlive the job.
+ */
 int job_new_open(struct doormen *doormen, enum job_kind kind, struct plan *plan,
 	double deadline_seconds, const struct job_listener *listener, void *userdata,
 	struct job **job);

@@ -25,19 +25,51 @@ struct nodes *nodes_new(const struct plan *plan)
 	return nodes;
 }
 
-static void close_all(struct nodes *nodes)
+void nodes_close(struct nodes *nodes)
 {
-	for (size_t i = 0; i < nodes->n; i++)
+	for (size_t i = 0; nodes && i < nodes->n; i++)
 		if (nodes->all[i].fd >= 0)
 			close(steal_fd(&nodes->all[i].fd));
 }
 
 struct nodes *nodes_free(struct nodes *nodes)
 {
-	if (nodes)
-		close_all(nodes);
+	nodes_close(nodes);
 	free(nodes);
 	return NULL;
+}
+
+int nodes_note(struct nodes *nodes, int member, int *fd)
+{
+	if (!nodes || *fd < 0 || member < 0 || (size_t)member >= nodes->n ||
+		nodes->all[member].fd >= 0)
+		return -EPROTO;
+	nodes->all[member].fd = steal_fd(fd);
+	return 0;
+}
+
+bool nodes_are_whole(const struct nodes *nodes, const struct plan *plan)
+{
+	bool are_whole = nodes;
+
+	for (size_t i = 0; are_whole && i < plan->n_members; i++)
+		are_whole = nodes->all[i].fd >= 0 || !plan_hands_out(plan->members[i].action);
+	return are_whole;
+}
+
+int nodes_try(const struct sysfs_ops *ops, const struct plan *plan, struct nodes *nodes)
+{
+	for (size_t i = 0; i < plan->n_members; i++) {
+		if (!plan_hands_out(plan->members[i].action))
+			continue;
+		int fd = ops->open_node(ops->userdata, plan->members[i].syspath);
+		if (fd < 0) {
+			nodes_close(nodes);
+			return fd;
+		}
+		nodes->all[i].fd = fd;
+	}
+	return 0;
 }
 
 /* devtmpfs has it before a bind returns, but in a container somebody else makes it, later. */
@@ -84,7 +116,7 @@ int nodes_open(const struct transaction *transaction, struct refusal *refusal)
 			continue;
 		int fd = open_patiently(transaction, i);
 		if (fd < 0) {
-			close_all(transaction->nodes);
+			nodes_close(transaction->nodes);
 			return refuse_node(transaction, i, fd, refusal);
 		}
 		transaction->nodes->all[i].fd = fd;

@@ -21,6 +21,12 @@ struct nodes {
 struct nodes *nodes_new(const struct plan *plan);
 /* Closes what nobody has taken. NULL-safe. */
 struct nodes *nodes_free(struct nodes *nodes);
+/* Likewise, and it can be filled again. NULL-safe. */
+void nodes_close(struct nodes *nodes);
+/* Another process has sent that of this member: takes it over, or -EPROTO. `nodes` may be NULL. */
+int nodes_note(struct nodes *nodes, int member, int *fd);
+/* Are those of all members that clients find in the group open? */
+bool nodes_are_whole(const struct nodes *nodes, const struct plan *plan);
 
 /*
  * Opens those of all members that clients find in the group, into transaction->nodes. 0, or
@@ -28,5 +34,7 @@ struct nodes *nodes_free(struct nodes *nodes);
  * nothing was written here. Then none is open.
  */
 int nodes_open(const struct transaction *transaction, struct refusal *refusal);
+/* The same without patience, and without a word: 0 or -errno. */
+int nodes_try(const struct sysfs_ops *ops, const struct plan *plan, struct nodes *nodes);
 /* As transaction_open(), but it is the nodes that stay open, and not the group. */
 int transaction_open_nodes(struct transaction *transaction, struct refusal *refusal);

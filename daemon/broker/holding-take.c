@@ -218,14 +218,10 @@ int holding_prepare(struct holding *holding, struct tenancy *tenancy, struct ref
 	}
 	if (r == 0 && !holding->taken)
 		r = group_plan(broker, &lease->subject, holding->group, &holding->plan, refusal);
-	if (r == 0 && holding->taken && lease->cdev)
-		r = job_new(broker->loop, JOB_OPEN_NODES, holding->plan, broker->ops,
-			broker->config->take_timeout_seconds, &take_listener, holding,
-			&holding->job);
-	else if (r == 0 && holding->taken)
-		r = job_new_open(broker->doormen, JOB_OPEN, holding->plan,
-			broker->config->take_timeout_seconds, &take_listener, holding,
-			&holding->job);
+	if (r == 0 && holding->taken)
+		r = job_new_open(broker->doormen, lease->cdev ? JOB_OPEN_NODES : JOB_OPEN,
+			holding->plan, broker->config->take_timeout_seconds, &take_listener,
+			holding, &holding->job);
 	else if (r == 0)
 		r = job_new(broker->loop, lease->cdev ? JOB_TAKE_NODES : JOB_TAKE, holding->plan,
 			broker->ops, broker->config->take_timeout_seconds, &take_listener, holding,

@@ -203,7 +203,6 @@ static struct plan *plan_of(const struct group *group, const struct device *devi
 static int begin(struct broker *broker, const struct lease *lease, struct group *group,
 	const struct device *device, reopened_fn reopened, void *userdata)
 {
-	double deadline = broker->config->take_timeout_seconds;
 	struct reopening *reopening = calloc(1, sizeof(*reopening));
 
 	if (!reopening)
@@ -216,12 +215,10 @@ static int begin(struct broker *broker, const struct lease *lease, struct group 
 	LIST_INSERT_HEAD(&broker->reopenings, reopening, of_broker);
 	reopening->plan = plan_of(group, device);
 	int r = -ENOMEM;
-	if (reopening->plan && device)
-		r = job_new(broker->loop, JOB_REOPEN_NODES, reopening->plan, broker->ops, deadline,
-			&listener, reopening, &reopening->job);
-	else if (reopening->plan)
-		r = job_new_open(broker->doormen, JOB_OPEN, reopening->plan, deadline, &listener,
-			reopening, &reopening->job);
+	if (reopening->plan)
+		r = job_new_open(broker->doormen, device ? JOB_REOPEN_NODES : JOB_OPEN,
+			reopening->plan, broker->config->take_timeout_seconds, &listener, reopening,
+			&reopening->job);
 	if (r == 0)
 		job_go(reopening->job);
 	else

@@ -47,6 +47,7 @@ struct fake_kernel {
 	bool is_claimed;        /* its DMA has an owner: no driver of the host may probe */
 	bool is_node_open;      /* that of a device, by opener_pid */
 	bool makes_no_nodes;    /* for devices */
+	bool is_lent;           /* nodes are opened without the group */
 	int n_nodes_lagging;    /* so many opens of one find it missing yet */
 	pid_t opener_pid;       /* whom a search finds; 0: nobody */
 	int n_lagging;          /* so many opens find no node yet */

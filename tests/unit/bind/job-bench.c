@@ -1,6 +1,7 @@
 #include "job-bench.h"
 
 #include "daemon/base/util.h"
+#include "daemon/bind/nodes.h"
 #include "tests/unit/count-fds.h"
 
 #include <errno.h>
@@ -37,6 +38,8 @@ static void on_done(
 	struct job_bench *bench = userdata;
 
 	bench->n_done++;
+	nodes_free(bench->nodes);
+	bench->nodes = job_take_nodes(job);
 	bench->job = job_free(job);
 	bench->result = result;
 	if (*group_fd >= 0)
@@ -85,7 +88,8 @@ void job_bench_init(struct job_bench *bench, struct ev_loop *loop, size_t n_devi
 
 void job_bench_start(struct job_bench *bench, enum job_kind kind, double deadline_seconds)
 {
-	bool opens = kind == JOB_OPEN || kind == JOB_CHECK || kind == JOB_KEEP;
+	bool opens = kind == JOB_OPEN || kind == JOB_CHECK || kind == JOB_KEEP ||
+		     kind == JOB_OPEN_NODES || kind == JOB_REOPEN_NODES;
 	int r = opens ? job_new_open(bench->doormen, kind, bench->plan, deadline_seconds, &listener,
 				bench, &bench->job)
 		      : job_new(bench->loop, kind, bench->plan, &bench->ops, deadline_seconds,
@@ -148,6 +152,7 @@ void job_bench_close(struct job_bench *bench)
 {
 	if (bench->group_fd >= 0)
 		bench->ops.close_group(bench->ops.userdata, steal_fd(&bench->group_fd));
+	bench->nodes = nodes_free(bench->nodes);
 }
 
 void job_bench_end(struct job_bench *bench)

@@ -21,6 +21,7 @@ struct job_bench {
 	unsigned n_ready, n_done, n_late;
 	int result;
 	int group_fd;
+	struct nodes *nodes;
 	struct refusal refusal;
 	enum bind_step late_step;
 	char late_device[DEVICE_NAME_SIZE];
@@ -35,7 +36,7 @@ void job_bench_news(struct job_bench *bench);
 void job_bench_no_child(struct job_bench *bench);
 /* Until the child waits in the operation that hangs. */
 void job_bench_hang(struct job_bench *bench);
-/* Drops the group's descriptor. */
+/* Drops the group's descriptor, and the nodes. */
 void job_bench_close(struct job_bench *bench);
 /* Frees all; no child, no descriptor is left. */
 void job_bench_end(struct job_bench *bench);

@@ -452,13 +452,31 @@ static void test_request(void **state)
 	assert_int_equal(wish, DOORMAN_KEEPS);
 	assert_int_equal(heard->group, FAKE_GROUP);
 	assert_int_equal(heard->n_members, 2);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 2; i++) {
 		assert_string_equal(heard->members[i].syspath, bench.plan->members[i].syspath);
+		assert_true(plan_hands_out(heard->members[i].action));
+	}
+	plan_free(heard);
+	bench.plan->members[0].action = PLAN_LEAVE;
+	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_OPENS_NODES), 0);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
+	assert_int_equal(wish, DOORMAN_OPENS_NODES);
+	assert_int_equal(heard->n_members, 2);
+	assert_false(plan_hands_out(heard->members[0].action));
+	assert_true(plan_hands_out(heard->members[1].action));
+	assert_string_equal(heard->members[0].syspath, bench.plan->members[0].syspath);
 	plan_free(heard);
 	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_OPENS), 0);
 	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
 	assert_int_equal(wish, DOORMAN_OPENS);
 	assert_int_equal(heard->n_members, 0);
+	plan_free(heard);
+	/* No letter and no path. */
+	assert_int_equal(send(pair[0], "12345678\0+\0", 11, 0), 11);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
+	assert_int_equal(heard->n_members, 2);
+	assert_string_equal(heard->members[0].syspath, "");
+	assert_string_equal(heard->members[1].syspath, "");
 	plan_free(heard);
 	/* No request at all, and a text without its end. */
 	assert_int_equal(send(pair[0], "x", 1, 0), 1);

@@ -6,6 +6,7 @@
 #include "tests/unit/count-fds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -193,6 +194,37 @@ static void test_faults_of_open(void **state)
 	}
 }
 
+/* What another process sends is taken once, of a member that there is. */
+static void test_note(void **state)
+{
+	(void)state;
+	struct bench bench;
+
+	bench_init(&bench);
+	struct nodes *nodes = bench.transaction.nodes;
+	const struct plan *plan = bench.transaction.plan;
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(nodes_note(NULL, 1, &fd), -EPROTO);
+	assert_int_equal(nodes_note(nodes, -1, &fd), -EPROTO);
+	assert_int_equal(nodes_note(nodes, 4, &fd), -EPROTO);
+	assert_true(fd >= 0);
+	assert_int_equal(nodes_note(nodes, 1, &fd), 0);
+	assert_int_equal(fd, -1);
+	assert_int_equal(nodes_note(nodes, 3, &fd), -EPROTO);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(nodes_note(nodes, 1, &fd), -EPROTO);
+	/* The two others are not for clients. */
+	assert_false(nodes_are_whole(NULL, plan));
+	assert_false(nodes_are_whole(nodes, plan));
+	assert_int_equal(nodes_note(nodes, 3, &fd), 0);
+	assert_true(nodes_are_whole(nodes, plan));
+	nodes_close(nodes);
+	nodes_close(NULL);
+	assert_false(nodes_are_whole(nodes, plan));
+	bench_end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +233,7 @@ int main(void)
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_faults_of_open),
+		cmocka_unit_test(test_note),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
