@@ -70,42 +70,63 @@ int run_mode_choose(int argc, char *const argv[], enum run_mode *mode)
 	return EXIT_RUN_FAILED;
 }
 
-static void choices_print(const struct run_groups *groups, enum placeholder kind)
+/* What is as the one that is wrong, and means something: "{group:7}, {group:13}". */
+static void choices_print(const struct run_groups *groups, const char *wrong, bool is_of_groups)
 {
+	int length = (int)strcspn(wrong, ":}");
 	const char *separator = "";
 
-	for (size_t i = 0; kind == PLACEHOLDER_GROUP && i < groups->n; i++, separator = ",")
-		fprintf(stderr, "%s {group:%d}", separator, groups->groups[i].number);
-	for (size_t i = 0; kind == PLACEHOLDER_DEVICE && i < groups->n_devices; i++) {
+	for (size_t i = 0; is_of_groups && i < groups->n; i++, separator = ",")
+		fprintf(stderr, "%s %.*s:%d}", separator, length, wrong, groups->groups[i].number);
+	for (size_t i = 0; !is_of_groups && i < groups->n_devices; i++, separator = ",") {
 		char name[256];
 
 		format_printable(groups->devices[i].name, name, sizeof name);
-		fprintf(stderr, "%s {device:%s}", separator, name);
-		separator = ",";
+		fprintf(stderr, "%s %.*s:%s}", separator, length, wrong, name);
 	}
+}
+
+static bool is_of_descriptors(enum placeholder kind)
+{
+	return kind == PLACEHOLDER_GROUP || kind == PLACEHOLDER_DEVICE ||
+	       kind == PLACEHOLDER_IOMMUFD;
+}
+
+/* The first placeholder that stands for one. False: there is none. */
+static bool descriptor_named(const char *argument, char *name, size_t size)
+{
+	for (size_t length; *argument; argument++)
+		if (is_of_descriptors(placeholder_at(argument, &length))) {
+			snprintf(name, size, "%.*s", (int)length, argument);
+			return true;
+		}
+	return false;
 }
 
 static int placeholder_complain(const struct run_groups *groups, const char *wrong, bool is_shim)
 {
 	size_t length;
 	enum placeholder kind = placeholder_at(wrong, &length);
+	bool is_of_groups = kind == PLACEHOLDER_GROUP || kind == PLACEHOLDER_GROUP_NUMBER;
+	bool is_bare = !strchr(wrong, ':') && strchr(wrong, '}') && kind != PLACEHOLDER_IOMMUFD;
 	char printable[128];
 
 	format_printable(wrong, printable, sizeof printable);
 	fprintf(stderr, "vfioctl run: %s: ", printable);
-	if (is_shim) {
-		fputs("with --shim CMD has no descriptors to be named", stderr);
-	} else if (strcmp(wrong, "{group}") == 0 ||
-		   (strcmp(wrong, "{device}") == 0 && groups->n_devices > 0)) {
+	if (is_shim && is_of_descriptors(kind)) {
+		fputs("with --shim CMD has no descriptors to be named; {group-number} and "
+		      "{device-name} are what it opens by itself",
+			stderr);
+	} else if (is_bare && (is_of_groups || groups->n_devices > 0)) {
 		fputs("ambiguous: name one of", stderr);
-		choices_print(groups, kind);
-	} else if (kind == PLACEHOLDER_GROUP) {
+		choices_print(groups, wrong, is_of_groups);
+	} else if (is_of_groups) {
 		fputs("none of the groups to be acquired", stderr);
 	} else if (groups->n_devices == 0) {
 		fputs("the groups have no device that is handed over", stderr);
 	} else {
 		fputs("none of the devices that are handed over:", stderr);
-		choices_print(groups, PLACEHOLDER_DEVICE);
+		choices_print(groups, wrong, false);
 	}
 	fputs(groups->n_any > 0 && groups->n > 0 ? goes_back : nothing_acquired, stderr);
 	return EXIT_RUN_FAILED;
@@ -114,17 +135,16 @@ static int placeholder_complain(const struct run_groups *groups, const char *wro
 int arguments_expand(
 	const struct run_groups *groups, bool is_shim, int argc, char *argv[], char **expanded)
 {
-	static const struct run_groups none;
-
 	for (int i = 0; i < argc; i++) {
 		char wrong[128] = "";
 		int r = 0;
 
 		if (i == 0)
 			expanded[i] = strdup(argv[i]);
+		else if (is_shim && descriptor_named(argv[i], wrong, sizeof wrong))
+			r = -EINVAL;
 		else
-			r = placeholders_expand(is_shim ? &none : groups, argv[i], &expanded[i],
-				wrong, sizeof wrong);
+			r = placeholders_expand(groups, argv[i], &expanded[i], wrong, sizeof wrong);
 		if (r == -EINVAL)
 			return placeholder_complain(groups, wrong, is_shim);
 		if (!expanded[i])

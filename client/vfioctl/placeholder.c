@@ -236,6 +236,10 @@ enum placeholder placeholder_at(const char *text, size_t *length)
 		{ "{device}", PLACEHOLDER_DEVICE },
 		{ "{device:", PLACEHOLDER_DEVICE },
 		{ "{iommufd}", PLACEHOLDER_IOMMUFD },
+		{ "{group-number}", PLACEHOLDER_GROUP_NUMBER },
+		{ "{group-number:", PLACEHOLDER_GROUP_NUMBER },
+		{ "{device-name}", PLACEHOLDER_DEVICE_NAME },
+		{ "{device-name:", PLACEHOLDER_DEVICE_NAME },
 	};
 
 	*length = 0;
@@ -262,7 +266,7 @@ static bool placeholder_name(const char *text, size_t length, char *name, size_t
 	return true;
 }
 
-/* Which of CMD's descriptors it is, counted from 0, or -1. */
+/* Which of the groups or of the devices with their iommufd it is, or -1. */
 static int placeholder_index(
 	const struct run_groups *groups, const char *text, enum placeholder kind, size_t length)
 {
@@ -270,11 +274,22 @@ static int placeholder_index(
 
 	if (!placeholder_name(text, length, name, sizeof name))
 		return -1;
-	if (kind == PLACEHOLDER_GROUP)
+	if (kind == PLACEHOLDER_GROUP || kind == PLACEHOLDER_GROUP_NUMBER)
 		return run_groups_find(groups, name);
-	if (kind == PLACEHOLDER_DEVICE)
+	if (kind == PLACEHOLDER_DEVICE || kind == PLACEHOLDER_DEVICE_NAME)
 		return run_devices_find(groups, name);
 	return groups->n > 0 ? (int)groups->n_devices : -1;
+}
+
+static void placeholder_print(
+	FILE *stream, const struct run_groups *groups, enum placeholder kind, int index)
+{
+	if (kind == PLACEHOLDER_DEVICE_NAME)
+		fputs(groups->devices[index].name, stream);
+	else if (kind == PLACEHOLDER_GROUP_NUMBER)
+		fprintf(stream, "%d", groups->groups[index].number);
+	else
+		fprintf(stream, "%d", RUN_FIRST_FD + index);
 }
 
 int placeholders_expand(const struct run_groups *groups, const char *argument, char **expanded,
@@ -299,8 +314,9 @@ int placeholders_expand(const struct run_groups *groups, const char *argument, c
 		if (index < 0) {
 			snprintf(wrong, wrong_size, "%.*s", (int)length, argument);
 			r = -EINVAL;
+		} else {
+			placeholder_print(stream, groups, kind, index);
 		}
-		fprintf(stream, "%d", RUN_FIRST_FD + index);
 		argument += length;
 	}
 	if (ferror(stream) && r == 0)

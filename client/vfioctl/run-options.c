@@ -72,11 +72,6 @@ static int any_check(struct run *run)
 		usage_error(run->context, "--near goes with --any");
 		return EXIT_RUN_FAILED;
 	}
-	if (run->is_shim && groups->n_any > 0) {
-		usage_error(run->context,
-			"--shim goes with --device and --group: CMD has to know which");
-		return EXIT_RUN_FAILED;
-	}
 	for (size_t i = 0; run->near && i < groups->n_targets; i++) {
 		char *name = groups->targets[i].name;
 		size_t length = strlen(name);

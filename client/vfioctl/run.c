@@ -47,7 +47,9 @@ static int child_start(struct run *run, struct launch *launch, struct vfiod_leas
  */
 static int run_command(struct run *run)
 {
-	const struct shim_options shim = { .argv = run->argv ? run->argv : run->typed,
+	char *const *argv = run->argv ? run->argv : run->typed;
+	const struct shim_options shim = { .argv = argv,
+		.script = run->script,
 		.socket = run->context->socket,
 		.observes = run->observes,
 		.library = run->is_preload ? run->library : NULL };
@@ -56,8 +58,7 @@ static int run_command(struct run *run)
 	struct launch launch;
 
 	r = run->is_shim ? shim_launch(&launch, &shim, connection)
-			 : launch_fork(&launch, run->argv ? run->argv : run->typed, run->handovers,
-				   run->script, connection);
+			 : launch_fork(&launch, argv, run->handovers, run->script, connection);
 	if (r < 0) {
 		fprintf(stderr, "vfioctl: cannot start a process: %s\n", strerrordesc_np(-r));
 		return EXIT_RUN_FAILED;
@@ -150,7 +151,7 @@ static int run_run(struct context *context, int argc, char *argv[])
 	bool is_done;
 	int exit_code = run_options_read(&run, argc, argv, &is_done);
 
-	/* With --shim there is nothing to name: that is told of each. */
+	/* With --shim there are no descriptors to name: that is told of each. */
 	if (!is_done && !run.is_shim && optind < argc)
 		exit_code = run_mode_choose(argc - optind, argv + optind, &run.mode);
 	is_done = is_done || exit_code;
@@ -187,6 +188,7 @@ const struct command command_run = {
 		"  --near NODE     with --any: rather near that NUMA node\n"
 		"With {device:X}, {device} or {iommufd} it gets devices in place of groups,\n"
 		"/dev/vfio/devices/vfioN, and an iommufd (device-0000-01-00.0:iommufd).\n"
+		"{device-name:X} and {group-number:X} become what they are called.\n"
 		"  --mode MODE     group, or cdev for devices, where CMD names neither; auto, the\n"
 		"                  default, is groups where the kernel has them\n"
 		"  --memory BYTES  let CMD lock and map so much more memory (512M, 16G) while it\n"
@@ -210,6 +212,7 @@ const struct command command_run = {
 		"  vfioctl run --memory 4G --device 01:00.0 -- qemu-system-x86_64 … \\\n"
 		"      -object iommufd,id=i0,fd={iommufd} \\\n"
 		"      -device vfio-pci,iommufd=i0,fd={device}\n"
+		"  vfioctl run --shim --any pool:nics -- testpmd -a {device-name:any} …\n"
 		"  vfioctl run --wait 60 --device 3b:02.0 --group 15 -- \\\n"
 		"      pump --in={group:3b:02.0} --out={group:15}\n",
 	.run = run_run,

@@ -67,13 +67,16 @@ enum placeholder {
 	PLACEHOLDER_GROUP,   /* {group}, {group:NAME} */
 	PLACEHOLDER_DEVICE,  /* {device}, {device:NAME} */
 	PLACEHOLDER_IOMMUFD, /* {iommufd} */
+
+	PLACEHOLDER_GROUP_NUMBER, /* {group-number}, {group-number:NAME} */
+	PLACEHOLDER_DEVICE_NAME,  /* {device-name}, {device-name:NAME} */
 };
 /* Which one `text` begins with, and how long it is, to the end of `text` if it is never closed. */
 enum placeholder placeholder_at(const char *text, size_t *length);
 /*
  * argument with its placeholders replaced by RUN_FIRST_FD + the index of the group or device, or,
- * for the iommufd, of the one after the devices: 0 and a new string, -ENOMEM, or -EINVAL with the
- * placeholder that means nothing in wrong[].
+ * for the iommufd, of the one after the devices; or by what the group or device is called: 0 and a
+ * new string, -ENOMEM, or -EINVAL with the placeholder that means nothing in wrong[].
  */
 int placeholders_expand(const struct run_groups *groups, const char *argument, char **expanded,
 	char *wrong, size_t wrong_size);
@@ -86,8 +89,8 @@ int run_mode_parse(const char *text, enum run_mode *mode); /* of --mode: 0 or -E
 int run_mode_choose(int argc, char *const argv[], enum run_mode *mode);
 /*
  * CMD and its arguments with their placeholders replaced, into expanded[], zeros before, argc
- * strings for the caller to free, also on failure. 0, or an exit code, said. is_shim: there is
- * nothing to name.
+ * strings for the caller to free, also on failure. 0, or an exit code, said. is_shim: there are no
+ * descriptors to be named.
  */
 int arguments_expand(
 	const struct run_groups *groups, bool is_shim, int argc, char *argv[], char **expanded);

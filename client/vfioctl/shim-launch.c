@@ -57,11 +57,19 @@ __attribute__((noreturn)) static void child_run(int socket, const struct supervi
 {
 	const struct shim_options *options = what->options;
 	char *const *argv = options->argv;
-	char byte;
+	char byte, *names, **told;
 	int r;
 
 	if (read(socket, &byte, 1) != 1)
 		_exit(EXIT_RUN_FAILED); /* whoever closed it has said why */
+	if (options->script >= 0) {
+		if (script_read(options->script, &names, &told) < 0) {
+			fprintf(stderr, "vfioctl: cannot run %s: its arguments are lost\n",
+				argv[0]);
+			_exit(EXIT_RUN_FAILED);
+		}
+		argv = told;
+	}
 	r = options->library ? environment_set(options->library, what->path)
 			     : filter_send(socket, options->observes);
 	if (r < 0) {
@@ -163,6 +171,8 @@ __attribute__((noreturn)) static void supervise(int vfioctl, const void *userdat
 		child_run(pair[1], what);
 	}
 	close(pair[1]);
+	if (what->options->script >= 0)
+		close(what->options->script);
 	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
 	if (pidfd < 0 || fds_send(vfioctl, &pid, sizeof pid, &pidfd, 1) < 0)
 		_exit(EXIT_RUN_FAILED);

@@ -146,6 +146,7 @@ int shim_serve(struct shim *shim);
 
 struct shim_options {
 	char *const *argv;  /* CMD and its arguments */
+	int script;         /* where they are told when they are known; -1 */
 	const char *socket; /* vfiod's; NULL: the default */
 	bool observes;
 	const char *library; /* to be preloaded; NULL: the filter */

@@ -37,13 +37,16 @@ static void grant(struct fake *fake, int peer)
 			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"mode\":"
 			"\"cdev\","
 			"\"groups\":[{\"number\":13,\"devices\":[\"0000:01:00.0\"],"
-			"\"deviceFileDescriptors\":[1]}],\"iommufdFileDescriptor\":0}",
+			"\"deviceFileDescriptors\":[1]}],\"iommufdFileDescriptor\":0,"
+			"\"selected\":[\"0000:01:00.0\"]}",
 			fds, 2);
 	else
 		fake_reply_fds(fake, peer, true,
 			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
-			"{\"number\":7,\"devices\":[],\"groupFileDescriptor\":0},"
-			"{\"number\":13,\"devices\":[],\"groupFileDescriptor\":1}]}",
+			"{\"number\":7,\"devices\":[\"0000:06:00.0\"],\"groupFileDescriptor\":0},"
+			"{\"number\":13,\"devices\":[\"0000:01:00.0\"],"
+			"\"groupFileDescriptor\":1}],"
+			"\"selected\":[\"0000:01:00.0\",\"0000:06:00.0\"]}",
 			fds, 2);
 	close(fds[0]);
 	close(fds[1]);

@@ -115,6 +115,31 @@ static void placeholders_name_devices(void **state)
 	run_groups_clear(&groups);
 }
 
+/* What they are called, for a CMD that opens them by itself. */
+static void placeholders_name_what_is_there(void **state)
+{
+	struct run_groups groups = { 0 };
+
+	(void)state;
+	assert_wrong(&groups, "{group-number}", "{group-number}");
+	assert_wrong(&groups, "{device-name}", "{device-name}");
+	add_group(&groups, "enp3s0",
+		GROUP("13", "none", LEFT_ALONE("0000:06:00.0") "," DEVICE("0000:06:01.0")));
+	assert_expands(&groups, "/dev/vfio/{group-number}", "/dev/vfio/13");
+	assert_expands(&groups, "{device-name}{device-name:enp3s0}", "0000:06:01.00000:06:01.0");
+	add_group(&groups, "group:7", GROUP("7", "none", DEVICE("0000:01:00.0")));
+	assert_expands(&groups, "{group-number:01:00.0},{group-number:enp3s0}", "7,13");
+	assert_expands(&groups, "{device-name:01:00.0}", "0000:01:00.0");
+	assert_expands(&groups, "{device-names} {group-number-} {name}",
+		"{device-names} {group-number-} {name}");
+	assert_wrong(&groups, "{device-name}", "{device-name}");
+	assert_wrong(&groups, "{group-number}", "{group-number}");
+	assert_wrong(&groups, "{device-name:06:00.0}", "{device-name:06:00.0}"); /* left alone */
+	assert_wrong(&groups, "{group-number:8}", "{group-number:8}");
+	assert_wrong(&groups, "{group-number:", "{group-number:");
+	run_groups_clear(&groups);
+}
+
 static void assert_mode(enum run_mode asked, const char *first, const char *second, int exit_code,
 	enum run_mode becomes)
 {
@@ -176,6 +201,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(placeholders_name_descriptors),
 		cmocka_unit_test(placeholders_name_devices),
+		cmocka_unit_test(placeholders_name_what_is_there),
 		cmocka_unit_test(arguments_choose_the_mode),
 		cmocka_unit_test(numbers_are_groups),
 	};

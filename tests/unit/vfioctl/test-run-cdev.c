@@ -194,7 +194,13 @@ static void what_contradicts_is_refused(void **state)
 		"{device:06:00.0}: none of the devices that are handed over: "
 		"{device:0000:01:00.0}, {device:0000:06:01.0}, {device:0000:06:02.0}");
 	assert_refused(fake, "--shim", "{iommufd}",
-		"{iommufd}: with --shim CMD has no descriptors to be named");
+		"{iommufd}: with --shim CMD has no descriptors to be named; {group-number} and "
+		"{device-name} are what it opens by itself");
+	assert_refused(fake, "--mode=auto", "{group-number}",
+		"{group-number}: ambiguous: name one of {group-number:13}, {group-number:7}");
+	assert_refused(fake, "--shim", "{device-name}",
+		"{device-name}: ambiguous: name one of {device-name:0000:01:00.0}, "
+		"{device-name:0000:06:01.0}, {device-name:0000:06:02.0}");
 	assert_int_equal(ctl(fake, RUN, "--mode", "brokered", "--", "echo", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
 		"vfioctl run: --mode 'brokered': not one of group, cdev, auto\n"

@@ -29,6 +29,7 @@
 #include "client/vfioctl/run.h"
 #include "client/vfioctl/shim.h"
 #include "tests/unit/count-fds.h"
+#include "tests/unit/vfioctl/shim-cases.h"
 #include "tests/unit/vfioctl/shim-daemon.h"
 
 /* --- CMD ---------------------------------------------------------------------------------- */
@@ -320,6 +321,12 @@ static void what_it_starts_has_it_too(void **state)
 	fake_stop(fake);
 }
 
+static void of_any_it_is_told_which(void **state)
+{
+	(void)state;
+	shim_case_any("--shim=preload");
+}
+
 static void what_the_daemon_refuses(void **state)
 {
 	struct fake *fake;
@@ -464,6 +471,7 @@ int main(int argc, char *argv[])
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whatever_opens_a_group_has_it),
 		cmocka_unit_test(what_it_starts_has_it_too),
+		cmocka_unit_test(of_any_it_is_told_which),
 		cmocka_unit_test(what_the_daemon_refuses),
 		cmocka_unit_test(with_mode_cdev_it_has_devices_and_an_iommufd),
 		cmocka_unit_test(of_a_supervisor_that_is_killed),

@@ -31,6 +31,7 @@
 #include <cmocka.h>
 
 #include "client/vfioctl/run.h"
+#include "tests/unit/vfioctl/shim-cases.h"
 #include "tests/unit/vfioctl/shim-daemon.h"
 
 /* --- CMD ---------------------------------------------------------------------------------- */
@@ -511,6 +512,12 @@ static void only_what_maps_is_told(void **state)
 	fake_stop(fake);
 }
 
+static void of_any_it_is_told_which(void **state)
+{
+	(void)state;
+	shim_case_any("--shim");
+}
+
 static void what_the_daemon_refuses(void **state)
 {
 	struct fake *fake;
@@ -551,7 +558,8 @@ static void the_exit_status_is_cmds(void **state)
 	assert_int_equal(ctl(fake, SHIM, "echo", "{group:7}", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
 		"vfioctl run: {group:7}: with --shim CMD has no descriptors to "
-		"be named; nothing was acquired\n");
+		"be named; {group-number} and {device-name} are what it opens by itself; nothing "
+		"was acquired\n");
 	/* What somebody sends to vfioctl alone reaches CMD. */
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c",
 				 "trap 'echo got it; exit 7' TERM; "
@@ -624,6 +632,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(it_forks_execs_and_has_threads),
 		cmocka_unit_test(nobody_waits_for_a_slow_one),
 		cmocka_unit_test(only_what_maps_is_told),
+		cmocka_unit_test(of_any_it_is_told_which),
 		cmocka_unit_test(what_the_daemon_refuses),
 		cmocka_unit_test(with_mode_cdev_it_has_devices_and_an_iommufd),
 		cmocka_unit_test(the_exit_status_is_cmds),
