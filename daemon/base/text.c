@@ -21,3 +21,12 @@ char *text_put_number(char *to, const char *end, uint64_t number)
 	while ((number /= 10) > 0);
 	return text_put(to, end, first);
 }
+
+void text_copy_printable(char *to, size_t size, const char *from)
+{
+	size_t i;
+
+	for (i = 0; from[i] && i + 1 < size; i++)
+		to[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
+	to[i] = '\0';
+}

@@ -14,3 +14,9 @@ char *text_put_number(char *to, const char *end, uint64_t number);
 
 /* The same from the beginning of an array. */
 #define text_begin(array, from) text_put(array, (array) + sizeof(array), from)
+
+/*
+ * Copied for a message, cut if need be: what clients write goes to terminals, so all but printable
+ * ASCII becomes '?'.
+ */
+void text_copy_printable(char *to, size_t size, const char *from);

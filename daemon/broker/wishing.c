@@ -63,14 +63,6 @@ static void describe(const struct wish *wish, char *text, size_t size)
 		snprintf(text, size, "%s", wish->text);
 }
 
-static int refuse_pool(const struct wish *wish, struct refusal *refusal)
-{
-	refuse(refusal, REFUSAL_NO_SUCH_POOL,
-		"none of this name stands in the configuration, see vfiod.conf(5)");
-	string_copy(refusal->account, sizeof(refusal->account), wish->pool);
-	return REFUSED;
-}
-
 static int refuse_number(const struct wish *wish, struct refusal *refusal, const char *why)
 {
 	char name[sizeof(wish->text) + sizeof("pool:")];
@@ -93,7 +85,7 @@ static int explain_wish(
 	const struct match *matches = wish_matches(broker->config, wish, &n_matches);
 
 	if (!matches)
-		return refuse_pool(wish, refusal);
+		return wish_refuse_pool(wish->pool, refusal);
 	TAILQ_FOREACH (group, inventory_groups(broker->inventory), of_inventory) {
 		if (!wish_device(matches, n_matches, group, device_is_given))
 			continue;

@@ -1,5 +1,6 @@
 #include "daemon/lease/wish.h"
 
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 #include "daemon/inventory/inventory.h"
 #include "daemon/lease/policy.h"
@@ -109,6 +110,14 @@ const struct match *wish_matches(const struct config *config, const struct wish 
 	const struct pool *pool = config_pool(config, wish->pool);
 	*n = pool ? pool->n_matches : 0;
 	return pool ? pool->matches : NULL;
+}
+
+int wish_refuse_pool(const char *pool, struct refusal *refusal)
+{
+	refuse(refusal, REFUSAL_NO_SUCH_POOL,
+		"none of this name stands in the configuration, see vfiod.conf(5)");
+	text_copy_printable(refusal->account, sizeof(refusal->account), pool);
+	return REFUSED;
 }
 
 const struct device *wish_device(const struct match *matches, size_t n_matches,

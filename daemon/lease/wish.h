@@ -53,6 +53,8 @@ void wishes_drop(struct wishes *wishes, int group);
 
 /* The lines that describe it; NULL: there is no such pool (any more). */
 const struct match *wish_matches(const struct config *config, const struct wish *wish, size_t *n);
+/* REFUSED: NO_SUCH_POOL. */
+int wish_refuse_pool(const char *pool, struct refusal *refusal);
 /*
  * The first device of the group that fits the description, of those that `is_given` says are handed
  * out. NULL: none.

@@ -1,4 +1,5 @@
 /* The selectors of Acquire and Plan: JSON → wishes. */
+#include "daemon/base/text.h"
 #include "daemon/base/util.h"
 #include "daemon/lease/wish.h"
 #include "daemon/service/parts.h"
@@ -32,19 +33,6 @@ static int read_named(struct reading *reading, struct json_object *selector, str
 	return 0;
 }
 
-/* For messages: what clients write goes to terminals, and may be cut between two bytes. */
-static void copy_printable(char *to, size_t size, const char *from)
-{
-	size_t i;
-
-	for (i = 0; from[i] && i + 1 < size; i++)
-		to[i] = from[i];
-	to[i] = '\0';
-	for (char *c = to; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-}
-
 static int read_match(struct reading *reading, const char *text, struct wish *wish)
 {
 	size_t length = strlen(text);
@@ -56,7 +44,8 @@ static int read_match(struct reading *reading, const char *text, struct wish *wi
 	else
 		r = match_parse(text, &wish->matches, &wish->n_matches, reading->refusal);
 	if (r == REFUSED)
-		copy_printable(reading->refusal->account, sizeof(reading->refusal->account), text);
+		text_copy_printable(
+			reading->refusal->account, sizeof(reading->refusal->account), text);
 	if (r != 0)
 		return r;
 	reading->n_terms += wish->matches[wish->n_matches - 1].n_terms;
@@ -76,19 +65,15 @@ static int read_matches(struct reading *reading, struct json_object *list, struc
 		r = read_match(
 			reading, json_object_get_string(json_object_array_get_idx(list, i)), wish);
 	if (r == 0)
-		copy_printable(wish->text, sizeof(wish->text),
+		text_copy_printable(wish->text, sizeof(wish->text),
 			json_object_get_string(json_object_array_get_idx(list, 0)));
 	return r;
 }
 
 static int read_pool(struct reading *reading, const char *name, struct wish *wish)
 {
-	if (!config_pool(broker_config(reading->broker), name)) {
-		refuse(reading->refusal, REFUSAL_NO_SUCH_POOL,
-			"none of this name stands in the configuration, see vfiod.conf(5)");
-		copy_printable(reading->refusal->account, sizeof(reading->refusal->account), name);
-		return REFUSED;
-	}
+	if (!config_pool(broker_config(reading->broker), name))
+		return wish_refuse_pool(name, reading->refusal);
 	wish->pool = strdup(name);
 	return wish->pool ? 0 : -ENOMEM;
 }
