@@ -64,6 +64,7 @@ complete -c vfioctl -n __vfioctl_has_none -a metrics -d 'Print figures for Prome
 complete -c vfioctl -n __vfioctl_has_none -a help -d 'Explain vfioctl, or a command'
 
 complete -c vfioctl -n '__vfioctl_is -1 list' -l all -d 'Every group'
+complete -c vfioctl -n '__vfioctl_is -1 list' -l pool -x -a '(__vfioctl_names pools)' -d 'What there is of a pool'
 complete -c vfioctl -n '__vfioctl_is -1 take return revoke run' -l dry-run -d 'Say what would be done'
 complete -c vfioctl -n '__vfioctl_is -1 can' -l unit -x -d 'As if from this systemd unit'
 complete -c vfioctl -n '__vfioctl_is -1 revoke' -l end -d 'End the lease now'

@@ -100,7 +100,22 @@ static int table_fill(struct table *table, const struct listing *listing)
 	return 0;
 }
 
-static int listing_print(struct context *context, const struct listing *listing)
+static void pool_legend_print(
+	struct context *context, const struct listing *listing, const char *pool)
+{
+	size_t n = json_object_array_length(listing->groups);
+	char name[256];
+
+	format_printable(pool, name, sizeof name);
+	if (n == 0)
+		fprintf(context->out, "nothing of pool %s that you may lease\n", name);
+	else
+		fprintf(context->out, "%zu group%s of pool %s that you may lease\n", n,
+			n == 1 ? "" : "s", name);
+}
+
+/* pool: of which they are; NULL: of the host. */
+static int listing_print(struct context *context, const struct listing *listing, const char *pool)
 {
 	static const char *const titles[] = { "GROUP", "STATE", "DEVICE", "DRIVER", "OWNER", "NAME",
 		NULL };
@@ -122,7 +137,9 @@ static int listing_print(struct context *context, const struct listing *listing)
 	}
 	if (!context->has_legend)
 		return EXIT_SUCCESS;
-	if (listing->total == 0)
+	if (pool)
+		pool_legend_print(context, listing, pool);
+	else if (listing->total == 0)
 		fputs("This host has no IOMMU groups: is the IOMMU on? (firmware, and "
 		      "intel_iommu=on)\n",
 			context->out);
@@ -152,32 +169,42 @@ static int listing_print_json(struct context *context, struct listing *listing)
 	return EXIT_SUCCESS;
 }
 
-static int list_groups(struct context *context, bool all)
+static int list_groups(struct context *context, bool all, const char *pool)
 {
 	struct listing listing = { .groups = json_object_new_array() };
+	struct json_object *parameters = json_object_new_object();
 	int r, exit_code;
 
-	if (!listing.groups) {
+	if (!listing.groups || !parameters) {
+		json_object_put(listing.groups);
+		json_object_put(parameters);
 		fputs("vfioctl: out of memory\n", stderr);
 		return EXIT_REFUSED;
 	}
+	if (pool)
+		json_object_object_add(parameters, "pool", json_object_new_string(pool));
+	else
+		json_object_object_add(parameters, "all", json_object_new_boolean(all));
 	r = vfiod_call(context->vfiod, "org.vfiod.Broker.List",
-		all ? "{\"all\":true}" : "{\"all\":false}", true, NULL, 0, context->timeout_ms,
-		listing_add, &listing);
+		json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN), true, NULL, 0,
+		context->timeout_ms, listing_add, &listing);
+	json_object_put(parameters);
 	patience_end();
 	if (r < 0)
 		exit_code = complain(context, "list groups");
 	else if (context->is_json)
 		exit_code = listing_print_json(context, &listing);
 	else
-		exit_code = listing_print(context, &listing);
+		exit_code = listing_print(context, &listing, pool);
 	json_object_put(listing.groups);
 	return exit_code;
 }
 
 static int list_run(struct context *context, int argc, char *argv[])
 {
-	static const struct option own[] = { { "all", no_argument, NULL, 'a' }, { 0 } };
+	static const struct option own[] = { { "all", no_argument, NULL, 'a' },
+		{ "pool", required_argument, NULL, 'p' }, { 0 } };
+	const char *pool = NULL;
 	bool all = false;
 	int option, exit_code;
 
@@ -185,20 +212,27 @@ static int list_run(struct context *context, int argc, char *argv[])
 	while ((option = options_next(context, argc, argv, false, own, &exit_code)) != OPTION_END) {
 		if (option == OPTION_EXIT)
 			return exit_code;
-		all = true;
+		if (option == 'p')
+			pool = optarg;
+		else
+			all = true;
 	}
+	if (pool && (all || !*pool))
+		return usage_error(context, all ? "either --all or --pool" : "--pool '': which?");
 	if (optind < argc)
 		return usage_error(
 			context, "no arguments; one group is: vfioctl status %s", argv[optind]);
 	exit_code = connect_daemon(context);
-	return exit_code ? exit_code : list_groups(context, all);
+	return exit_code ? exit_code : list_groups(context, all, pool);
 }
 
 const struct command command_list = {
 	.name = "list",
-	.arguments = "[--all]",
+	.arguments = "[--all | --pool NAME]",
 	.summary = "Show groups, their devices and drivers, and who has them",
 	.help = "Groups that a rule covers or that are not with the host; --all: every group.\n"
+		"  --pool NAME  the groups of [pool NAME] in vfiod.conf(5) that you may lease,\n"
+		"               and who has them; for administrators, all of them\n"
 		"STATE is the owner's (leased, lingering) or where the devices are: host, taking,\n"
 		"taken, returning, failed, stuck, gone (no device is left of it). OWNER is user,\n"
 		"command and pid of who asked. NAME begins with \"no IOMMU!\" where nothing keeps\n"
@@ -206,6 +240,7 @@ const struct command command_list = {
 		"\n"
 		"Examples:\n"
 		"  vfioctl list\n"
+		"  vfioctl list --pool nics\n"
 		"  vfioctl list --all --no-legend | grep -i nvme\n"
 		"  vfioctl list --all --json | jq '.groups[] | select(.mayLease) | .number'\n",
 	.run = list_run,

@@ -10,7 +10,7 @@
 
 struct kinds {
 	struct context *context;
-	bool devices, groups, leases;
+	bool devices, groups, leases, pools;
 };
 
 static void name_print(struct context *context, const char *name, const char *description)
@@ -76,6 +76,21 @@ static void leases_names(struct context *context)
 	json_object_put(reply);
 }
 
+static void pools_names(struct context *context)
+{
+	struct json_object *pools = pools_ask(context);
+	size_t n = pools ? json_object_array_length(pools) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *pool = json_object_array_get_idx(pools, i);
+		char text[64];
+
+		snprintf(text, sizeof text, "%lld free", (long long)get_int(pool, "free", 0));
+		name_print(context, get_string(pool, "pool"), text);
+	}
+	json_object_put(pools);
+}
+
 static int names_run(struct context *context, int argc, char *argv[])
 {
 	struct kinds kinds = { .context = context };
@@ -87,6 +102,7 @@ static int names_run(struct context *context, int argc, char *argv[])
 		kinds.devices = kinds.devices || strcmp(argv[i], "devices") == 0;
 		kinds.groups = kinds.groups || strcmp(argv[i], "groups") == 0;
 		kinds.leases = kinds.leases || strcmp(argv[i], "leases") == 0;
+		kinds.pools = kinds.pools || strcmp(argv[i], "pools") == 0;
 	}
 	if (vfiod_open(context->socket, &context->vfiod) < 0)
 		return EXIT_NO_DAEMON;
@@ -95,12 +111,14 @@ static int names_run(struct context *context, int argc, char *argv[])
 			context->timeout_ms, on_group, &kinds);
 	if (kinds.leases)
 		leases_names(context);
+	if (kinds.pools)
+		pools_names(context);
 	return EXIT_SUCCESS;
 }
 
 const struct command command_names = {
 	.name = "_names",
-	.arguments = "devices|groups|leases…",
+	.arguments = "devices|groups|leases|pools…",
 	.summary = "Print names, for the completion of shells",
 	.help = "Not for people: it may change.\n",
 	.run = names_run,

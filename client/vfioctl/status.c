@@ -116,6 +116,7 @@ static void overview_print(struct context *context, struct json_object *status)
 		get_bool(status, "hasIommufd") ? "yes" : "not in this kernel");
 	counts_print(context->out, status);
 	rules_print(context->out, status);
+	pools_overview_print(context);
 	ledger_overview_print(context);
 	for (size_t i = 0; i < n_recoveries; i++)
 		recovery_print(context->out, line_width(context),
@@ -344,6 +345,16 @@ static void group_print(struct context *context, struct json_object *reply)
 	regions_print(context, group);
 }
 
+/* In the document, what the overview shows of another method. */
+static void overview_print_json(struct context *context, struct json_object *status)
+{
+	struct json_object *pools = pools_ask(context);
+
+	if (pools)
+		json_object_object_add(status, "pools", pools);
+	json_print(context, status);
+}
+
 static int status_ask(struct context *context, const char *argument)
 {
 	struct json_object *parameters = NULL, *reply;
@@ -362,8 +373,10 @@ static int status_ask(struct context *context, const char *argument)
 		parameters, &reply);
 	if (r < 0)
 		return complain(context, argument ? "describe %s" : "get the %s", target);
-	if (context->is_json)
+	if (context->is_json && argument)
 		json_print(context, reply);
+	else if (context->is_json)
+		overview_print_json(context, reply);
 	else if (argument)
 		group_print(context, reply);
 	else
@@ -391,6 +404,7 @@ const struct command command_status = {
 	.arguments = "[DEVICE|GROUP]",
 	.summary = "Show how the daemon and the host are, or one group in full",
 	.help = "Lines that begin with !! want a person's attention and say what to do;\n"
+		"Pools are those of which you may lease something (vfioctl list --pool NAME).\n"
 		"Found is what an earlier daemon left when it was killed, and what became of it.\n"
 		"Of a group: who has it and what bounds his memory, whether the rules allow it to\n"
 		"you and what stands in the way now, and its devices with drivers, ids, reset\n"

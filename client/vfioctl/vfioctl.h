@@ -72,6 +72,12 @@ bool ledger_is_direct(struct json_object *lease);
  */
 void ledger_overview_print(struct context *context);
 
+/* --- pools-overview.c ------------------------------------------------------------ */
+
+/* An array of org.vfiod.Broker.Pool, to be put; NULL: a vfiod that does not tell. */
+struct json_object *pools_ask(struct context *context);
+void pools_overview_print(struct context *context);
+
 /* --- leases.c -------------------------------------------------------------------- */
 
 /* "512.0 MiB reserved; memory.max 2.0 GiB" of a lease by its name; "": nothing to tell. */

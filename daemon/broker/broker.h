@@ -119,6 +119,15 @@ const char *broker_problem(struct broker *broker, const struct group *group);
 int broker_may_lease(struct broker *broker, const struct subject *subject,
 	const struct group *group, struct refusal *refusal);
 
+/*
+ * How many of the group's devices are in the pool, for a subject that may lease it, now or when its
+ * turn comes: others are told of none, and administrators of all.
+ */
+size_t broker_n_pooled(struct broker *broker, const struct subject *subject,
+	const struct pool *pool, const struct group *group);
+/* How many requests wait for any of the pool. */
+size_t broker_n_waiting(const struct broker *broker, const char *pool);
+
 /* The same, with what the rules say: 0 with *verdict, or REFUSED. */
 int group_verdict(struct broker *broker, const struct subject *subject, const struct group *group,
 	struct verdict *verdict, struct refusal *refusal);

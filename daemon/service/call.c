@@ -32,6 +32,7 @@ static const struct method *method_find(const char *name)
 		check_methods,
 		plan_methods,
 		can_methods,
+		pool_methods,
 		space_methods,
 		attach_methods,
 		ledger_methods,

@@ -1,24 +1,38 @@
 /* org.vfiod.Broker: questions. */
 #include "daemon/base/util.h"
+#include "daemon/lease/wish.h"
 #include "daemon/service/parts.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* Groups told at most before others have their turn: a host may have thousands. */
 enum { LIST_BATCH = 4 };
 
 struct list_state {
 	bool all;
-	int next; /* the first number not yet told */
+	char *pool; /* in place of that; it may leave the configuration meanwhile. NULL: none */
+	int next;   /* the first number not yet told */
 };
 
-static struct group *list_next(struct broker *broker, const struct list_state *state, int from)
+static bool list_has(struct call *call, const struct list_state *state, const struct group *group)
 {
+	struct broker *broker = call->session->service->broker;
+	const struct pool *pool =
+		state->pool ? config_pool(broker_config(broker), state->pool) : NULL;
+
+	if (state->pool)
+		return pool && broker_n_pooled(broker, &call->session->subject, pool, group) > 0;
+	return state->all || group->binding != BINDING_HOST || group->owner != OWNER_NONE ||
+	       group_is_covered(broker, group);
+}
+
+static struct group *list_next(struct call *call, const struct list_state *state, int from)
+{
+	struct broker *broker = call->session->service->broker;
 	struct group *group;
 	TAILQ_FOREACH (group, inventory_groups(broker_inventory(broker)), of_inventory)
-		if (group->number >= from &&
-			(state->all || group->binding != BINDING_HOST ||
-				group->owner != OWNER_NONE || group_is_covered(broker, group)))
+		if (group->number >= from && list_has(call, state, group))
 			return group;
 	return NULL;
 }
@@ -37,13 +51,15 @@ static struct json_object *list_reply(struct call *call, const struct group *gro
 
 static void list_cancel(struct call *call)
 {
-	free(call->state);
+	struct list_state *state = call->state;
+	free(state->pool);
+	free(state);
 }
 
 static void list_finish(struct call *call, const struct group *last)
 {
 	struct json_object *reply = list_reply(call, last);
-	free(call->state);
+	list_cancel(call);
 	call->state = NULL;
 	call_reply(call, reply);
 }
@@ -51,12 +67,11 @@ static void list_finish(struct call *call, const struct group *last)
 /* Each reply has a group, the last one, too: so the one after it is looked up first. */
 static void list_more(struct call *call)
 {
-	struct broker *broker = call->session->service->broker;
 	struct list_state *state = call->state;
-	struct group *group = list_next(broker, state, state->next);
+	struct group *group = list_next(call, state, state->next);
 
 	for (int i = 0; i < LIST_BATCH; i++) {
-		struct group *next = group ? list_next(broker, state, group->number + 1) : NULL;
+		struct group *next = group ? list_next(call, state, group->number + 1) : NULL;
 		if (!next) {
 			list_finish(call, group);
 			return;
@@ -75,8 +90,18 @@ static void list_more(struct call *call)
 
 static void list(struct call *call)
 {
+	const char *pool = json_field_text(call->varlink.parameters, "pool");
+	struct refusal refusal;
+	if (pool && !config_pool(broker_config(call->session->service->broker), pool)) {
+		wish_refuse_pool(pool, &refusal);
+		call_refuse(call, &refusal);
+		return;
+	}
 	struct list_state *state = calloc(1, sizeof(*state));
-	if (!state) {
+	if (state && pool)
+		state->pool = strdup(pool);
+	if (!state || (pool && !state->pool)) {
+		free(state);
 		call_fail(call, ENOMEM, "listing groups");
 		return;
 	}

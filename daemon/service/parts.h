@@ -289,7 +289,7 @@ struct method {
 extern const struct method service_methods[], broker_methods[], acquire_methods[], admin_methods[],
 	why_methods[], check_methods[], plan_methods[], can_methods[], space_methods[],
 	attach_methods[], ledger_methods[], report_methods[], audit_methods[], metrics_methods[],
-	reopen_methods[];
+	reopen_methods[], pool_methods[];
 /* Once, of each interface: which of its methods is served by which of these. */
 void methods_bind(struct varlink_interface *interface);
 

@@ -49,7 +49,14 @@ static void answer_list(struct fake *fake, int peer, const char *method,
 	(void)fds;
 	(void)n_fds;
 	fake_expect(is(method, "org.vfiod.Broker.List"), "List");
-	if (json_object_get_boolean(json_object_object_get(parameters, "all"))) {
+	if (is(as_text(parameters), "{\"pool\":\"nics\"}"))
+		fake_reply(fake, peer, false, "{\"group\":" GROUP_13 ",\"total\":41}");
+	else if (is(as_text(parameters), "{\"pool\":\"none\"}"))
+		fake_reply(fake, peer, false, "{\"total\":41}");
+	else if (json_object_object_get(parameters, "pool"))
+		fake_error(fake, peer, "org.vfiod.Broker.NoSuchPool",
+			"{\"pool\":\"a\\\"b\",\"reason\":\"there is none\"}");
+	else if (json_object_get_boolean(json_object_object_get(parameters, "all"))) {
 		fake_reply(fake, peer, true, "{\"group\":" GROUP_13 ",\"total\":2}");
 		fake_reply(fake, peer, false, "{\"group\":" GROUP_15 ",\"total\":2}");
 	} else if (peer == 0) {
@@ -93,6 +100,33 @@ static void list_is_a_table(void **state)
 	fake_stop(fake);
 }
 
+static void list_of_a_pool(void **state)
+{
+	struct fake *fake = fake_start(answer_list);
+
+	(void)state;
+	assert_int_equal(ctl(fake, "list", "--pool", "nics", NULL), 0);
+	assert_string_equal(ctl_out,
+		"GROUP STATE   DEVICE        DRIVER    OWNER           NAME\n"
+		"13    leased  0000:01:00.0  vfio-pci  root qemu/4711  NVIDIA RTX 4080\n"
+		"              0000:01:00.1  -                         10de:2704\n"
+		"1 group of pool nics that you may lease\n");
+	assert_int_equal(ctl(fake, "list", "--pool=none", NULL), 0);
+	assert_string_equal(ctl_out, "nothing of pool none that you may lease\n");
+	assert_int_equal(ctl(fake, "list", "--pool", "a\"b", NULL), EXIT_REFUSED);
+	assert_string_equal(ctl_err, "vfioctl: cannot list groups: no pool a\"b: there is none\n");
+	assert_int_equal(ctl(fake, "list", "--pool", "nics", "--all", NULL), EXIT_USAGE);
+	assert_string_equal(
+		ctl_err, "vfioctl list: either --all or --pool\nSee vfioctl list --help.\n");
+	assert_int_equal(ctl(fake, "list", "--pool", "", NULL), EXIT_USAGE);
+	fake_stop(fake);
+}
+
+#define POOLS                                                                                      \
+	"{\"pools\":[{\"pool\":\"nics\",\"devices\":4,\"groups\":3,\"free\":1,\"leased\":1,"       \
+	"\"waiting\":2},{\"pool\":\"gpu\\n\",\"devices\":1,\"groups\":1,\"free\":0,\"leased\":1,"  \
+	"\"waiting\":0}]}"
+
 static void answer_status(struct fake *fake, int peer, const char *method,
 	struct json_object *parameters, const int *fds, size_t n_fds)
 {
@@ -112,6 +146,8 @@ static void answer_status(struct fake *fake, int peer, const char *method,
 			"\"0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End "
 			"that process to return it; no other group is affected.\"},{\"group\":null,"
 			"\"text\":\"\\u001b[1mno rules\"}]}");
+	else if (is(method, "org.vfiod.Broker.Pools"))
+		fake_reply(fake, peer, false, POOLS);
 	else if (is(as_text(parameters), "{\"device\":\"0000:01:00.0\"}"))
 		fake_reply(fake, peer, false,
 			"{\"group\":" GROUP_13 ",\"resetSets\":["
@@ -140,11 +176,17 @@ static void status_is_an_overview(void **state)
 		"Groups  41: 37 host, 1 leased, 1 lingering, 1 taken, 1 failed\n"
 		"Rules   3 from /etc/vfiod/vfiod.conf and 2 files of vfiod.conf.d\n"
 		"Leases  1, 2 waiting\n"
+		"Pools   nics: 4 devices in 3 groups, 1 free, 1 leased, 2 waiting\n"
+		"        gpu?: 1 device in 1 group, 0 free, 1 leased, 0 waiting\n"
 		"Found   group 15, left in the middle of a take by an earlier vfiod: returned\n"
 		"Found   group 13, left failed by an earlier vfiod: failed\n"
 		"!! 15   0000:3b:02.0 held open by testpmd (pid 902, uid 1001) for 4 min. End\n"
 		"        that process to return it; no other group is affected.\n"
 		"!!      ?[1mno rules\n");
+	assert_int_equal(ctl(fake, "status", "--json", NULL), 0);
+	assert_non_null(strstr(ctl_out, "\"pools\":[{\"pool\":\"nics\",\"devices\":4,"));
+	assert_int_equal(ctl(fake, "_names", "pools", NULL), 0);
+	assert_string_equal(ctl_out, "nics\t1 free\ngpu?\t0 free\n");
 	fake_stop(fake);
 }
 
@@ -649,6 +691,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(list_is_a_table),
+		cmocka_unit_test(list_of_a_pool),
 		cmocka_unit_test(status_is_an_overview),
 		cmocka_unit_test(status_of_one_group_is_all_of_it),
 		cmocka_unit_test(status_tells_what_is_in_the_way),

@@ -189,6 +189,8 @@ static void answer_direct(struct fake *fake, int peer, const char *method,
 			"0,"
 			"\"devices\":0,\"bindings\":{},\"owners\":{},\"leases\":1,\"waiting\":0,"
 			"\"rules\":1,\"problems\":[]}");
+	else if (is(method, "org.vfiod.Broker.Pools"))
+		fake_reply(fake, peer, false, "{\"pools\":[]}");
 	else if (is(method, "org.vfiod.Broker.Describe"))
 		fake_reply(fake, peer, false,
 			"{\"group\":{\"number\":9,\"type\":\"DMA\",\"binding\":\"taken\",\"owner\":"
@@ -289,6 +291,9 @@ static void answer_others(struct fake *fake, int peer, const char *method,
 			"false,"
 			"\"groups\":0,\"devices\":0,\"bindings\":{},\"owners\":{},\"leases\":1,"
 			"\"waiting\":0,\"rules\":1,\"problems\":[]}");
+	else if (is(method, "org.vfiod.Broker.Pools")) /* a vfiod that knows of none */
+		fake_error(fake, peer, "org.varlink.service.MethodNotFound",
+			"{\"method\":\"org.vfiod.Broker.Pools\"}");
 	else if (is(method, "org.vfiod.Broker.Leases"))
 		fake_reply(fake, peer, false,
 			"{\"leases\":[{\"lease\":\"L3\",\"groups\":[7,13],\"holder\":{\"pid\":4711,"

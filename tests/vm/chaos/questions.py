@@ -11,7 +11,7 @@ def look(client):
         ("Broker.Describe", {"device": device}), ("Broker.Why", {"device": device}),
         ("Broker.Can", {"device": device}), ("Broker.Leases", {}), ("Ledger.Describe", {}),
         ("Broker.Plan", {"selectors": [{"device": device}]}),
-        ("Admin.Status", {}), ("Admin.Check", {}),
+        ("Broker.Pools", {}), ("Admin.Status", {}), ("Admin.Check", {}),
     ])
     client.call(method, parameters)
 

@@ -36,6 +36,17 @@ assert_eq "$(said mallory . | json event) $(said mallory . | json position)" "qu
 in_background both as_user alice "$call" --more $acquire "${two}60}"
 both=$PID
 assert_eq "$(said both . | json event) $(said both . | json position)" "queued 1"
+# What there is of the pool, and who has it, for who may lease it.
+vfioctl status >told
+grep -qx "Pools   fast: 2 devices in 2 groups, 0 free, 2 leased, 1 waiting" told || fail "$(cat told)"
+as_user mallory vfioctl status >told
+grep -q "^Pools   fast: 2 devices" told || fail "$(cat told)"
+as_user daemon vfioctl status >told
+! grep Pools told || fail "nobody is told of pools"
+as_user bob vfioctl list --pool fast >listed
+assert_eq "$(grep -c " leased .* $first .*alice" listed) $(grep -c " leased .* $second .*bob" listed) $(tail -n 1 listed)" \
+	"1 1 2 groups of pool fast that you may lease"
+assert_eq "$(as_user daemon vfioctl list --pool fast)" "nothing of pool fast that you may lease"
 answer=$(refused as_user alice "$call" $acquire "${two}0}")
 assert_contains "$answer" "org.vfiod.Broker.GroupBusy"
 kill -KILL "$bob"
