@@ -104,10 +104,16 @@ static void *connected_serve(void *userdata)
 	struct shim_request request;
 	struct shim_reply reply = { .error = SHIM_AS_IT_IS };
 	int r = SHIM_NOT_OURS;
+	ssize_t n = -1;
 
 	setsockopt(connected->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	if (is_ours(connected->socket) &&
-		recv(connected->socket, &request, sizeof request, 0) == sizeof request)
+	/* Who was stopped is interrupted where there is a timeout, without a handler: signal(7). */
+	while (is_ours(connected->socket)) {
+		n = recv(connected->socket, &request, sizeof request, 0);
+		if (n >= 0 || errno != EINTR)
+			break;
+	}
+	if (n == sizeof request)
 		r = shim_answer(connected->shim, &connected->asker, request.device, request.flags);
 	if (r < 0)
 		reply.error = -r;

@@ -34,29 +34,6 @@
 
 /* --- CMD ---------------------------------------------------------------------------------- */
 
-#define FULL_DEVICE ((long)makedev(1, 7))
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #condition,                \
-				strerror(errno));                                                  \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
-
-/* What was opened, which is closed: a device; 0: something else. Or -errno. */
-static long opened(long fd)
-{
-	struct stat status;
-
-	if (fd < 0)
-		return -errno;
-	CHECK(fstat((int)fd, &status) == 0);
-	close((int)fd);
-	return S_ISCHR(status.st_mode) ? (long)status.st_rdev : 0;
-}
-
 /* As headers have it with _FORTIFY_SOURCE. */
 int fortified_open(const char *path, int flags) __asm__("__open_2");
 int fortified_open64(const char *path, int flags) __asm__("__open64_2");
@@ -102,31 +79,13 @@ static void cmd_ways(void)
 	CHECK(opened(openat(-77, "null", O_RDWR)) == -EBADF);
 }
 
+/* One that is free is too few: nothing is left behind by that. */
 static void cmd_flags(void)
 {
-	struct rlimit limit = { 16, 16 };
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-
-	CHECK(fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC);
-	CHECK((fcntl(fd, F_GETFL) & (O_NONBLOCK | O_APPEND)) == O_NONBLOCK);
-	close(fd);
-	CHECK(open("/dev/null", O_RDWR | O_APPEND) == fd); /* the lowest that is free */
-	CHECK(fcntl(fd, F_GETFD) == 0);
-	CHECK((fcntl(fd, F_GETFL) & (O_NONBLOCK | O_APPEND)) == O_APPEND);
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	while (dup(0) >= 0)
-		;
-	CHECK(opened(open("/dev/null", O_RDWR)) == -EMFILE);
-	close(15); /* one is too few: nothing is left behind by that */
+	shim_cmd_flags();
+	close(15);
 	CHECK(opened(open("/dev/null", O_RDWR)) == -EMFILE);
 	CHECK(dup(0) == 15);
-}
-
-static void *open_some(void *userdata)
-{
-	for (int i = 0; i < 3; i++)
-		CHECK(opened(open("/dev/zero", O_RDWR)) == FULL_DEVICE);
-	return userdata;
 }
 
 static void cmd_threads(void)
@@ -135,7 +94,7 @@ static void cmd_threads(void)
 	int fds = count_fds();
 
 	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&threads[i], NULL, open_some, NULL) == 0);
+		CHECK(pthread_create(&threads[i], NULL, shim_open_some, NULL) == 0);
 	for (int i = 0; i < 4; i++) {
 		pid_t pid = fork();
 		int status;
@@ -158,25 +117,17 @@ static void *open_and_wait(void *userdata)
 	return userdata;
 }
 
-static void on_alarm(int signal)
+/* Neither does a cancellation, while the supervisor has to answer. */
+static void cmd_cancelled(void)
 {
-	(void)signal;
-}
-
-/* The daemon takes its time: neither signals nor a cancellation break an open off. */
-static void cmd_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_alarm }; /* no SA_RESTART */
-	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { 0 };
 	int fds = count_fds();
 	pthread_t thread;
 
-	CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
-	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
-	CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
 	CHECK(pthread_create(&thread, NULL, open_and_wait, NULL) == 0);
-	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
-	CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, NULL) == 0);
+	wait_for_daemon();
+	CHECK(pthread_cancel(thread) == 0);
+	let_daemon_go();
+	CHECK(pthread_join(thread, NULL) == 0);
 	CHECK(opened(opened_last) == FULL_DEVICE);
 	CHECK(count_fds() == fds);
 }
@@ -205,19 +156,25 @@ static void cmd_unsupervised(void)
 	CHECK(opened(open("/etc/passwd", O_RDONLY)) == 0);
 }
 
+static int supervisor_connect(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv(SHIM_ENVIRONMENT));
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+	return fd;
+}
+
 /* Nothing of what it says is heard but a request; others are served meanwhile. */
 static void cmd_hostile(void)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct shim_request request = { .device = (uint64_t)makedev(1, 3), .flags = O_RDWR };
 	int sockets[40];
 	struct shim_reply reply;
 
-	snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv(SHIM_ENVIRONMENT));
-	for (int i = 0; i < 40; i++) {
-		sockets[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-		CHECK(connect(sockets[i], (struct sockaddr *)&address, sizeof address) == 0);
-	}
+	for (int i = 0; i < 40; i++)
+		sockets[i] = supervisor_connect();
 	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
 	CHECK(send(sockets[0], &request, sizeof request - 1, 0) > 0);
 	CHECK(recv(sockets[0], &reply, sizeof reply, 0) == sizeof reply &&
@@ -232,6 +189,49 @@ static void cmd_hostile(void)
 	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
 }
 
+/* All of its threads: a stop that was not heeded yet is forgotten with SIGCONT. */
+static bool is_stopped(pid_t pid)
+{
+	char pattern[64], line[512];
+	glob_t threads;
+	bool is = true;
+
+	snprintf(pattern, sizeof pattern, "/proc/%d/task/*/stat", pid);
+	CHECK(glob(pattern, 0, NULL, &threads) == 0);
+	for (size_t i = 0; i < threads.gl_pathc; i++) {
+		FILE *stat = fopen(threads.gl_pathv[i], "re");
+
+		is = is && (!stat || (fgets(line, sizeof line, stat) &&
+					     strncmp(strrchr(line, ')'), ") T", 3) == 0));
+		if (stat)
+			fclose(stat);
+	}
+	globfree(&threads);
+	return is;
+}
+
+/* Who is asked was stopped and goes on: what was not said yet is heard all the same. */
+static void cmd_stopped(void)
+{
+	struct shim_request request = { .device = (uint64_t)makedev(1, 3), .flags = O_RDWR };
+	struct shim_reply reply;
+	int sockets[20];
+
+	for (int i = 0; i < 20; i++)
+		sockets[i] = supervisor_connect();
+	/* They are waited for by then: it takes them in their order. */
+	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
+	CHECK(kill(getppid(), SIGSTOP) == 0);
+	while (!is_stopped(getppid()))
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	CHECK(kill(getppid(), SIGCONT) == 0);
+	for (int i = 0; i < 20; i++) {
+		CHECK(send(sockets[i], &request, sizeof request, MSG_NOSIGNAL) > 0);
+		CHECK(recv(sockets[i], &reply, sizeof reply, 0) == sizeof reply);
+		CHECK(reply.error == 0);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -239,7 +239,9 @@ static const struct {
 	{ "ways", cmd_ways },
 	{ "flags", cmd_flags },
 	{ "threads", cmd_threads },
-	{ "signals", cmd_signals },
+	{ "signals", shim_cmd_signals },
+	{ "cancelled", cmd_cancelled },
+	{ "stopped", cmd_stopped },
 	{ "bare", cmd_bare },
 	{ "refused", cmd_refused },
 	{ "unsupervised", cmd_unsupervised },
@@ -260,7 +262,8 @@ __attribute__((noreturn)) static void cmd(const char *name)
 /* --- the tests ------------------------------------------------------------------------------ */
 
 static char self[4096], directory[] = "/tmp/test-shim-XXXXXX";
-#define SHIM "run", "--shim=preload", "--group", "13", "--group", "7", "--"
+#define HOW "--shim=preload"
+#define SHIM "run", HOW, "--group", "13", "--group", "7", "--"
 
 static int set_up(void **state)
 {
@@ -281,41 +284,28 @@ static int tear_down(void **state)
 	return rmdir(directory);
 }
 
-static void succeeds(const char *name)
-{
-	struct fake *fake = fake_start(shim_daemon_answer);
-	int exit_code = ctl(fake, SHIM, self, "cmd", name, NULL);
-
-	assert_string_equal(ctl_err, "");
-	assert_int_equal(exit_code, 0);
-	fake_stop(fake);
-}
-
 static void whatever_opens_a_group_has_it(void **state)
 {
 	(void)state;
-	succeeds("ways");
-	succeeds("flags");
-	succeeds("threads");
-	succeeds("bare");
+	shim_case_succeeds(HOW, self, "ways");
+	shim_case_succeeds(HOW, self, "flags");
+	shim_case_succeeds(HOW, self, "threads");
+	shim_case_succeeds(HOW, self, "bare");
 	shim_daemon_is_slow = true;
-	succeeds("signals");
+	shim_case_succeeds(HOW, self, "signals");
 	shim_daemon_is_slow = false;
-	succeeds("hostile");
+	shim_case_meeting(HOW, self, "cancelled");
+	shim_case_succeeds(HOW, self, "stopped");
+	shim_case_succeeds(HOW, self, "hostile");
 }
 
 static void what_it_starts_has_it_too(void **state)
 {
-	struct fake *fake = fake_start(shim_daemon_answer);
+	struct fake *fake;
 
 	(void)state;
-	assert_int_equal(ctl(fake, SHIM, "sh", "-c",
-				 "sh -c 'exec 5<>/dev/null; readlink /proc/$$/fd/5'; "
-				 "readlink /proc/$$/fd/3; echo \"$LISTEN_FDS\"",
-				 NULL),
-		0);
-	assert_string_equal(ctl_err, "");
-	assert_string_equal(ctl_out, "/dev/full\n\n");
+	shim_case_children(HOW);
+	fake = fake_start(shim_daemon_answer);
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c", "exit 42", NULL), 42);
 	assert_int_equal(ctl(fake, SHIM, "sh", "-c", "kill -KILL $$", NULL), 128 + SIGKILL);
 	fake_stop(fake);
@@ -324,36 +314,19 @@ static void what_it_starts_has_it_too(void **state)
 static void of_any_it_is_told_which(void **state)
 {
 	(void)state;
-	shim_case_any("--shim=preload");
+	shim_case_any(HOW);
 }
 
 static void what_the_daemon_refuses(void **state)
 {
-	struct fake *fake;
-
 	(void)state;
-	shim_daemon_refuses = true;
-	fake = fake_start(shim_daemon_answer);
-	assert_int_equal(ctl(fake, SHIM, self, "cmd", "refused", NULL), 0);
-	assert_string_equal(ctl_err, "vfioctl: group 13 cannot be opened: there is no such lease, "
-				     "or it is not yours\n");
-	fake_stop(fake);
-	shim_daemon_refuses = false;
+	shim_case_refused(HOW, self);
 }
 
 static void with_mode_cdev_it_has_devices_and_an_iommufd(void **state)
 {
-	struct fake *fake;
-
 	(void)state;
-	shim_daemon_is_cdev = true;
-	fake = fake_start(shim_daemon_answer);
-	assert_int_equal(ctl(fake, "run", "--shim=preload", "--mode=cdev", "--device", "01:00.0",
-				 "--", self, "cmd", "ways", NULL),
-		0);
-	assert_string_equal(ctl_err, "");
-	fake_stop(fake);
-	shim_daemon_is_cdev = false;
+	shim_case_cdev(HOW, self);
 }
 
 static void of_a_supervisor_that_is_killed(void **state)

@@ -36,30 +36,6 @@
 
 /* --- CMD ---------------------------------------------------------------------------------- */
 
-#define NULL_DEVICE ((long)makedev(1, 3))
-#define FULL_DEVICE ((long)makedev(1, 7))
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #condition,                \
-				strerror(errno));                                                  \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
-/* What was opened, which is closed: a device; 0: something else. Or -errno. */
-static long opened(long fd)
-{
-	struct stat status;
-
-	if (fd < 0)
-		return -errno;
-	CHECK(fstat((int)fd, &status) == 0);
-	close((int)fd);
-	return S_ISCHR(status.st_mode) ? (long)status.st_rdev : 0;
-}
-
 static long by_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve, size_t size)
 {
 	struct open_how how[2] = { { .flags = flags, .resolve = resolve } };
@@ -128,23 +104,6 @@ static void cmd_others(void)
 	CHECK(by_openat2(AT_FDCWD, "/dev/null", O_RDWR, 0, 32) == NULL_DEVICE);
 }
 
-static void cmd_flags(void)
-{
-	struct rlimit limit = { 16, 16 };
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-
-	CHECK(fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC);
-	CHECK((fcntl(fd, F_GETFL) & (O_NONBLOCK | O_APPEND)) == O_NONBLOCK);
-	close(fd);
-	CHECK(open("/dev/null", O_RDWR | O_APPEND) == fd); /* the lowest that is free */
-	CHECK(fcntl(fd, F_GETFD) == 0);
-	CHECK((fcntl(fd, F_GETFL) & (O_NONBLOCK | O_APPEND)) == O_APPEND);
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	while (dup(0) >= 0)
-		;
-	CHECK(opened(open("/dev/null", O_RDWR)) == -EMFILE);
-}
-
 #ifdef __x86_64__
 static long by_int80(int number, long first, long second, long third)
 {
@@ -184,51 +143,14 @@ static void cmd_i386(void)
 }
 #endif
 
-static void *open_some(void *userdata)
-{
-	for (int i = 0; i < 3; i++)
-		CHECK(opened(open("/dev/zero", O_RDWR)) == FULL_DEVICE);
-	return userdata;
-}
-
 static void cmd_threads(void)
 {
 	pthread_t threads[4];
 
 	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&threads[i], NULL, open_some, NULL) == 0);
+		CHECK(pthread_create(&threads[i], NULL, shim_open_some, NULL) == 0);
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-}
-
-static void on_alarm(int signal)
-{
-	(void)signal;
-}
-
-/* The daemon takes its time: signals do not break an open off. */
-static void cmd_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_alarm }; /* no SA_RESTART */
-	struct itimerval often = { { 0, 1000 }, { 0, 1000 } };
-
-	CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
-	CHECK(opened(open("/dev/null", O_RDWR)) == FULL_DEVICE);
-}
-
-/* It does not answer before we let it: shim_daemon_meets. */
-static void wait_for_daemon(void)
-{
-	while (access("begun", F_OK) != 0)
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-}
-
-static void let_daemon_go(void)
-{
-	int fd = open("go", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
-	CHECK(fd >= 0);
-	close(fd);
 }
 
 /* Other opens do not wait for one that takes long. */
@@ -236,7 +158,7 @@ static void cmd_slow(void)
 {
 	pthread_t thread;
 
-	CHECK(pthread_create(&thread, NULL, open_some, NULL) == 0);
+	CHECK(pthread_create(&thread, NULL, shim_open_some, NULL) == 0);
 	wait_for_daemon();
 	for (int i = 0; i < 20; i++)
 		CHECK(opened(open("/etc/passwd", O_RDONLY)) == 0);
@@ -393,11 +315,11 @@ static const struct {
 } cases[] = {
 	{ "ways", cmd_ways },
 	{ "others", cmd_others },
-	{ "flags", cmd_flags },
+	{ "flags", shim_cmd_flags },
 	{ "i386", cmd_i386 },
 	{ "threads", cmd_threads },
 	{ "ioctls", cmd_ioctls },
-	{ "signals", cmd_signals },
+	{ "signals", shim_cmd_signals },
 	{ "slow", cmd_slow },
 	{ "killed", cmd_killed },
 	{ "filter", cmd_filter },
@@ -428,72 +350,40 @@ static bool is(const char *text, const char *wanted)
 /* --- the tests ------------------------------------------------------------------------------ */
 
 static char self[4096];
-#define SHIM "run", "--shim", "--group", "13", "--group", "7", "--"
-
-static void succeeds(const char *name)
-{
-	struct fake *fake = fake_start(shim_daemon_answer);
-	int exit_code = ctl(fake, SHIM, self, "cmd", name, NULL);
-
-	assert_string_equal(ctl_err, "");
-	assert_int_equal(exit_code, 0);
-	fake_stop(fake);
-}
+#define HOW "--shim"
+#define SHIM "run", HOW, "--group", "13", "--group", "7", "--"
 
 static void whatever_means_a_group_is_one(void **state)
 {
 	(void)state;
-	succeeds("ways");
-	succeeds("i386");
-	succeeds("flags");
+	shim_case_succeeds(HOW, self, "ways");
+	shim_case_succeeds(HOW, self, "i386");
+	shim_case_succeeds(HOW, self, "flags");
 }
 
 static void everything_else_is_the_kernels(void **state)
 {
 	(void)state;
-	succeeds("others");
-	succeeds("filter");
-	succeeds("hostile");
+	shim_case_succeeds(HOW, self, "others");
+	shim_case_succeeds(HOW, self, "filter");
+	shim_case_succeeds(HOW, self, "hostile");
 }
 
 static void it_forks_execs_and_has_threads(void **state)
 {
-	struct fake *fake = fake_start(shim_daemon_answer);
-
 	(void)state;
-	assert_int_equal(ctl(fake, SHIM, "sh", "-c",
-				 "sh -c 'exec 5<>/dev/null; readlink /proc/$$/fd/5'; "
-				 "readlink /proc/$$/fd/3; echo \"$LISTEN_FDS\"",
-				 NULL),
-		0);
-	assert_string_equal(ctl_err, "");
-	assert_string_equal(ctl_out, "/dev/full\n\n");
-	fake_stop(fake);
-	succeeds("threads");
-}
-
-static void succeeds_meeting(const char *name)
-{
-	char directory[] = "/tmp/test-shim-XXXXXX";
-	int cwd = open(".", O_PATH | O_CLOEXEC);
-
-	assert_true(mkdtemp(directory) && chdir(directory) == 0);
-	shim_daemon_meets = true;
-	succeeds(name);
-	shim_daemon_meets = false;
-	assert_true(unlink("begun") == 0 && unlink("go") == 0);
-	assert_true(fchdir(cwd) == 0 && rmdir(directory) == 0);
-	close(cwd);
+	shim_case_children(HOW);
+	shim_case_succeeds(HOW, self, "threads");
 }
 
 static void nobody_waits_for_a_slow_one(void **state)
 {
 	(void)state;
 	shim_daemon_is_slow = true;
-	succeeds("signals");
+	shim_case_succeeds(HOW, self, "signals");
 	shim_daemon_is_slow = false;
-	succeeds_meeting("slow");
-	succeeds_meeting("killed");
+	shim_case_meeting(HOW, self, "slow");
+	shim_case_meeting(HOW, self, "killed");
 }
 
 static void only_what_maps_is_told(void **state)
@@ -515,36 +405,19 @@ static void only_what_maps_is_told(void **state)
 static void of_any_it_is_told_which(void **state)
 {
 	(void)state;
-	shim_case_any("--shim");
+	shim_case_any(HOW);
 }
 
 static void what_the_daemon_refuses(void **state)
 {
-	struct fake *fake;
-
 	(void)state;
-	shim_daemon_refuses = true;
-	fake = fake_start(shim_daemon_answer);
-	assert_int_equal(ctl(fake, SHIM, self, "cmd", "refused", NULL), 0);
-	assert_string_equal(ctl_err, "vfioctl: group 13 cannot be opened: there is no such lease, "
-				     "or it is not yours\n");
-	fake_stop(fake);
-	shim_daemon_refuses = false;
+	shim_case_refused(HOW, self);
 }
 
 static void with_mode_cdev_it_has_devices_and_an_iommufd(void **state)
 {
-	struct fake *fake;
-
 	(void)state;
-	shim_daemon_is_cdev = true;
-	fake = fake_start(shim_daemon_answer);
-	assert_int_equal(ctl(fake, "run", "--shim", "--mode=cdev", "--device", "01:00.0", "--",
-				 self, "cmd", "ways", NULL),
-		0);
-	assert_string_equal(ctl_err, "");
-	fake_stop(fake);
-	shim_daemon_is_cdev = false;
+	shim_case_cdev(HOW, self);
 }
 
 static void the_exit_status_is_cmds(void **state)
