@@ -49,7 +49,7 @@ static bool is_there(const struct offer *offer, const struct group *group)
 	       !following_is_due(offer->broker, group);
 }
 
-static struct group *find(void *inventory, int number)
+struct group *offer_find(void *inventory, int number)
 {
 	return inventory_group(inventory, number);
 }
@@ -66,7 +66,7 @@ static int rank(struct offer *offer)
 			group_set_add(&offer->free, group->number) == -ENOMEM)
 			return -ENOMEM;
 	offer->is_ranked = true;
-	return ranking_make(&offer->ranking, &offer->free, find, offer->broker->inventory);
+	return ranking_make(&offer->ranking, &offer->free, offer_find, offer->broker->inventory);
 }
 
 /* How many descriptions go without, or -ENOMEM. */

@@ -9,6 +9,9 @@
 #include "daemon/broker/tenancy.h"
 #include "daemon/lease/choice.h"
 
+/* Of an inventory: ranking_make() asks so. */
+struct group *offer_find(void *inventory, int number);
+
 struct offer {
 	struct broker *broker;
 	struct group_set

@@ -1,6 +1,7 @@
 #include "daemon/broker/wishing.h"
 
 #include "daemon/base/util.h"
+#include "daemon/broker/offering.h"
 #include "daemon/lease/choice.h"
 
 #include <errno.h>
@@ -128,11 +129,6 @@ static int explain(const struct tenancy *tenancy, struct refusal *refusal)
 	return refuse_number(last, refusal, why);
 }
 
-static struct group *find(void *inventory, int number)
-{
-	return inventory_group(inventory, number);
-}
-
 /* Whether they can be had now or not: how many go without, or -ENOMEM. */
 static int choose_any(struct tenancy *tenancy)
 {
@@ -142,7 +138,7 @@ static int choose_any(struct tenancy *tenancy)
 	int r = wishes_candidates(wishes, &candidates);
 
 	if (r == 0)
-		r = ranking_make(&ranking, &candidates, find, tenancy->broker->inventory);
+		r = ranking_make(&ranking, &candidates, offer_find, tenancy->broker->inventory);
 	if (r == 0)
 		r = choice_make(wishes, &candidates, &ranking);
 	ranking_clear(&ranking);
