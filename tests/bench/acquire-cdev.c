@@ -9,6 +9,7 @@
  */
 #include "client/include/vfiod.h"
 #include "tests/bench/sample.h"
+#include "tests/bench/wire.h"
 
 #include <dirent.h>
 #include <err.h>
@@ -131,23 +132,14 @@ int main(int argc, char *argv[])
 	static struct sample_case bare = { .name = "bare: 3 opens, 2 descriptors sent" };
 	static struct sample_case acquire = { .name = "vfiod: acquire" };
 	static struct sample_case release = { .name = "vfiod: release, driver anew" };
-	int ends[2];
 
 	if (argc != 4)
 		errx(2, "see tests/bench/acquire-cdev.c");
 	device = argv[2];
 	group = argv[3];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		err(1, "socketpair");
-	pid_t pid = fork();
-	if (pid < 0)
-		err(1, "fork");
-	if (pid == 0) {
-		close(ends[0]);
-		bare_server(ends[1]);
-	}
-	close(ends[1]);
-	bare_socket = ends[0];
+	pid_t pid = peer_fork(SOCK_STREAM, &bare_socket);
+	if (pid == 0)
+		bare_server(bare_socket);
 	if (vfiod_open(argv[1], &vfiod) < 0)
 		errx(1, "%s: no vfiod", argv[1]);
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {

@@ -10,6 +10,7 @@
  */
 #include "client/include/vfiod.h"
 #include "tests/bench/sample.h"
+#include "tests/bench/wire.h"
 #include "tests/vm/programs/iommufd.h"
 
 #include <err.h>
@@ -172,19 +173,11 @@ _Noreturn static void bare_server(
 /* A socket to it. */
 static int bare_start(const struct backend *backend, const char *node, int memory)
 {
-	int ends[2];
+	int end;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		err(1, "socketpair");
-	pid_t pid = fork();
-	if (pid < 0)
-		err(1, "fork");
-	if (pid == 0) {
-		close(ends[0]);
-		bare_server(backend, ends[1], node, memory);
-	}
-	close(ends[1]);
-	return ends[0];
+	if (peer_fork(SOCK_SEQPACKET, &end) == 0)
+		bare_server(backend, end, node, memory);
+	return end;
 }
 
 static void bare_ask(const struct side *side, struct request request)

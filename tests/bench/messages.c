@@ -62,7 +62,6 @@ int main(int argc, char *argv[])
 		{ .name = "vfiod, 16 in flight" },
 	};
 	struct wire daemon, peer = { .group_fd = -1 };
-	int ends[2];
 
 	if (argc != 2)
 		errx(2, "see tests/bench/messages.c");
@@ -71,17 +70,9 @@ int main(int argc, char *argv[])
 	const char *answer = wire_receive(&daemon);
 	if (!answer || !strstr(answer, "vfiod"))
 		errx(1, "no answer");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		err(1, "socketpair");
-	pid_t pid = fork();
-	if (pid < 0)
-		err(1, "fork");
-	if (pid == 0) {
-		close(ends[0]);
-		echo(ends[1], strdup(answer));
-	}
-	close(ends[1]);
-	peer.fd = ends[0];
+	pid_t pid = peer_fork(SOCK_STREAM, &peer.fd);
+	if (pid == 0)
+		echo(peer.fd, strdup(answer));
 	for (int round = 0; round < SAMPLE_ROUNDS; round++) {
 		measure(&cases[0], &peer, 1);
 		measure(&cases[1], &daemon, 1);

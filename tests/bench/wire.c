@@ -11,6 +11,20 @@
 
 enum { READ_BYTES = 1 << 16 };
 
+pid_t peer_fork(int type, int *end)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0)
+		err(1, "socketpair");
+	pid_t pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	*end = ends[pid == 0];
+	close(ends[pid != 0]);
+	return pid;
+}
+
 void wire_open(struct wire *wire, const char *socket_path, uid_t uid)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };

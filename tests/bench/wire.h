@@ -17,6 +17,12 @@ struct wire {
 	char token[40]; /* of the lease */
 };
 
+/*
+ * Forks what is compared with, with a socket of this type to us: 0 in it, its pid in us; *end is
+ * the own end of either.
+ */
+pid_t peer_fork(int type, int *end);
+
 /* As this user: the kernel tells the daemon who called connect(2). */
 void wire_open(struct wire *wire, const char *socket, uid_t uid);
 void wire_close(struct wire *wire);
