@@ -26,7 +26,10 @@ void text_copy_printable(char *to, size_t size, const char *from)
 {
 	size_t i;
 
-	for (i = 0; from[i] && i + 1 < size; i++)
-		to[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
+	for (i = 0; from[i] && i + 1 < size; i++) {
+		to[i] = from[i];
+		if (to[i] < ' ' || to[i] > '~')
+			to[i] = '?';
+	}
 	to[i] = '\0';
 }
