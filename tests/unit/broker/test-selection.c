@@ -2,27 +2,9 @@
  * "Any of this kind": who gets which group, who waits for whom, and what that costs, in a broker
  * without children and without a kernel (tests/fuzz/fake-job.h).
  */
-#include "tests/unit/remove-tree.h"
+#include "tests/unit/broker/bare-broker.h"
 
-#include "daemon/base/log.h"
-#include "daemon/base/util.h"
-#include "daemon/broker/parts.h"
-#include "daemon/inventory/internal.h"
 #include "daemon/lease/wish.h"
-#include "tests/fuzz/fake-job.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-struct bench {
-	char directory[64];
-	struct ev_loop *loop;
-	struct inventory *inventory;
-	struct broker *broker;
-};
 
 /* A client, and what it has heard. */
 struct client {
@@ -34,29 +16,17 @@ struct client {
 	struct refusal refusal;
 };
 
-static void add(struct bench *bench, int number, uint16_t product, uint32_t class, int node)
+static void add(struct bare *bench, int number, uint16_t product, uint32_t class, int node)
 {
 	struct group *group = inventory_group(bench->inventory, number);
-	struct device *device = calloc(1, sizeof(*device));
+	char name[32];
 
-	assert_non_null(device);
-	if (!group) {
-		group = group_new(number);
-		assert_non_null(group);
-		assert_int_equal(index_add_group(bench->inventory, group), 0);
-		strcpy(group->type, "DMA");
-	}
-	snprintf(device->name, sizeof(device->name), "%04x:%02x:%02x.%zu", number >> 8,
-		number & 255, product & 31, group->n_devices);
-	assert_true(asprintf(&device->syspath, "/sys/devices/pci0000:00/%s", device->name) > 0);
-	strcpy(device->bus, "pci");
-	device->description = strdup("");
-	device->reset_method = strdup("flr");
-	device->is_pci = true;
+	snprintf(name, sizeof(name), "%04x:%02x:%02x.%zu", number >> 8, number & 255, product & 31,
+		group ? group->n_devices : 0);
+	struct device *device = bare_device(bench, number, name, &group);
 	device->vendor = 0x8086;
 	device->product = product;
 	device->class = class;
-	device->vf_index = -1;
 	device->numa_node = node;
 	assert_int_equal(index_add_device(bench->inventory, group, device), 0);
 	const struct inventory_change change = {
@@ -67,7 +37,7 @@ static void add(struct bench *bench, int number, uint16_t product, uint32_t clas
 }
 
 /* All of a group leaves the host. */
-static void vanish(struct bench *bench, int number)
+static void vanish(struct bare *bench, int number)
 {
 	struct group *group = group_hold(inventory_group(bench->inventory, number));
 	struct device *device;
@@ -84,77 +54,35 @@ static void vanish(struct bench *bench, int number)
 	group_release(group);
 }
 
-static struct config *configuration(const struct bench *bench, const char *text)
-{
-	struct config *config = NULL;
-	struct refusal refusal;
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/vfiod.conf", bench->directory);
-	FILE *file = fopen(path, "we");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-	int r = config_read(path, &config, &refusal);
-	if (r != 0)
-		fail_msg("%s", refusal.text);
-	return config;
-}
-
 #define RULE "[rule nics]\nmatch = pci:class=0200\nallow = user:1000\nallow = user:1001\n"
 #define POOLS "[pool fast]\nmatch = pci:id=8086:0002\nmatch = pci:id=8086:0003\n"
 
 static int set_up(void **state)
 {
-	struct bench *bench = calloc(1, sizeof(*bench));
+	struct bare *bench = calloc(1, sizeof(*bench));
 
-	log_open(LOG_EMERG);
-	snprintf(bench->directory, sizeof(bench->directory), "/tmp/test-selection-XXXXXX");
-	assert_non_null(mkdtemp(bench->directory));
-	bench->loop = ev_default_loop(0);
-	bench->inventory = calloc(1, sizeof(*bench->inventory));
-	assert_true(bench->loop && bench->inventory);
-	bench->inventory->loop = bench->loop;
-	TAILQ_INIT(&bench->inventory->groups);
+	assert_non_null(bench);
+	bare_begin(bench);
 	add(bench, 1, 1, 0x020000, 0);
 	add(bench, 2, 1, 0x020000, 1);
 	add(bench, 3, 2, 0x020000, 0);
 	add(bench, 4, 7, 0x030000, 0); /* a display, that no rule allows */
-	fake_job_host(bench->inventory);
-	fake_job_outcome(FAKE_WELL);
 	fake_job_uses(0);
 	fake_job_takes_fail(0);
 	fake_job_hold(0, false);
-	assert_int_equal(broker_new(bench->loop, bench->inventory, configuration(bench, RULE POOLS),
-				 bench->directory, &sysfs_kernel, NULL, &bench->broker),
-		0);
-	inventory_listen(bench->inventory, broker_on_inventory, bench->broker);
+	bare_serve(bench, RULE POOLS);
 	*state = bench;
 	return 0;
 }
 
-static void go_round(struct bench *bench)
-{
-	for (int i = 0; i < 40; i++)
-		ev_run(bench->loop, EVRUN_NOWAIT);
-}
-
 static int tear_down(void **state)
 {
-	struct bench *bench = *state;
-	const struct group *group;
+	struct bare *bench = *state;
 
-	go_round(bench);
-	assert_true(TAILQ_EMPTY(&bench->broker->book.leases));
+	bare_assert_idle(bench);
 	assert_int_equal(bench->broker->book.n_leases, 0);
 	assert_int_equal(bench->broker->wishing.n, 0);
-	TAILQ_FOREACH (group, &bench->inventory->groups, of_inventory) {
-		assert_int_equal(group->owner, OWNER_NONE);
-		assert_true(group_is_free(bench->broker, group));
-	}
-	broker_free(bench->broker);
-	inventory_free(bench->inventory);
-	remove_tree(bench->directory);
+	bare_end(bench);
 	free(bench);
 	return 0;
 }
@@ -204,7 +132,7 @@ static const struct lease_listener listener = {
 };
 
 /* "any pci:id=8086:0001", "near 1 …", "pool fast", "group 3", separated by ';'. */
-static struct wishes *wishes_of(struct bench *bench, const char *text)
+static struct wishes *wishes_of(struct bare *bench, const char *text)
 {
 	char *copy = strdup(text), *rest = copy, *part;
 	struct wishes *wishes = wishes_new(8);
@@ -235,7 +163,7 @@ static struct wishes *wishes_of(struct bench *bench, const char *text)
 }
 
 static int ask_as(
-	struct bench *bench, uid_t uid, struct client *client, const char *text, double wait)
+	struct bare *bench, uid_t uid, struct client *client, const char *text, double wait)
 {
 	struct subject subject = { .uid = uid, .process_uid = uid, .pid = getpid() };
 	struct group *groups[8];
@@ -255,21 +183,21 @@ static int ask_as(
 	return broker_acquire(bench->broker, &request, &client->lease, &client->refusal);
 }
 
-static void ask(struct bench *bench, struct client *client, const char *text, double wait)
+static void ask(struct bare *bench, struct client *client, const char *text, double wait)
 {
 	int r = ask_as(bench, 1000, client, text, wait);
 	if (r != 0)
 		fail_msg("%s: %s", text, client->refusal.text);
-	go_round(bench);
+	bare_go_round(bench);
 }
 
 static void ask_in_vain(
-	struct bench *bench, const char *text, enum refusal_kind kind, const char *words)
+	struct bare *bench, const char *text, enum refusal_kind kind, const char *words)
 {
 	struct client client;
 
 	if (ask_as(bench, 1000, &client, text, 0) == 0) {
-		go_round(bench);
+		bare_go_round(bench);
 		assert_null(client.lease);
 	}
 	assert_int_equal(client.refusal.kind, kind);
@@ -277,12 +205,12 @@ static void ask_in_vain(
 		fail_msg("'%s' in: %s", words, client.refusal.text);
 }
 
-static void end(struct bench *bench, struct client *client)
+static void end(struct bare *bench, struct client *client)
 {
 	assert_non_null(client->lease);
 	broker_end(bench->broker, client->lease, "the test goes on");
 	client->lease = NULL;
-	go_round(bench);
+	bare_go_round(bench);
 }
 
 static void assert_has(const struct client *client, int group)
@@ -303,7 +231,7 @@ static void assert_waits(const struct client *client, size_t position)
 
 static void test_any_that_is_free(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 
 	ask(bench, &a, "any pci:class=02", 0);
@@ -324,7 +252,7 @@ static void test_any_that_is_free(void **state)
 
 static void test_near(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b;
 
 	ask(bench, &a, "near 1 any pci:class=02", 0);
@@ -337,7 +265,7 @@ static void test_near(void **state)
 
 static void test_what_nobody_could_have(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a;
 
 	ask_in_vain(
@@ -351,14 +279,14 @@ static void test_what_nobody_could_have(void **state)
 	assert_non_null(strstr(a.refusal.text, "any of the 2 other groups"));
 	/* An administrator needs no rule. */
 	assert_int_equal(ask_as(bench, 0, &a, "any pci:class=03", 0), 0);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&a, 4);
 	end(bench, &a);
 }
 
 static void test_several_all_or_none(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b;
 
 	ask(bench, &a, "any pci:class=02;any pci:id=8086:0001;group 3", 0);
@@ -379,7 +307,7 @@ static void test_several_all_or_none(void **state)
 
 static void test_what_the_host_uses_is_passed_over(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b;
 	unsigned journalled = fake_journal_writes();
 
@@ -406,7 +334,7 @@ static void test_what_the_host_uses_is_passed_over(void **state)
 /* All goes back, and then it is another one; each once, and not for ever. */
 static void test_what_cannot_be_taken_is_passed_over(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 
 	fake_job_takes_fail(1U << 1);
@@ -443,7 +371,7 @@ static void test_what_cannot_be_taken_is_passed_over(void **state)
 /* While it is looked at, and while it is taken. */
 static void test_what_leaves_is_passed_over(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b;
 
 	for (int phase = 0; phase < 2; phase++) {
@@ -452,9 +380,9 @@ static void test_what_leaves_is_passed_over(void **state)
 		assert_non_null(a.lease);
 		assert_false(a.is_granted);
 		vanish(bench, 1);
-		go_round(bench);
+		bare_go_round(bench);
 		fake_job_hold(0, false);
-		go_round(bench);
+		bare_go_round(bench);
 		assert_true(a.is_granted);
 		assert_int_equal(a.n_groups, 2);
 		assert_int_equal(a.groups[0], 2);
@@ -469,10 +397,10 @@ static void test_what_leaves_is_passed_over(void **state)
 	ask(bench, &b, "any pci:id=8086:0001", 60);
 	vanish(bench, 1);
 	fake_job_hold(0, false);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_waits(&b, 0);
 	add(bench, 1, 1, 0x020000, 0);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&b, 1);
 	end(bench, &a);
 	end(bench, &b);
@@ -481,7 +409,7 @@ static void test_what_leaves_is_passed_over(void **state)
 	ask(bench, &a, "pool fast", 60);
 	vanish(bench, 3);
 	fake_job_hold(0, false);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_null(a.lease);
 	assert_int_equal(a.refusal.kind, REFUSAL_NO_SUCH_GROUP);
 }
@@ -490,7 +418,7 @@ static void test_what_leaves_is_passed_over(void **state)
 
 static void test_first_come_first_served(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c, d, e;
 
 	ask(bench, &a, "any pci:id=8086:0001;any pci:id=8086:0001", 0);
@@ -519,7 +447,7 @@ static void test_first_come_first_served(void **state)
 /* It keeps what there is of it from those behind, and only that. */
 static void test_who_wants_two_is_not_starved(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c, d, e;
 
 	ask(bench, &a, "group 1", 0);
@@ -545,7 +473,7 @@ static void test_who_wants_two_is_not_starved(void **state)
 
 static void test_who_gives_up_makes_room(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 
 	ask(bench, &a, "group 1", 0);
@@ -554,15 +482,48 @@ static void test_who_gives_up_makes_room(void **state)
 	assert_waits(&b, 0);
 	assert_waits(&c, 1);
 	broker_end(bench->broker, b.lease, "it does not want any more");
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&c, 2);
 	end(bench, &a);
 	end(bench, &c);
 }
 
+/* To who may have some of it, whoever has it now; and each request once. */
+static void test_pools_are_counted(void **state)
+{
+	const struct subject somebody = { .uid = 1000, .process_uid = 1000 };
+	const struct subject nobody = { .uid = 2000, .process_uid = 2000 }, root = { .uid = 0 };
+	struct bare *bench = *state;
+	const struct pool *pool = config_pool(bench->broker->config, "fast");
+	const struct group *one = inventory_group(bench->inventory, 1);
+	const struct group *three = inventory_group(bench->inventory, 3);
+	struct client a, b, c, d;
+
+	add(bench, 3, 3, 0x020000, 0);
+	for (int turn = 0; turn < 2; turn++) {
+		assert_int_equal(broker_n_pooled(bench->broker, &somebody, pool, three), 2);
+		assert_int_equal(broker_n_pooled(bench->broker, &nobody, pool, three), 0);
+		assert_int_equal(broker_n_pooled(bench->broker, &root, pool, three), 2);
+		assert_int_equal(broker_n_pooled(bench->broker, &root, pool, one), 0);
+		assert_int_equal(broker_n_waiting(bench->broker, "fast"), 0);
+		if (turn == 0)
+			ask(bench, &a, "pool fast", 0);
+	}
+	ask(bench, &b, "pool fast;any pci:class=02", 60);
+	ask(bench, &c, "pool fast", 60);
+	ask(bench, &d, "any pci:id=8086:0002", 60);
+	assert_int_equal(broker_n_waiting(bench->broker, "fast"), 2);
+	assert_int_equal(broker_n_waiting(bench->broker, "slow"), 0);
+	end(bench, &a);
+	assert_int_equal(broker_n_waiting(bench->broker, "fast"), 1);
+	end(bench, &d);
+	end(bench, &c);
+	end(bench, &b);
+}
+
 static void test_new_devices_and_rules_wake(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 
 	ask(bench, &a, "pool fast", 0);
@@ -570,12 +531,12 @@ static void test_new_devices_and_rules_wake(void **state)
 	ask(bench, &c, "pool fast", 60);
 	assert_waits(&c, 1);
 	add(bench, 70, 3, 0x020000, 0);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&b, 70);
 	/* It was of another kind, and is of theirs now. */
-	broker_reconfigure(
-		bench->broker, configuration(bench, RULE "[pool fast]\nmatch = pci:class=02\n"));
-	go_round(bench);
+	broker_reconfigure(bench->broker,
+		bare_configuration(bench, RULE "[pool fast]\nmatch = pci:class=02\n"));
+	bare_go_round(bench);
 	assert_has(&c, 1);
 	end(bench, &a);
 	end(bench, &b);
@@ -583,7 +544,7 @@ static void test_new_devices_and_rules_wake(void **state)
 }
 
 /* udev has given one a tag, or taken it away again: no device has come, and no rule has changed. */
-static void set_tag(struct bench *bench, int number, const char *tag)
+static void set_tag(struct bare *bench, int number, const char *tag)
 {
 	struct group *group = inventory_group(bench->inventory, number);
 	struct device *device = TAILQ_FIRST(&group->devices);
@@ -596,7 +557,7 @@ static void set_tag(struct bench *bench, int number, const char *tag)
 
 static void test_new_tags_wake(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b;
 
 	set_tag(bench, 1, "fast");
@@ -604,20 +565,21 @@ static void test_new_tags_wake(void **state)
 	ask(bench, &b, "any udev:tag=fast", 60);
 	assert_waits(&b, 0);
 	set_tag(bench, 2, "fast");
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&b, 2);
 	end(bench, &b);
 	ask(bench, &b, "any udev:tag=fast;any udev:tag=fast", 60);
 	assert_waits(&b, 0);
 	set_tag(bench, 2, NULL);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_null(b.lease);
 	assert_int_equal(b.refusal.kind, REFUSAL_NO_SUCH_DEVICE);
 	/* The rule that covers it goes by a tag. */
-	broker_reconfigure(bench->broker,
-		configuration(bench, "[rule nics]\nmatch = udev:tag=lent\nallow = user:1000\n"));
+	broker_reconfigure(
+		bench->broker, bare_configuration(bench,
+				       "[rule nics]\nmatch = udev:tag=lent\nallow = user:1000\n"));
 	set_tag(bench, 3, "lent");
-	go_round(bench);
+	bare_go_round(bench);
 	end(bench, &a);
 	set_tag(bench, 1, "lent");
 	ask(bench, &a, "any pci:class=02", 0);
@@ -625,7 +587,7 @@ static void test_new_tags_wake(void **state)
 	ask(bench, &b, "group 1", 60);
 	assert_waits(&b, 0);
 	set_tag(bench, 1, NULL);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_null(b.lease);
 	assert_int_equal(b.refusal.kind, REFUSAL_ACCESS_DENIED);
 	end(bench, &a);
@@ -633,20 +595,21 @@ static void test_new_tags_wake(void **state)
 
 static void test_what_cannot_come_any_more(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 
 	ask(bench, &a, "pool fast", 0);
 	ask(bench, &b, "pool fast", 60);
 	ask(bench, &c, "any pci:id=8086:0002", 60);
-	broker_reconfigure(bench->broker, configuration(bench, RULE));
-	go_round(bench);
+	broker_reconfigure(bench->broker, bare_configuration(bench, RULE));
+	bare_go_round(bench);
 	assert_null(b.lease);
 	assert_int_equal(b.refusal.kind, REFUSAL_NO_SUCH_POOL);
 	assert_waits(&c, 0);
-	broker_reconfigure(bench->broker,
-		configuration(bench, "[rule other]\nmatch = pci:class=03\nallow = user:1000\n"));
-	go_round(bench);
+	broker_reconfigure(
+		bench->broker, bare_configuration(bench,
+				       "[rule other]\nmatch = pci:class=03\nallow = user:1000\n"));
+	bare_go_round(bench);
 	assert_null(c.lease);
 	assert_int_equal(c.refusal.kind, REFUSAL_ACCESS_DENIED);
 	end(bench, &a);
@@ -655,7 +618,7 @@ static void test_what_cannot_come_any_more(void **state)
 /* What the last user may have left in it is seen when it is free. */
 static void test_reset_required_is_passed_over(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client a, b, c;
 	const struct group *group = inventory_group(bench->inventory, 1);
 
@@ -663,7 +626,7 @@ static void test_reset_required_is_passed_over(void **state)
 	ask(bench, &a, "group 1", 0);
 	ask(bench, &c, "group 2", 0);
 	assert_int_equal(ask_as(bench, 1001, &b, "any pci:id=8086:0001", 60), 0);
-	go_round(bench);
+	bare_go_round(bench);
 	assert_waits(&b, 0);
 	end(bench, &a);
 	assert_waits(&b, 0);
@@ -675,7 +638,7 @@ static void test_reset_required_is_passed_over(void **state)
 /* The dry run: what would be chosen, without a lease. */
 static void test_dry_choice(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct subject subject = { .uid = 1000, .process_uid = 1000, .pid = getpid() };
 	struct client a;
 	struct group *groups[8];
@@ -705,7 +668,7 @@ enum { MANY = 1000 };
 
 static void test_many(void **state)
 {
-	struct bench *bench = *state;
+	struct bare *bench = *state;
 	struct client *holders = calloc(MANY, sizeof(*holders));
 	struct client *waiters = calloc(MANY, sizeof(*waiters));
 	unsigned long long steps, served;
@@ -713,22 +676,22 @@ static void test_many(void **state)
 	assert_true(holders && waiters);
 	for (int i = 0; i < MANY; i++)
 		add(bench, 1000 + i, 9, 0x020000, 0);
-	go_round(bench);
+	bare_go_round(bench);
 	for (int i = 0; i < MANY; i++)
 		assert_int_equal(ask_as(bench, 1000, &holders[i], "any pci:id=8086:0009", 0), 0);
-	go_round(bench);
+	bare_go_round(bench);
 	for (int i = 0; i < MANY; i++)
 		assert_true(holders[i].is_granted);
 	for (int i = 0; i < MANY; i++) {
 		assert_int_equal(ask_as(bench, 1000, &waiters[i], "any pci:id=8086:0009", 600), 0);
 		assert_int_equal(waiters[i].position, i);
 	}
-	go_round(bench);
+	bare_go_round(bench);
 	/* One is freed: the first has it, and each of the others was looked at a few times. */
 	steps = bench->broker->n_steps;
 	served = bench->broker->n_served;
 	broker_end(bench->broker, holders[500].lease, "it is over");
-	go_round(bench);
+	bare_go_round(bench);
 	assert_has(&waiters[0], holders[500].groups[0]);
 	assert_int_equal(waiters[1].position, 0);
 	assert_int_equal(waiters[MANY - 1].position, MANY - 2);
@@ -746,13 +709,13 @@ static void test_many(void **state)
 		if (i != 500)
 			broker_end(bench->broker, holders[i].lease, "it is over");
 	for (int i = 0; i < 10; i++)
-		go_round(bench);
+		bare_go_round(bench);
 	for (int i = 0; i < MANY; i++) {
 		assert_true(waiters[i].is_granted);
 		broker_end(bench->broker, waiters[i].lease, "it is over");
 	}
 	for (int i = 0; i < 10; i++)
-		go_round(bench);
+		bare_go_round(bench);
 	free(holders);
 	free(waiters);
 }
@@ -771,6 +734,7 @@ int main(void)
 		TEST(test_first_come_first_served),
 		TEST(test_who_wants_two_is_not_starved),
 		TEST(test_who_gives_up_makes_room),
+		TEST(test_pools_are_counted),
 		TEST(test_new_devices_and_rules_wake),
 		TEST(test_new_tags_wake),
 		TEST(test_what_cannot_come_any_more),

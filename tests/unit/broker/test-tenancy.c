@@ -3,32 +3,19 @@
  * what is asked of those that map by themselves, and what is left when the answer is no, late, or
  * not wanted any more.
  */
-#include "tests/unit/remove-tree.h"
+#include "tests/unit/broker/bare-broker.h"
 
-#include "daemon/base/log.h"
-#include "daemon/base/util.h"
-#include "daemon/broker/parts.h"
 #include "daemon/broker/preview.h"
 #include "daemon/broker/reopening.h"
-#include "daemon/inventory/internal.h"
-#include "tests/fuzz/fake-job.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define FREE 8      /* on no driver */
 #define READY 9     /* on vfio-pci */
 #define TRUSTING 10 /* by another rule */
 
 struct bench {
-	char directory[64];
-	struct ev_loop *loop;
-	struct inventory *inventory;
-	struct broker *broker;
+	struct bare bare;
 	struct lease *lease; /* NULL: it is no more */
 	bool is_granted;
 	uint64_t memory_max; /* when it was granted */
@@ -39,89 +26,40 @@ struct bench {
 
 static void add(struct bench *bench, int number, const char *name, const char *driver)
 {
-	struct group *group = group_new(number);
-	struct device *device = calloc(1, sizeof(*device));
+	struct group *group;
+	struct device *device = bare_device(&bench->bare, number, name, &group);
 
-	if (!group || !device)
-		abort();
-	assert_int_equal(index_add_group(bench->inventory, group), 0);
-	assert_true(asprintf(&device->syspath, "/sys/devices/pci0000:00/%s", name) > 0);
-	strcpy(group->type, "DMA");
-	strcpy(device->name, name);
-	strcpy(device->bus, "pci");
 	strcpy(device->driver, driver);
-	device->description = strdup("");
-	device->reset_method = strdup("flr");
-	device->is_pci = true;
-	device->class = 0x020000;
-	device->numa_node = device->vf_index = -1;
-	assert_int_equal(index_add_device(bench->inventory, group, device), 0);
+	assert_int_equal(index_add_device(bench->bare.inventory, group, device), 0);
 	if (device_on_vfio(device))
 		group->binding = BINDING_TAKEN;
 }
 
-static struct config *configuration(const struct bench *bench)
-{
-	static const char rules[] = "[rule all]\nmatch = bus:pci\nallow = user:1000\n"
-				    "[rule trusting]\nmatch = pci:address=0000:05:00.0\n"
-				    "allow = user:1000\ntrusted = yes\n";
-	struct config *config = NULL;
-	struct refusal refusal;
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/vfiod.conf", bench->directory);
-	FILE *file = fopen(path, "we");
-	assert_non_null(file);
-	fputs(rules, file);
-	fclose(file);
-	assert_int_equal(config_read(path, &config, &refusal), 0);
-	return config;
-}
+static const char rules[] = "[rule all]\nmatch = bus:pci\nallow = user:1000\n"
+			    "[rule trusting]\nmatch = pci:address=0000:05:00.0\n"
+			    "allow = user:1000\ntrusted = yes\n";
 
 static int set_up(void **state)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));
 
-	log_open(LOG_EMERG);
-	snprintf(bench->directory, sizeof(bench->directory), "/tmp/test-tenancy-XXXXXX");
-	assert_non_null(mkdtemp(bench->directory));
-	bench->loop = ev_default_loop(0);
-	bench->inventory = calloc(1, sizeof(*bench->inventory));
-	assert_true(bench->loop && bench->inventory);
-	bench->inventory->loop = bench->loop;
-	TAILQ_INIT(&bench->inventory->groups);
+	assert_non_null(bench);
+	bare_begin(&bench->bare);
 	add(bench, FREE, "0000:03:00.0", "");
 	add(bench, READY, "0000:04:00.0", "vfio-pci");
 	add(bench, TRUSTING, "0000:05:00.0", "");
-	fake_job_host(bench->inventory);
-	fake_job_outcome(FAKE_WELL);
-	assert_int_equal(broker_new(bench->loop, bench->inventory, configuration(bench),
-				 bench->directory, &sysfs_kernel, NULL, &bench->broker),
-		0);
-	inventory_listen(bench->inventory, broker_on_inventory, bench->broker);
+	bare_serve(&bench->bare, rules);
 	*state = bench;
 	return 0;
-}
-
-static void go_round(struct bench *bench)
-{
-	for (int i = 0; i < 20; i++)
-		ev_run(bench->loop, EVRUN_NOWAIT);
 }
 
 /* What a lease that came to nothing, or to its end, has left. */
 static void assert_nothing_left(struct bench *bench)
 {
-	const struct group *group;
-
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_null(bench->lease);
-	assert_true(TAILQ_EMPTY(&bench->broker->book.leases));
 	assert_false(fake_bounds_are_looked_for());
-	TAILQ_FOREACH (group, &bench->inventory->groups, of_inventory) {
-		assert_int_equal(group->owner, OWNER_NONE);
-		assert_true(group_is_free(bench->broker, group));
-	}
+	bare_assert_idle(&bench->bare);
 }
 
 static int tear_down(void **state)
@@ -129,9 +67,7 @@ static int tear_down(void **state)
 	struct bench *bench = *state;
 
 	assert_nothing_left(bench);
-	broker_free(bench->broker);
-	inventory_free(bench->inventory);
-	remove_tree(bench->directory);
+	bare_end(&bench->bare);
 	free(bench);
 	return 0;
 }
@@ -188,8 +124,8 @@ static struct subject alice(void)
 static void ask(
 	struct bench *bench, const struct subject *subject, bool brokered, int first, int second)
 {
-	struct group *groups[2] = { inventory_group(bench->inventory, first),
-		second > 0 ? inventory_group(bench->inventory, second) : NULL };
+	struct group *groups[2] = { inventory_group(bench->bare.inventory, first),
+		second > 0 ? inventory_group(bench->bare.inventory, second) : NULL };
 	struct acquire_request request = {
 		.subject = subject,
 		.groups = groups,
@@ -202,15 +138,15 @@ static void ask(
 	bench->is_granted = false;
 	bench->refusal = (struct refusal){ 0 };
 	assert_int_equal(
-		broker_acquire(bench->broker, &request, &bench->lease, &bench->refusal), 0);
-	go_round(bench);
+		broker_acquire(bench->bare.broker, &request, &bench->lease, &bench->refusal), 0);
+	bare_go_round(&bench->bare);
 }
 
 static void assert_granted(struct bench *bench, uint64_t memory_max)
 {
 	assert_true(bench->is_granted);
 	assert_true(bench->memory_max == memory_max);
-	broker_end(bench->broker, bench->lease, "the test is over");
+	broker_end(bench->bare.broker, bench->lease, "the test is over");
 	assert_nothing_left(bench);
 }
 
@@ -256,15 +192,17 @@ static void test_who_needs_no_bound(void **state)
 	assert_granted(bench, UINT64_MAX);
 
 	bench->is_granted = false;
-	assert_int_equal(broker_take(bench->broker, &root, inventory_group(bench->inventory, FREE),
-				 &listener, bench, &bench->lease, &bench->refusal),
+	assert_int_equal(
+		broker_take(bench->bare.broker, &root, inventory_group(bench->bare.inventory, FREE),
+			&listener, bench, &bench->lease, &bench->refusal),
 		0);
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_true(bench->is_granted);
 	bench->lease = NULL;
 	struct settling *settling;
-	assert_int_equal(broker_return(bench->broker, inventory_group(bench->inventory, FREE),
-				 on_settled, NULL, &settling, &bench->refusal),
+	assert_int_equal(
+		broker_return(bench->bare.broker, inventory_group(bench->bare.inventory, FREE),
+			on_settled, NULL, &settling, &bench->refusal),
 		0);
 }
 
@@ -311,7 +249,7 @@ static void test_in_any_order(void **state)
 	assert_false(bench->is_granted);
 	assert_int_equal(fake_journal_writes(), journalled);
 	fake_bound_outcome(FAKE_WELL);
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_granted(bench, FAKE_MEMORY_MAX);
 
 	journalled = fake_journal_writes();
@@ -320,13 +258,13 @@ static void test_in_any_order(void **state)
 	ask(bench, &subject, false, FREE, 0);
 	assert_non_null(bench->lease);
 	fake_bound_outcome(FAKE_WELL);
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_refused(bench, REFUSAL_TAKE_FAILED, journalled);
 	fake_job_outcome(FAKE_HANGS);
 	fake_bound_outcome(FAKE_REFUSED);
 	ask(bench, &subject, false, FREE, 0);
 	fake_job_outcome(FAKE_WELL);
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_false(bench->is_granted);
 	assert_nothing_left(bench);
 }
@@ -341,30 +279,30 @@ static void test_ends_meanwhile(void **state)
 	fake_bound_outcome(FAKE_HANGS);
 	ask(bench, &subject, false, FREE, READY);
 	assert_true(fake_bounds_are_looked_for());
-	broker_end(bench->broker, bench->lease, "an administrator");
+	broker_end(bench->bare.broker, bench->lease, "an administrator");
 	assert_refused(bench, REFUSAL_INTERRUPTED, journalled);
 
 	ask(bench, &subject, false, FREE, READY);
-	broker_disconnect(bench->broker, bench->lease);
+	broker_disconnect(bench->bare.broker, bench->lease);
 	bench->lease = NULL;
 	assert_refused(bench, REFUSAL_NONE, journalled);
 
 	ask(bench, &subject, false, FREE, READY);
-	inventory_group(bench->inventory, FREE)->binding = BINDING_GONE;
-	bench->broker->has_gone = true;
-	broker_pump_later(bench->broker);
-	go_round(bench);
+	inventory_group(bench->bare.inventory, FREE)->binding = BINDING_GONE;
+	bench->bare.broker->has_gone = true;
+	broker_pump_later(bench->bare.broker);
+	bare_go_round(&bench->bare);
 	assert_false(bench->is_granted);
 	assert_int_equal(bench->refusal.kind, REFUSAL_NO_SUCH_GROUP);
 	/* Another one comes in its place. */
-	inventory_group(bench->inventory, FREE)->binding = BINDING_HOST;
-	inventory_group(bench->inventory, FREE)->owner = OWNER_NONE;
+	inventory_group(bench->bare.inventory, FREE)->binding = BINDING_HOST;
+	inventory_group(bench->bare.inventory, FREE)->owner = OWNER_NONE;
 	assert_refused(bench, REFUSAL_NO_SUCH_GROUP, journalled);
 
 	/* With the daemon: broker_free() in tear_down(). */
 	ask(bench, &subject, false, FREE, READY);
-	broker_shutdown(bench->broker, NULL, NULL);
-	go_round(bench);
+	broker_shutdown(bench->bare.broker, NULL, NULL);
+	bare_go_round(&bench->bare);
 	assert_refused(bench, REFUSAL_INTERRUPTED, journalled);
 }
 
@@ -373,7 +311,7 @@ static void test_reset_in_turn(void **state)
 {
 	struct bench *bench = *state, other = *bench;
 	struct subject subject = alice(), root = { .pid = getpid() };
-	struct group *group = inventory_group(bench->inventory, FREE);
+	struct group *group = inventory_group(bench->bare.inventory, FREE);
 	struct acquire_request request = {
 		.subject = &root,
 		.groups = &group,
@@ -386,22 +324,23 @@ static void test_reset_in_turn(void **state)
 	TAILQ_FIRST(&group->devices)->reset_method[0] = '\0';
 	ask(bench, &subject, false, FREE, 0);
 	assert_true(bench->is_granted);
-	assert_int_equal(
-		broker_acquire(bench->broker, &request, &other.lease, &other.refusal), REFUSED);
+	assert_int_equal(broker_acquire(bench->bare.broker, &request, &other.lease, &other.refusal),
+		REFUSED);
 	assert_int_equal(other.refusal.kind, REFUSAL_GROUP_BUSY);
 	request.wait_seconds = 60;
-	assert_int_equal(broker_acquire(bench->broker, &request, &other.lease, &other.refusal), 0);
-	broker_pump_later(bench->broker);
-	go_round(bench);
+	assert_int_equal(
+		broker_acquire(bench->bare.broker, &request, &other.lease, &other.refusal), 0);
+	broker_pump_later(bench->bare.broker);
+	bare_go_round(&bench->bare);
 	assert_non_null(other.lease);
-	broker_end(bench->broker, bench->lease, "the test goes on");
-	go_round(bench);
+	broker_end(bench->bare.broker, bench->lease, "the test goes on");
+	bare_go_round(&bench->bare);
 	assert_null(other.lease);
 	assert_false(other.is_granted);
 	assert_int_equal(other.refusal.kind, REFUSAL_RESET_REQUIRED);
 	request.wait_seconds = 0;
-	assert_int_equal(
-		broker_acquire(bench->broker, &request, &other.lease, &other.refusal), REFUSED);
+	assert_int_equal(broker_acquire(bench->bare.broker, &request, &other.lease, &other.refusal),
+		REFUSED);
 	assert_int_equal(other.refusal.kind, REFUSAL_RESET_REQUIRED);
 }
 
@@ -418,16 +357,17 @@ static void on_previewed(struct preview *preview, void *userdata)
 
 static void preview(struct bench *bench, enum preview_purpose purpose)
 {
-	struct group *groups[] = { inventory_group(bench->inventory, FREE),
-		inventory_group(bench->inventory, TRUSTING) };
+	struct group *groups[] = { inventory_group(bench->bare.inventory, FREE),
+		inventory_group(bench->bare.inventory, TRUSTING) };
 	struct subject subject = alice();
 	struct refusal refusal;
 
 	bench->is_previewed = false;
-	assert_int_equal(preview_new(bench->broker, purpose, &subject, groups, ARRAY_SIZE(groups),
-				 on_previewed, bench, &bench->preview, &refusal),
+	assert_int_equal(
+		preview_new(bench->bare.broker, purpose, &subject, groups, ARRAY_SIZE(groups),
+			on_previewed, bench, &bench->preview, &refusal),
 		0);
-	go_round(bench);
+	bare_go_round(&bench->bare);
 }
 
 static void assert_vetoes(struct bench *bench, size_t of_free)
@@ -442,7 +382,7 @@ static void assert_vetoes(struct bench *bench, size_t of_free)
 		assert_int_equal(groups[0].vetoes[0].kind, REFUSAL_NO_MEMORY_BOUND);
 	assert_int_equal(groups[1].n_vetoes, 0);
 	bench->preview = preview_free(bench->preview);
-	assert_int_equal(bench->broker->n_previews, 0);
+	assert_int_equal(bench->bare.broker->n_previews, 0);
 }
 
 static void test_dry_run(void **state)
@@ -463,17 +403,17 @@ static void test_dry_run(void **state)
 	preview(bench, PREVIEW_ACQUIRE);
 	assert_false(bench->is_previewed);
 	bench->preview = preview_free(bench->preview);
-	assert_int_equal(bench->broker->n_previews, 0);
+	assert_int_equal(bench->bare.broker->n_previews, 0);
 	assert_false(fake_bounds_are_looked_for());
 	fake_errands_fail(ENOMEM);
-	struct group *group = inventory_group(bench->inventory, FREE);
+	struct group *group = inventory_group(bench->bare.inventory, FREE);
 	struct subject subject = alice();
 	struct refusal refusal;
-	assert_int_equal(preview_new(bench->broker, PREVIEW_ACQUIRE, &subject, &group, 1,
+	assert_int_equal(preview_new(bench->bare.broker, PREVIEW_ACQUIRE, &subject, &group, 1,
 				 on_previewed, bench, &bench->preview, &refusal),
 		-ENOMEM);
 	fake_errands_fail(0);
-	assert_int_equal(bench->broker->n_previews, 0);
+	assert_int_equal(bench->bare.broker->n_previews, 0);
 }
 
 /* --- a group once more ----------------------------------------------------------------------- */
@@ -502,18 +442,18 @@ static int reopen(
 
 	*reopened = (struct reopened){ .fd = -1 };
 	return lease_reopen(
-		bench->broker, &subject, token, group, on_reopened, reopened, &bench->refusal);
+		bench->bare.broker, &subject, token, group, on_reopened, reopened, &bench->refusal);
 }
 
 static void assert_reopened(
 	struct bench *bench, const struct reopened *reopened, int result, enum refusal_kind kind)
 {
-	go_round(bench);
+	bare_go_round(&bench->bare);
 	assert_int_equal(reopened->n, 1);
 	assert_int_equal(reopened->result, result);
 	assert_int_equal(reopened->kind, kind);
 	assert_int_equal(reopened->fd >= 0, result == 0);
-	assert_true(LIST_EMPTY(&bench->broker->reopenings));
+	assert_true(LIST_EMPTY(&bench->bare.broker->reopenings));
 }
 
 static void test_reopened(void **state)
@@ -548,24 +488,24 @@ static void test_reopened(void **state)
 
 	/* Who asked has gone; the lease has; the daemon does. */
 	assert_int_equal(reopen(bench, 1000, token, READY, &reopened), 0);
-	lease_reopen_forget(bench->broker, &reopened);
-	go_round(bench);
+	lease_reopen_forget(bench->bare.broker, &reopened);
+	bare_go_round(&bench->bare);
 	assert_int_equal(reopened.n, 0);
-	assert_true(LIST_EMPTY(&bench->broker->reopenings));
+	assert_true(LIST_EMPTY(&bench->bare.broker->reopenings));
 	assert_int_equal(reopen(bench, 1000, token, READY, &reopened), 0);
-	broker_end(bench->broker, bench->lease, "the test goes on");
+	broker_end(bench->bare.broker, bench->lease, "the test goes on");
 	assert_reopened(bench, &reopened, REFUSED, REFUSAL_NO_SUCH_LEASE);
 	assert_nothing_left(bench);
 	ask(bench, &subject, true, READY, 0);
 	assert_int_equal(reopen(bench, 1000, bench->lease->token, READY, &reopened), REFUSED);
 	assert_int_equal(bench->refusal.kind, REFUSAL_ACCESS_DENIED);
-	broker_end(bench->broker, bench->lease, "the test goes on");
+	broker_end(bench->bare.broker, bench->lease, "the test goes on");
 	assert_nothing_left(bench);
 	ask(bench, &subject, false, READY, 0);
 	assert_int_equal(reopen(bench, 1000, bench->lease->token, READY, &reopened), 0);
-	broker_end(bench->broker, bench->lease, "the test is over");
-	reopenings_free_all(bench->broker);
-	go_round(bench);
+	broker_end(bench->bare.broker, bench->lease, "the test is over");
+	reopenings_free_all(bench->bare.broker);
+	bare_go_round(&bench->bare);
 	assert_int_equal(reopened.n, 0);
 }
 
