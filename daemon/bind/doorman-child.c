@@ -11,14 +11,33 @@
 #include <sys/socket.h>
 
 /*
- * Behind it, but where the group alone is opened, the syspaths of the members: each after IS_LENT
- * or IS_NOT, and with its NUL.
+ * Behind it, but where the group alone is opened, the syspaths of the members: each after a letter
+ * that says whether it is lent, and with its NUL.
  */
 struct request {
 	int32_t group;
 	int32_t wish;
 };
-enum { IS_LENT = '+', IS_NOT = '-' };
+enum { IS_NOT_LENT = '-', IS_LENT = '+', IS_MDEV_LENT = '*' };
+
+static char letter_of(const struct plan_member *member)
+{
+	if (!plan_hands_out(member->action))
+		return IS_NOT_LENT;
+	return strcmp(member->bus, "mdev") == 0 ? IS_MDEV_LENT : IS_LENT;
+}
+
+/* An empty text has no letter: its NUL stays where it is. */
+static bool member_parse(const char *text, struct plan_member *member)
+{
+	bool is_lent = *text == IS_LENT || *text == IS_MDEV_LENT;
+
+	member->action = is_lent ? PLAN_ALREADY : PLAN_LEAVE;
+	if (*text == IS_MDEV_LENT)
+		string_copy(member->bus, sizeof(member->bus), "mdev");
+	member->syspath = strdup(*text ? text + 1 : text);
+	return member->syspath;
+}
 
 size_t doorman_request_size(const struct plan *plan)
 {
@@ -39,7 +58,7 @@ int doorman_request_send(int socket, const struct plan *plan, enum doorman_wish 
 		return -ENOMEM;
 	char *end = mempcpy(bytes, &request, sizeof(request));
 	for (size_t i = 0; tells && i < plan->n_members; i++) {
-		*end++ = plan_hands_out(plan->members[i].action) ? IS_LENT : IS_NOT;
+		*end++ = letter_of(&plan->members[i]);
 		end = stpcpy(end, plan->members[i].syspath) + 1;
 	}
 	return send(socket, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -60,11 +79,7 @@ static struct plan *plan_of(const struct request *request, const char *bytes, si
 	struct plan *plan = plan_new(request->group, count_texts(bytes, size));
 
 	for (size_t i = 0; plan && i < plan->n_members; i++) {
-		/* An empty text has no first letter, and its NUL stays where it is. */
-		plan->members[i].action = *bytes == IS_LENT ? PLAN_ALREADY : PLAN_LEAVE;
-		bytes += *bytes != '\0';
-		plan->members[i].syspath = strdup(bytes);
-		if (!plan->members[i].syspath)
+		if (!member_parse(bytes, &plan->members[i]))
 			return plan_free(plan);
 		bytes += strlen(bytes) + 1;
 	}
@@ -117,6 +132,12 @@ static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *pl
 	       opener.certainty != OPENER_SURE;
 }
 
+/* A search through /proc costs more than all else, and more with each process of the host. */
+static bool looks_for_nodes(enum doorman_wish wish, const struct plan *plan)
+{
+	return wish == DOORMAN_OPENS_NODES ? nodes_may_be_kept(plan) : wish != DOORMAN_OPENS;
+}
+
 /* What he hands over; all closed when it is not on its way. */
 struct find {
 	int group_fd;        /* -1: it does not stay open */
@@ -135,7 +156,7 @@ static int visit(
 	if (fd < 0)
 		return REFUSED;
 	bool is_well = ops->group_viable(ops->userdata, fd) > 0;
-	if (is_well && wish != DOORMAN_OPENS && makes_nodes(post))
+	if (is_well && looks_for_nodes(wish, plan) && makes_nodes(post))
 		is_well = nobody_has_a_node(ops, plan);
 	if (is_well && wish == DOORMAN_OPENS_NODES)
 		is_well = nodes_try(ops, plan, find->nodes) == 0;

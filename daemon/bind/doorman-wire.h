@@ -14,8 +14,8 @@ size_t doorman_request_size(const struct plan *plan);
 /* Does not wait. 0 or -errno. */
 int doorman_request_send(int socket, const struct plan *plan, enum doorman_wish wish);
 /*
- * Waits. 0 with *plan, which has the group's number, its members' syspaths, and which of them are
- * handed out; or -errno.
+ * Waits. 0 with *plan, which has the group's number, its members' syspaths, and what
+ * plan_hands_out() and nodes_may_be_kept() want to know of them; or -errno.
  */
 int doorman_request_receive(int socket, struct plan **plan, enum doorman_wish *wish);
 

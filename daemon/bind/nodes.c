@@ -5,6 +5,7 @@
 #include "daemon/bind/proof.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #define OPEN_ATTEMPTS 10
@@ -124,11 +125,22 @@ int nodes_open(const struct transaction *transaction, struct refusal *refusal)
 	return 0;
 }
 
+bool nodes_may_be_kept(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_members; i++)
+		if (plan_hands_out(plan->members[i].action) &&
+			strcmp(plan->members[i].bus, "mdev") == 0)
+			return true;
+	return false;
+}
+
 int transaction_open_nodes(struct transaction *transaction, struct refusal *refusal)
 {
 	int group_fd;
 
-	int r = transaction_check(transaction, &group_fd, refusal);
+	int r = nodes_may_be_kept(transaction->plan)
+			? transaction_check(transaction, &group_fd, refusal)
+			: transaction_open(transaction, &group_fd, refusal);
 	if (r != 0)
 		return r;
 	r = nodes_open(transaction, refusal);

@@ -36,5 +36,14 @@ bool nodes_are_whole(const struct nodes *nodes, const struct plan *plan);
 int nodes_open(const struct transaction *transaction, struct refusal *refusal);
 /* The same without patience, and without a word: 0 or -errno. */
 int nodes_try(const struct sysfs_ops *ops, const struct plan *plan, struct nodes *nodes);
-/* As transaction_open(), but it is the nodes that stay open, and not the group. */
+/*
+ * May a client have kept the node of a member beyond its lease, unbound? Not where it had to be
+ * made anew since (transaction_renew()): that is the end of it. An mdev is not renewed.
+ */
+bool nodes_may_be_kept(const struct plan *plan);
+/*
+ * As transaction_open(), but it is the nodes that stay open, and not the group. With
+ * nodes_may_be_kept(), as transaction_check(). Otherwise only who may open them without vfiod can
+ * have one open, as he still can a moment later: he is not looked for in all of /proc.
+ */
 int transaction_open_nodes(struct transaction *transaction, struct refusal *refusal);

@@ -292,6 +292,20 @@ static const struct job_listener back_listener = {
 	.late = on_late,
 };
 
+/*
+ * At first, where a child goes on that looks for itself, before it writes, whether a node is open
+ * (transaction_return(), transaction_renew()), it is enough that the group can be opened: that look
+ * is a search through all processes. Who has kept a node is waited for with checks.
+ */
+static enum job_kind check_kind(const struct holding *holding)
+{
+	bool goes_on = holding_needs_renewal(holding) || !holding->stay;
+
+	if (goes_on && holding->retry_seconds < RETRY_FIRST_SECONDS)
+		return JOB_OPEN;
+	return keeps_open(holding) ? JOB_KEEP : JOB_CHECK;
+}
+
 static void start_check(struct holding *holding)
 {
 	holding_drop_kept(holding);
@@ -299,9 +313,9 @@ static void start_check(struct holding *holding)
 	/* Its end goes on from here. */
 	if (holding->joins)
 		return;
-	int r = job_new_open(holding->broker->doormen, keeps_open(holding) ? JOB_KEEP : JOB_CHECK,
-		holding->plan, holding->broker->config->take_timeout_seconds, &back_listener,
-		holding, &holding->job);
+	int r = job_new_open(holding->broker->doormen, check_kind(holding), holding->plan,
+		holding->broker->config->take_timeout_seconds, &back_listener, holding,
+		&holding->job);
 	if (r < 0) {
 		log_error("no child to check group %d: %s", holding->group->number, strerror(-r));
 		linger(holding, false);

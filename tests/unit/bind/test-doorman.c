@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/bind/doorman-wire.h"
 #include "daemon/bind/job-wire.h"
+#include "daemon/bind/nodes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -464,12 +465,19 @@ static void test_request(void **state)
 	assert_int_equal(heard->n_members, 2);
 	assert_false(plan_hands_out(heard->members[0].action));
 	assert_true(plan_hands_out(heard->members[1].action));
+	assert_false(nodes_may_be_kept(heard));
 	assert_string_equal(heard->members[0].syspath, bench.plan->members[0].syspath);
 	plan_free(heard);
 	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_OPENS), 0);
 	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
 	assert_int_equal(wish, DOORMAN_OPENS);
 	assert_int_equal(heard->n_members, 0);
+	plan_free(heard);
+	strcpy(bench.plan->members[1].bus, "mdev");
+	assert_int_equal(doorman_request_send(pair[0], bench.plan, DOORMAN_OPENS_NODES), 0);
+	assert_int_equal(doorman_request_receive(pair[1], &heard, &wish), 0);
+	assert_true(plan_hands_out(heard->members[1].action));
+	assert_true(nodes_may_be_kept(heard));
 	plan_free(heard);
 	/* No letter and no path. */
 	assert_int_equal(send(pair[0], "12345678\0+\0", 11, 0), 11);
