@@ -2,6 +2,10 @@
  * Between two subjects, where the first had devices' own nodes (mode cdev): he may have kept one,
  * and bind it later. Where the host gets the devices back, that is the end of all nodes. What stays
  * with VFIO is given to its drivers anew.
+ *
+ * At the end of each lease, whoever may come next: put off until somebody else asks, the first
+ * could bind his node meanwhile, and use a device that he has no lease on (it may have been
+ * revoked), which no account pays for.
  */
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
