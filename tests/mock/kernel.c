@@ -26,8 +26,8 @@ struct mock_kernel {
 	char broken[PATH_MAX];
 	char gate[PATH_MAX];
 	atomic_bool is_closed, has_arrived;
-	atomic_uint n_writes;
-	atomic_bool has_nodes;
+	atomic_uint n_writes, n_searches;
+	atomic_bool has_nodes, is_node_kept;
 };
 
 __attribute__((format(printf, 2, 3))) static void path_format(
@@ -210,14 +210,17 @@ static int mock_group_viable(void *userdata, int group_fd)
 	return n_host == 0;
 }
 
-/* Nobody shows that he has it. */
+/* Nobody shows that he has it, but for who has kept a node. */
 static int mock_find_opener(
 	void *userdata, const struct plan *plan, bool nodes_only, struct opener *opener)
 {
-	(void)userdata;
+	struct mock_kernel *kernel = userdata;
+
 	(void)plan;
 	(void)nodes_only;
-	*opener = (struct opener){ .certainty = OPENER_UNKNOWN };
+	kernel->n_searches++;
+	*opener =
+		(struct opener){ .certainty = kernel->is_node_kept ? OPENER_SURE : OPENER_UNKNOWN };
 	return 0;
 }
 
@@ -341,4 +344,14 @@ void mock_kernel_make_nodes(struct mock_kernel *kernel, bool makes)
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel)
 {
 	return kernel->n_writes;
+}
+
+void mock_kernel_keep_node(struct mock_kernel *kernel, bool keeps)
+{
+	kernel->is_node_kept = keeps;
+}
+
+unsigned mock_kernel_n_searches(const struct mock_kernel *kernel)
+{
+	return kernel->n_searches;
 }

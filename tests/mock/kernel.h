@@ -25,3 +25,6 @@ bool mock_kernel_has_arrived(const struct mock_kernel *kernel); /* somebody wait
 /* Do devices have nodes of their own, and is there an iommufd? Not at first. */
 void mock_kernel_make_nodes(struct mock_kernel *kernel, bool makes);
 unsigned mock_kernel_n_writes(const struct mock_kernel *kernel);
+/* A process that /proc shows has kept a node open, and how often it was looked for one. */
+void mock_kernel_keep_node(struct mock_kernel *kernel, bool keeps);
+unsigned mock_kernel_n_searches(const struct mock_kernel *kernel);

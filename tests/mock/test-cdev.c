@@ -118,6 +118,63 @@ static void test_renewed(void **state)
 	wait_for(lending, holding->state == HOLDING_IDLE);
 }
 
+/* Through /proc: once in a lease on a group that is ready, by the child that renews or returns it.
+ */
+static void test_searches(void **state)
+{
+	struct lending *lending = *state;
+
+	const struct holding *holding = lend_to_stay(lending);
+	assert_int_equal(mock_kernel_n_searches(lending->kernel), 0);
+	for (unsigned n = 1; n <= 2; n++) {
+		end(lending);
+		wait_for(lending, holding->state == HOLDING_IDLE);
+		assert_int_equal(mock_kernel_n_searches(lending->kernel), n);
+		lend(lending, getpid(), false);
+		assert_int_equal(mock_kernel_n_searches(lending->kernel), n);
+	}
+	holding_of(lending)->stay = false;
+	end(lending);
+	wait_for(lending, !holding_of(lending));
+	assert_int_equal(mock_kernel_n_searches(lending->kernel), 3);
+}
+
+/* A node that is kept, and not bound: nothing is written until it is closed. */
+static void test_kept(void **state)
+{
+	struct lending *lending = *state;
+
+	for (int stays = 1; stays >= 0; stays--) {
+		struct journal_entry entry;
+		char path[96], text[64];
+
+		const struct holding *holding = lend_to_stay(lending);
+		holding_of(lending)->stay = stays;
+		unsigned n_writes = mock_kernel_n_writes(lending->kernel);
+		mock_kernel_keep_node(lending->kernel, true);
+		end(lending);
+		wait_for(lending, holding->state == HOLDING_LINGERING);
+		assert_int_equal(holding->group->owner, OWNER_LINGERING);
+		assert_int_equal(holding->group->binding, BINDING_TAKEN);
+		assert_true(holding->by_nodes);
+		snprintf(path, sizeof(path), "%s/state", lending->directory);
+		assert_int_equal(journal_read(path, 1, &entry, text, sizeof(text)), 0);
+		assert_int_equal(entry.phase, JOURNAL_TAKEN);
+		assert_true(entry.nodes);
+		journal_entry_clear(&entry);
+		/* From now on it is looked for before a child is to write. */
+		unsigned n_searches = mock_kernel_n_searches(lending->kernel);
+		wait_for(lending, mock_kernel_n_searches(lending->kernel) > n_searches + 2);
+		assert_int_not_equal(holding->group->binding, BINDING_RETURNING);
+		assert_int_equal(mock_kernel_n_writes(lending->kernel), n_writes);
+		mock_kernel_keep_node(lending->kernel, false);
+		if (stays)
+			wait_for(lending, holding->state == HOLDING_IDLE);
+		else
+			wait_for(lending, !holding_of(lending));
+	}
+}
+
 static void test_renewal_fails(void **state)
 {
 	struct lending *lending = *state;
@@ -340,6 +397,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_returned, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_renewed, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_searches, set_up, lending_tear_down),
+		cmocka_unit_test_setup_teardown(test_kept, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_renewal_fails, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_renewal_is_late, set_up, lending_tear_down),
 		cmocka_unit_test_setup_teardown(test_child_is_killed, set_up, lending_tear_down),
