@@ -91,7 +91,7 @@ machine_command() {
 		-device "pcie-root-port,id=port-slot,bus=complex,chassis=6,slot=6,addr=0"
 	)
 	[ "${kernel_kind:-stock}" = stock ] || MACHINE+=(
-		-device "pxb-pcie,id=complex-bare,bus=pcie.0,bus_nr=96,addr=12,bypass_iommu=on"
+		-device "pxb-pcie,id=complex-bare,bus=pcie.0,bus_nr=96,addr=16,bypass_iommu=on"
 		-device "pcie-root-port,id=port-bare,bus=complex-bare,chassis=7,slot=7,addr=0"
 		-device "pci-testdev,id=bare,bus=port-bare"
 	)
