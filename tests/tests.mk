@@ -161,7 +161,7 @@ kernel2-if-cached: setup-vm
 SEED ?= $(shell date +%s)
 CHAOS_SECONDS := $(if $(filter command%,$(origin SECONDS)),$(SECONDS),600)
 chaos: setup-vm all vm-programs
-	@env -u SECONDS VARIANT=$(VARIANT) CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(CHAOS_SECONDS) \
+	@env -u SECONDS MACHINE_KIND=parallel VARIANT=$(VARIANT) CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(CHAOS_SECONDS) \
 		SCENARIO_SECONDS=$$(($(CHAOS_SECONDS) + 600)) VFIOD_VM_SECONDS=$$(($(CHAOS_SECONDS) + 900)) \
 		tests/vm/run.sh 59-chaos
 shell: setup-vm all vm-programs

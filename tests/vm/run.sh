@@ -17,7 +17,8 @@
 # KILL_EVERY       of 60-kill-take, 61-kill-return, 98-keeper-killed and 99-failing-allocations: 1 for all
 # CHAOS_SEED CHAOS_SECONDS   of 59-chaos (any, 30)
 # KILLS            of --systemd: how many under load (6)
-# MACHINE_KIND     counted: one processor, and its clock goes on by 1 ns with each instruction
+# MACHINE_KIND     parallel: its processors work at the same time; counted: one processor, and its clock goes on by
+#                  1 ns with each instruction
 # KERNEL_ARGUMENTS more of them for the kernel's command line
 set -euo pipefail
 
@@ -121,6 +122,7 @@ prepare() {
 	run=$(mktemp -d "${TMPDIR:-/tmp}/vfiod-vm.XXXXXX")
 	initramfs=$run/initramfs
 	"$here/initramfs.sh" "$modules" "$iommu" "$initramfs"
+	"$here/local-files.sh" "$modules" "$checkout/build/$variant" "$run/local-files"
 	read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
 	mkdir "$run/extra"
 	{
@@ -132,7 +134,7 @@ prepare() {
 		printf 'SCENARIO_LIST=%q\n' "$(printf '%q ' "${scenarios[@]}")"
 	} >"$run/extra/vm.env"
 	{
-		cat "$initramfs"
+		cat "$run/local-files" "$initramfs"
 		(cd "$run/extra" && echo vm.env | cpio -o -H newc --owner 0:0 --quiet | gzip -1)
 	} >"$run/initrd"
 	machine_disk "$run/nvme.img"
