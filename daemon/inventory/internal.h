@@ -16,6 +16,7 @@ struct inventory {
 	ev_io readable;
 	ev_timer retry;   /* a rescan that is still owed */
 	ev_timer probing; /* drivers that may not stay */
+	int next_vf;      /* the number of the VF that is likely the next to be looked for */
 	bool syncing;
 
 	struct device *devices; /* by syspath; no group's devices are missing here */

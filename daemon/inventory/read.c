@@ -130,10 +130,24 @@ static int device_count_virtfns(struct device *device)
 	return 0;
 }
 
-/* The PF's virtfnN links count its VFs (drivers/pci/iov.c, pci_iov_sysfs_link). */
-static int device_read_vf(struct device *device)
+/* Is it this VF of the PF? 1, 0, or -errno: -ENOENT, there is none of this number. */
+static int is_vf(const struct device *device, const char *pf, int number)
 {
 	char name[DEVICE_NAME_SIZE], link[32];
+
+	snprintf(link, sizeof(link), "virtfn%d", number);
+	int result = sysfs_link_name(pf, link, name, sizeof(name));
+	return result < 0 ? result : strcmp(name, device->name) == 0;
+}
+
+/*
+ * The PF's virtfnN links count its VFs (drivers/pci/iov.c, pci_iov_sysfs_link). It is as last time,
+ * or the one after the last that was looked for, most of the time: not to search a PF with many VFs
+ * for each of them.
+ */
+static int device_read_vf(struct inventory *inventory, struct device *device)
+{
+	const int likely[] = { device->vf_index, inventory->next_vf };
 	_cleanup_free_ char *pf = path_join(device->syspath, "physfn");
 	if (!pf)
 		return -ENOMEM;
@@ -145,24 +159,18 @@ static int device_read_vf(struct device *device)
 		device->vf_index = -1;
 		return result == -ENOENT ? 0 : result;
 	}
-	/* As last time? A PF with many VFs is searched once for each of them, not more. */
-	if (device->vf_index >= 0) {
-		snprintf(link, sizeof(link), "virtfn%d", device->vf_index);
-		if (sysfs_link_name(pf, link, name, sizeof(name)) == 0 &&
-			strcmp(name, device->name) == 0)
-			return 0;
-	}
 	device->vf_index = -1;
-	for (int i = 0; i <= UINT16_MAX; i++) {
-		snprintf(link, sizeof(link), "virtfn%d", i);
-		result = sysfs_link_name(pf, link, name, sizeof(name));
+	for (size_t i = 0; i < ARRAY_SIZE(likely) && device->vf_index < 0; i++)
+		if (likely[i] >= 0 && is_vf(device, pf, likely[i]) == 1)
+			device->vf_index = likely[i];
+	for (int i = 0; i <= UINT16_MAX && device->vf_index < 0; i++) {
+		result = is_vf(device, pf, i);
 		if (result < 0)
 			return result == -ENOENT ? 0 : result;
-		if (strcmp(name, device->name) == 0) {
+		if (result == 1)
 			device->vf_index = i;
-			return 0;
-		}
 	}
+	inventory->next_vf = device->vf_index + 1;
 	return 0;
 }
 
@@ -312,7 +320,7 @@ int device_read_state(struct inventory *inventory, struct device *device)
 
 	result = device_read_resets(device);
 	if (result == 0 && device->is_pci)
-		result = device_read_vf(device);
+		result = device_read_vf(inventory, device);
 	if (result == 0 && device->is_pci)
 		result = device_count_virtfns(device);
 	if (result == 0)
