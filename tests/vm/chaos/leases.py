@@ -230,6 +230,9 @@ def reopen(client):
     lease = pick(client)
     if not lease:
         return
+    if lease.mode == "cdev" and client.rng.random() < 0.9:
+        reopen_node(client, lease)
+        return
     number = client.rng.choice(lease.groups)["number"]
     closes = lease.container is None and not lease.devices and number in lease.fds and client.rng.random() < 0.6
     if closes:
@@ -241,6 +244,31 @@ def reopen(client):
         client.keep(received)  # it has left, and come back as another
     else:
         lease.fds[number] = received[0]
+
+
+def reopen_node(client, lease):
+    """A device's node once more, or an iommufd; in the place of the first, or beside it."""
+    rng = client.rng
+    if not lease.nodes or lease.context is None:
+        return
+    takes_its_place = rng.random() < 0.7
+    name = rng.choice(list(lease.nodes)) if rng.random() < 0.6 else None
+    if name and takes_its_place:
+        os.close(lease.nodes.pop(name))
+        lease.bound.discard(name)
+        lease.attached.discard(name)
+    wanted = {"device": name} if name else {"iommufd": True}
+    _, received = client.call("Broker.Reopen", {"token": lease.token, **wanted})
+    if len(received) != 1:
+        raise Violation(f"{lease.name}: {len(received)} descriptors for {wanted}")
+    client.count(f"nodes: reopened {'a device' if name else 'an iommufd'}")
+    if name and takes_its_place:
+        lease.nodes[name] = received[0]
+    elif not name and takes_its_place and not lease.bound:
+        os.close(lease.context)
+        lease.context, lease.ioas, lease.maps = received[0], None, []
+    else:
+        client.keep(received)
 
 
 def memory_of(lease):
@@ -283,10 +311,18 @@ def device(client):
 
 
 def nodes(client):
-    """An iommufd of its own: a device bound, an address space, memory mapped in it; and back."""
+    """An iommufd of its own, a few steps further: a VMM goes all the way, and does not wait for others to."""
     lease = pick(client)
-    if not lease or lease.context is None or not lease.nodes:
+    if not lease:
         return
+    for _ in range(client.rng.choice([1, 3, 6])):
+        if lease.context is None or not lease.nodes:
+            return
+        node_step(client, lease)
+
+
+def node_step(client, lease):
+    """A device bound, an address space, memory mapped in it; and back."""
     name, node = client.rng.choice(list(lease.nodes.items()))
     if name not in lease.bound:
         vfio.cdev_bind(node, lease.context)

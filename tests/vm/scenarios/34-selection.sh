@@ -127,3 +127,25 @@ wait_until 20 is_unchanged
 answer=$(refused as_user alice vfioctl run --any pool:fast -- true "{group:any2}" 2>&1)
 assert_contains "$answer" "what was acquired goes back"
 wait_until 20 is_unchanged
+
+# What waits for a device with a tag is woken when udev gives one to a device: nothing else changes.
+udev_rule=/run/udev/rules.d/99-lent.rules
+tags() { # DEVICE…: these have it
+	mkdir -p "${udev_rule%/*}"
+	printf 'ACTION=="change", KERNEL=="%s", TAG+="lent"\n' "$@" >"$udev_rule"
+	udevadm control --reload
+	udevadm trigger --action=change --settle "/sys/bus/pci/devices/$first" "/sys/bus/pci/devices/$second"
+}
+tags "$first"
+in_background alice as_user alice "$call" --more $acquire "$(any "udev:tag=lent" 0)"
+alice=$PID
+assert_contains "$(said alice '.*"granted"')" "\"selected\":[\"$first\"]"
+in_background bob as_user bob "$call" --more $acquire "$(any "udev:tag=lent" 60)"
+bob=$PID
+assert_eq "$(said bob . | json event)" queued
+tags "$first" "$second"
+assert_contains "$(said bob '.*"granted"')" "\"selected\":[\"$second\"]"
+kill -KILL "$alice" "$bob"
+rm "$udev_rule"
+udevadm control --reload
+wait_until 20 is_unchanged
