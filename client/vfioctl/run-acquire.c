@@ -2,8 +2,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/vfioctl/run-command.h"
+
+#define AGAIN_MS 100 /* until a daemon that has gone is looked for once more */
 
 int run_describe(struct context *context, const char *target, struct json_object **reply)
 {
@@ -108,6 +111,57 @@ static void queued_print(unsigned position, void *targets)
 			(const char *)targets, position, position == 1 ? "" : "s");
 }
 
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* While it waited in a queue, which is in no record: the next daemon knows nothing of it. */
+static bool was_forgotten(int result)
+{
+	return result == -ECONNRESET || result == -EPIPE || result == -EREMOTEIO;
+}
+
+/* A daemon that answers, before the time is over. */
+static bool come_again(struct run *run, double end)
+{
+	const struct timespec pause = { .tv_nsec = AGAIN_MS * 1000000L };
+	struct context *context = run->context;
+	struct vfiod *next;
+
+	while (vfiod_open(context->socket, &next) < 0) {
+		if (now() >= end)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	vfiod_close(context->vfiod);
+	context->vfiod = next;
+	return true;
+}
+
+/* As long as it is to wait; a daemon that has gone meanwhile is asked again, for what is left. */
+static int acquire_in_time(struct run *run, const char **names,
+	struct vfiod_acquire_options *options, struct vfiod_lease **lease)
+{
+	double end = now() + run->wait_seconds, left;
+	int r;
+
+	for (;;) {
+		r = vfiod_acquire_with(
+			run->context->vfiod, names, run->groups.n_targets, options, lease);
+		if (r == 0 || !was_forgotten(r) || now() >= end)
+			return r;
+		fputs("vfioctl: lost vfiod while waiting; looking for the next one\n", stderr);
+		if (!come_again(run, end))
+			return r;
+		left = end - now();
+		options->wait_seconds = left < 0 ? 0 : (unsigned)left + 1;
+	}
+}
+
 int run_acquire(struct run *run, const struct launch *launch, struct vfiod_lease **lease)
 {
 	struct vfiod_acquire_options options = {
@@ -136,7 +190,7 @@ int run_acquire(struct run *run, const struct launch *launch, struct vfiod_lease
 				i ? ", " : "", target);
 	}
 	options.userdata = numbers;
-	r = vfiod_acquire_with(run->context->vfiod, names, groups->n_targets, &options, lease);
+	r = acquire_in_time(run, names, &options, lease);
 	free(names);
 	if (r == 0)
 		return 0;

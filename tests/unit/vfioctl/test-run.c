@@ -292,6 +292,36 @@ static void what_happens_to_the_lease_is_told(void **state)
 	fake_stop(fake);
 }
 
+/* It is restarted twice while CMD's request waits: once by SIGKILL, once as vfiod tells it. */
+static int n_asked;
+
+static void answer_forgetful(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	if (!is(method, "org.vfiod.Broker.Acquire") || n_asked == 2) {
+		answer_run(fake, peer, method, parameters, fds, n_fds);
+		return;
+	}
+	fake_reply(fake, peer, true, "{\"event\":\"queued\",\"position\":0}");
+	if (n_asked++ == 0)
+		fake_hang_up(fake, peer);
+	else
+		fake_error(fake, peer, "org.vfiod.Broker.Interrupted", "{}");
+}
+
+#define WAITING "vfioctl: waiting for 0000:01:00.0, group 7: next in the queue\n"
+#define LOST "vfioctl: lost vfiod while waiting; looking for the next one\n"
+
+static void a_restart_does_not_end_the_wait(void **state)
+{
+	struct fake *fake = fake_start(answer_forgetful);
+
+	(void)state;
+	assert_int_equal(ctl(fake, RUN, "sh", "-c", "exit 4", NULL), 4);
+	assert_string_equal(ctl_err, WAITING LOST WAITING LOST);
+	fake_stop(fake);
+}
+
 static bool is_over;
 
 static void answer_and_go(struct fake *fake, int peer, const char *method,
@@ -479,6 +509,7 @@ static void groups_that_changed_meanwhile_start_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_restart_does_not_end_the_wait),
 		cmocka_unit_test(cmd_has_the_groups_and_nothing_else),
 		cmocka_unit_test(memory_is_asked_for),
 		cmocka_unit_test(the_exit_status_is_cmds),

@@ -132,7 +132,7 @@ wait_until 20 is_unchanged
 udev_rule=/run/udev/rules.d/99-lent.rules
 tags() { # DEVICE…: these have it
 	mkdir -p "${udev_rule%/*}"
-	printf 'ACTION=="change", KERNEL=="%s", TAG+="lent"\n' "$@" >"$udev_rule"
+	printf 'SUBSYSTEM=="pci", KERNEL=="%s", TAG+="lent"\n' "$@" >"$udev_rule"
 	udevadm control --reload
 	udevadm trigger --action=change --settle "/sys/bus/pci/devices/$first" "/sys/bus/pci/devices/$second"
 }
