@@ -81,6 +81,18 @@ static struct shim_reporter *reporter_of(struct shim *shim, pid_t process)
 	return reporter;
 }
 
+static struct shim_reporter *reporter_anew(struct shim *shim, struct shim_reporter *reporter)
+{
+	struct shim_reporter **place = &shim->reporters;
+	pid_t process = reporter->process;
+
+	while (*place != reporter)
+		place = &(*place)->next;
+	*place = reporter->next;
+	reporter_free(reporter);
+	return reporter_of(shim, process);
+}
+
 /* That of a thread. -1: it has gone. */
 static pid_t process_of(pid_t thread)
 {
@@ -173,6 +185,9 @@ void shim_observe(struct shim *shim, const struct seccomp_notif *notif)
 	pthread_mutex_lock(&shim->observing);
 	reporter = shim->tells ? reporter_of(shim, process_of(pid)) : NULL;
 	r = reporter ? report(shim, reporter, container, &mapping) : 0;
+	/* vfiod was restarted: the next one has to be told for whom this is. */
+	if (r == -ECONNRESET && (reporter = reporter_anew(shim, reporter)))
+		r = report(shim, reporter, container, &mapping);
 	/* -EACCES: the rules do not trust him. Others are about this mapping alone, or will pass.
 	 */
 	if (r == -EACCES) {

@@ -133,6 +133,16 @@ void inflight_begin(struct session *session)
 		session_kept(session);
 }
 
+void inflight_end_with_us(struct session *session)
+{
+	char name[STORE_NAME_SIZE];
+
+	if (session->connection == 0)
+		return;
+	name_of(session->connection - 1, name);
+	store_remove(session->service->hooks.store, name);
+}
+
 void inflight_end(struct session *session)
 {
 	struct service *service = session->service;

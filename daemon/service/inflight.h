@@ -37,6 +37,8 @@ int inflight_open(struct service *service);
  * is served all the same, and ends with this vfiod.
  */
 void inflight_begin(struct session *session);
+/* It is to end with this vfiod: the next one would not know what it is for. */
+void inflight_end_with_us(struct session *session);
 /* Out of the store, as soon as systemd comes to it; the slot is free. */
 void inflight_end(struct session *session);
 /* Where the session is now. Before whatever makes it so: receiving, working, sending. */

@@ -1,5 +1,6 @@
 /* org.vfiod.Ledger: what clients report that they have mapped by themselves. */
 #include "daemon/broker/observing.h"
+#include "daemon/service/inflight.h"
 #include "daemon/service/iova.h"
 #include "daemon/service/space-call.h"
 
@@ -72,6 +73,9 @@ static void report_for(struct call *call)
 		session->reporter = reporter_new(session->service->broker, &session->reports_for);
 		r = session->reporter ? 0 : -ENOMEM;
 	}
+	/* After a restart its reports would be taken for its own process's. */
+	if (r == 0)
+		inflight_end_with_us(session);
 	answer(call, r, &refusal);
 }
 

@@ -84,6 +84,18 @@ class Connections(Restart):
             client.socket.close()
         wait_until("nothing of them is kept", lambda: not self.stored())
 
+    def test_who_reports_for_another_is_told(self):
+        """The next daemon would take its reports for those of its own process."""
+        own, other = self.connect(), self.connect(as_admin=True)
+        pidfd = os.pidfd_open(os.getpid())
+        self.addCleanup(os.close, pidfd)
+        other.send({"method": "org.vfiod.Ledger.ReportFor", "parameters": {"holderFileDescriptor": 0}}, fds=[pidfd])
+        self.assertNotIn("error", other.receive())
+        self.assert_serves(own)
+        self.restart()
+        self.assert_serves(own)
+        self.assertIsNone(other.receive())
+
     def test_what_was_sent_meanwhile_is_answered(self):
         clients = [self.connect() for _ in range(3)]
         for client in clients:

@@ -82,11 +82,17 @@ said dma released
 assert_eq "$(grep -c '^equal: 2048 bytes' dma)" 3
 assert_eq "$(grep -c '^blocked: ' dma)" 2 "accesses blocked"
 
+# Who waits in the queue asks the next daemon, for the time that is left.
+in_background waiting as_user alice vfioctl run --wait 300 --device "$NIC_2" -- sh -c 'echo has it'
+said waiting "vfioctl: waiting for $NIC_2: next in the queue"
+
 # One that ends while there is no daemon is over when there is one.
 kill_daemon
+said waiting "vfioctl: lost vfiod while waiting"
 kill -KILL "$program"
 refused wait "$run"
 start_daemon <<<"$configuration"
+said waiting "has it"
 wait_until 20 is_unchanged
 assert_eq "$(vfioctl leases)" "No leases."
 wait_until 10 nothing_is_reserved
@@ -94,4 +100,4 @@ assert_eq "$(find "$STATE_DIR/leases" "$STATE_DIR/journal" -type f)" ""
 # No name is used again.
 as_user alice vfioctl run --device "$EDU" -- true
 [ "$(grep -c 'lease L[1-4] of group.* granted' daemon.log)" = 4 ] || fail "a name was used again"
-[ "$(grep -c 'lease L[0-9]* of group.* granted' daemon.log)" = 5 ] || fail "what was granted is not in the log"
+[ "$(grep -c 'lease L[0-9]* of group.* granted' daemon.log)" = 6 ] || fail "what was granted is not in the log"
