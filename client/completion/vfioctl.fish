@@ -15,7 +15,7 @@ function __vfioctl_operands
             continue
         end
         switch $token
-            case --socket --timeout --unit --reason --device --group --wait --memory --by
+            case --socket --timeout --unit --reason --device --group --any --near --mode --wait --memory --by --pool
                 set skip 1
             case '-*'
             case '*'
@@ -72,11 +72,11 @@ complete -c vfioctl -n '__vfioctl_is -1 revoke' -l reason -x -d 'What the holder
 complete -c vfioctl -n '__vfioctl_is -1 ledger' -l by -x -a 'account space lease' -d 'A table of these'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l device -x -a '(__vfioctl_names devices)' -d 'Its group'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l group -x -a '(__vfioctl_names groups)' -d 'This group'
-complete -c vfioctl -n '__vfioctl_is -1 run' -l any -x -d 'Any that fits'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l any -x -a '(__vfioctl_names pools | string replace -r "^" pool:)' -d 'Any that fits'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l near -x -d 'Rather near this NUMA node'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l mode -x -a 'group cdev auto' -d 'How they are handed over'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l memory -x -d 'For what it maps: 512M, 16G'
-complete -c vfioctl -n '__vfioctl_is -1 run' -l shim -d 'It opens its groups by itself'
+complete -c vfioctl -n '__vfioctl_is -1 run' -l shim -f -a 'seccomp preload' -d 'It opens its groups by itself'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l observe -d 'Tell the ledger what it maps'
 complete -c vfioctl -n '__vfioctl_is -1 run' -l wait -x -d 'In the queue, so many seconds'
 
@@ -85,6 +85,7 @@ complete -c vfioctl -n '__vfioctl_is -1 take return' -a '(__vfioctl_names device
 complete -c vfioctl -n '__vfioctl_is 0 can' -a '(__fish_complete_users)'
 complete -c vfioctl -n '__vfioctl_is 1 can' -a '(__vfioctl_names devices groups)'
 complete -c vfioctl -n '__vfioctl_is 0 revoke' -a '(__vfioctl_names leases)'
-complete -c vfioctl -n '__vfioctl_is 0 run' -a '(__fish_complete_command)'
+# Where a value may be left out, fish offers operands in its place, too.
+complete -c vfioctl -n '__vfioctl_is 0 run; and not string match -q -- "-*" (commandline -ct)' -a '(__fish_complete_command)'
 complete -c vfioctl -n '__vfioctl_is_program' -F
 complete -c vfioctl -n '__vfioctl_is 0 help' -a 'list status why check can take return leases revoke ledger audit monitor run reload metrics'

@@ -16,6 +16,7 @@ for word; do
 	case $word in
 	devices) printf '0000:02:01.0\tIntel\n0000:02:02.0\tIntel: the second\n0000:05:00.0\tNVMe\n' ;;
 	groups) printf '7\tthree\n13\tone\n' ;;
+	pools) printf 'nics\tthree groups\n' ;;
 	leases) printf 'L3\talice qemu/4711\n' ;;
 	esac
 done
@@ -38,6 +39,8 @@ in_bash() { # LINE…
 			for word in "${COMPREPLY[@]}"; do printf "%s\t%s\n" "$line" "$kept$word"; done
 		done' bash "$@"
 }
+# With an option whose value may be left out it offers that with the equals sign, too; and it repeats the
+# option before the value.
 # shellcheck disable=SC2016,SC2317
 in_fish() { # LINE…
 	HOME=$directory fish --no-config -c '
@@ -46,7 +49,7 @@ in_fish() { # LINE…
 			for word in (complete -C $line)
 				printf "%s\t%s\n" $line $word
 			end
-		end' "$@" | cut -f 1,2
+		end' "$@" | cut -f 1,2 | sed 's|\t--[a-z-]*=\(.\)|\t\1|; s|=$||'
 }
 # It knows the last part of a path only.
 # shellcheck disable=SC2317
@@ -102,7 +105,11 @@ offers "vfioctl run --mem" --memory
 offers "vfioctl run --memory 512M --device 0000:05" 0000:05:00.0
 offers "vfioctl run --memory 512M --group 7 -- vfioct" vfioctl
 offers "vfioctl run --mode g" group
+offers "vfioctl run --mode cdev --device 0000:05" 0000:05:00.0
+offers "vfioctl run --any pool:x --device 0000:05" 0000:05:00.0
+offers "vfioctl run --any pool:x --any pool:n" pool:nics
 offers "vfioctl run --mo" --mode
+offers "vfioctl run --shim=s" seccomp
 offers "vfioctl run --group 7 cat tests/completion/test-c" tests/completion/test-completion.sh
 offers "vfioctl ledger --by s" space
 offers "vfioctl help ch" check
