@@ -173,20 +173,25 @@ static int list_groups(struct context *context, bool all, const char *pool)
 {
 	struct listing listing = { .groups = json_object_new_array() };
 	struct json_object *parameters = json_object_new_object();
+	struct json_object *which =
+		pool ? json_object_new_string(pool) : json_object_new_boolean(all);
+	const char *text = NULL;
 	int r, exit_code;
 
-	if (!listing.groups || !parameters) {
+	/* Without the name, other groups would be shown as the pool's. */
+	if (parameters && which &&
+		json_object_object_add(parameters, pool ? "pool" : "all", which) == 0) {
+		which = NULL; /* the parameters' */
+		text = json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN);
+	}
+	if (!listing.groups || !text) {
 		json_object_put(listing.groups);
 		json_object_put(parameters);
+		json_object_put(which);
 		fputs("vfioctl: out of memory\n", stderr);
 		return EXIT_REFUSED;
 	}
-	if (pool)
-		json_object_object_add(parameters, "pool", json_object_new_string(pool));
-	else
-		json_object_object_add(parameters, "all", json_object_new_boolean(all));
-	r = vfiod_call(context->vfiod, "org.vfiod.Broker.List",
-		json_object_to_json_string_ext(parameters, JSON_C_TO_STRING_PLAIN), true, NULL, 0,
+	r = vfiod_call(context->vfiod, "org.vfiod.Broker.List", text, true, NULL, 0,
 		context->timeout_ms, listing_add, &listing);
 	json_object_put(parameters);
 	patience_end();

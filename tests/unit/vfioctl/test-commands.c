@@ -1,4 +1,5 @@
 /* What the commands ask of the daemon, what they print, and how they exit. */
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,6 +98,30 @@ static void list_is_a_table(void **state)
 	assert_int_equal(ctl(fake, "list", "7", NULL), EXIT_USAGE);
 	assert_string_equal(ctl_err, "vfioctl list: no arguments; one group is: vfioctl status 7\n"
 				     "See vfioctl list --help.\n");
+	fake_stop(fake);
+}
+
+static const char *no_memory_for; /* such a text */
+
+/* In place of the library's. */
+struct json_object *json_object_new_string(const char *text)
+{
+	struct json_object *(*real)(const char *) = dlsym(RTLD_NEXT, __func__);
+
+	return no_memory_for && is(text, no_memory_for) ? NULL : real(text);
+}
+
+/* Without its name, other groups would be shown as the pool's. */
+static void no_memory_for_a_pool(void **state)
+{
+	struct fake *fake = fake_start(answer_list);
+
+	(void)state;
+	no_memory_for = "nics";
+	assert_int_equal(ctl(fake, "list", "--pool", "nics", NULL), EXIT_REFUSED);
+	no_memory_for = NULL;
+	assert_string_equal(ctl_out, "");
+	assert_string_equal(ctl_err, "vfioctl: out of memory\n");
 	fake_stop(fake);
 }
 
@@ -692,6 +717,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(list_is_a_table),
 		cmocka_unit_test(list_of_a_pool),
+		cmocka_unit_test(no_memory_for_a_pool),
 		cmocka_unit_test(status_is_an_overview),
 		cmocka_unit_test(status_of_one_group_is_all_of_it),
 		cmocka_unit_test(status_tells_what_is_in_the_way),
