@@ -1,11 +1,13 @@
 /* The options of `vfioctl run`. */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/size.h"
 #include "client/vfioctl/run-command.h"
+
+/* The daemon accepts no more: 7 days. */
+enum { MAX_WAIT_SECONDS = 7 * 24 * 3600 };
 
 static int memory_option(struct run *run)
 {
@@ -106,9 +108,10 @@ static int run_option(struct run *run, int option)
 	if (option == 'd')
 		return run_groups_add_target(&run->groups, optarg) < 0 ? run_out_of_memory() : 0;
 	if (option == 'w') {
-		if (seconds_parse(optarg, INT_MAX, &run->wait_seconds) == 0)
+		if (seconds_parse(optarg, MAX_WAIT_SECONDS, &run->wait_seconds) == 0)
 			return 0;
-		usage_error(run->context, "--wait %s: not a number of seconds", optarg);
+		usage_error(run->context, "--wait %s: not a number of seconds up to %d (7 days)",
+			optarg, MAX_WAIT_SECONDS);
 		return EXIT_RUN_FAILED;
 	}
 	if (option == 'm')

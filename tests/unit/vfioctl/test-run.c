@@ -465,6 +465,12 @@ static void a_refusal_starts_nothing(void **state)
 				     "--all` shows them all\n");
 	assert_int_equal(ctl(fake, "run", "--group", "x", "--", "echo", NULL), EXIT_RUN_FAILED);
 	assert_int_equal(ctl(fake, "run", "--wait", "-1", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_int_equal(ctl(fake, "run", "--wait", "604801", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err, "vfioctl run: --wait 604801: not a number of seconds up to "
+				     "604800 (7 days)\nSee vfioctl run --help.\n");
+	assert_int_equal(ctl(fake, "run", "--wait", "604800", "--", "echo", NULL), EXIT_RUN_FAILED);
+	assert_string_equal(ctl_err,
+		"vfioctl run: which --device, --group or --any?\nSee vfioctl run --help.\n");
 	assert_int_equal(ctl(fake, "run", "--group", "7", NULL), EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err, "vfioctl run: which command?\nSee vfioctl run --help.\n");
 	assert_int_equal(ctl(fake, "run", "echo", NULL), EXIT_RUN_FAILED);
