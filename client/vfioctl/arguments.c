@@ -123,9 +123,15 @@ static int placeholder_complain(const struct run_groups *groups, const char *wro
 	} else if (is_of_groups) {
 		fputs("none of the groups to be acquired", stderr);
 	} else if (groups->n_devices == 0) {
-		fputs("the groups have no device that is handed over", stderr);
+		fputs(kind == PLACEHOLDER_DEVICE_NAME
+				? "none of the lease's devices"
+				: "the groups have no device that is handed over",
+			stderr);
 	} else {
-		fputs("none of the devices that are handed over:", stderr);
+		/* A name may be of any device of the lease: with --shim none is handed over. */
+		fputs(kind == PLACEHOLDER_DEVICE_NAME ? "none of the lease's devices:"
+						      : "none of the devices that are handed over:",
+			stderr);
 		choices_print(groups, wrong, false);
 	}
 	fputs(groups->n_any > 0 && groups->n > 0 ? goes_back : nothing_acquired, stderr);

@@ -164,7 +164,7 @@ void shim_case_any(const char *how)
 				 "echo", "{device-name:any3}", NULL),
 		EXIT_RUN_FAILED);
 	assert_string_equal(ctl_err,
-		"vfioctl run: {device-name:any3}: none of the devices that are handed over: "
+		"vfioctl run: {device-name:any3}: none of the lease's devices: "
 		"{device-name:0000:01:00.0}, {device-name:0000:06:00.0}; what was acquired goes "
 		"back\n");
 	assert_string_equal(ctl_out, "");
