@@ -84,7 +84,10 @@ static struct json_object *pool_json(const struct broker *broker, const struct t
 	return json;
 }
 
-/* Who may have nothing of a pool is not told that there is one. */
+/*
+ * Pools of which who asks may have nothing are left out: they are of no use to him. They are no
+ * secret: List with such a pool lists nothing, and says NoSuchPool of a name that is none.
+ */
 static void finish(struct call *call)
 {
 	struct session *session = call->session;
