@@ -187,7 +187,8 @@ class Over:
             if now["descriptors"] - self.chaos.fds_of(now) != then["descriptors"] - self.chaos.fds_of(then):
                 return f"descriptors: {now}, were {then}: {sorted(kernel.descriptors_of(daemon.pid).items())}"
         for then in daemon.settled[1:2]:
-            if now["memory"] > then["memory"] + MEMORY_SLACK:
-                return f"memory: {now}, was {then}"
+            bound = then["memory"] + MEMORY_SLACK
+            if now["memory"] > bound and (at_rest := daemon.memory_at_rest()) > bound:
+                return f"memory: {now}, {at_rest} at rest, was {then}"
         return None
 

@@ -10,6 +10,8 @@ import kernel
 from wire import Closed, Violation, Wire
 
 STOP_SECONDS = 60
+# After that many ends of connections, and that long, what is free goes back to the kernel (daemon/base/trim.c).
+TRIM_CONNECTIONS, TRIM_SECONDS = 256, 0.5
 
 
 class Daemon:
@@ -133,6 +135,13 @@ class Daemon:
             # Its own: pages of programs and libraries come as they are first used.
             "memory": kernel.status_of(self.pid, "RssAnon"), "rss": kernel.status_of(self.pid, "VmRSS"),
         }
+
+    def memory_at_rest(self):
+        """Without what is only kept for what may come: that depends on how much went on at a time, once."""
+        for _ in range(TRIM_CONNECTIONS):
+            Wire(self.socket).close()
+        time.sleep(2 * TRIM_SECONDS)
+        return self.measure()["memory"]
 
     def is_spare(self, path):
         """The file of a lease's record, open for the next one: for some seconds, or until that ends."""
