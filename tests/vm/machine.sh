@@ -61,7 +61,7 @@ machine_command() {
 	esac
 	# shellcheck disable=SC2034
 	MACHINE=(
-		qemu-system-x86_64 -machine q35 -cpu max,erms=off,fsrm=off "${processors[@]}" -m "${memory:-1G}"
+		qemu-system-x86_64 -machine q35 -cpu "max,erms=off,fsrm=off" "${processors[@]}" -m "${memory:-1G}"
 		-nodefaults -display none -no-reboot
 		-device "$device"
 		-kernel "$2" -initrd "$3"
