@@ -240,9 +240,15 @@ static void say_too_many(struct sentence *s, struct json_object *p)
 
 static void say_interrupted(struct sentence *s, struct json_object *p)
 {
-	(void)p;
-	say(s, "this was broken off before it was done: vfiod went down or was restarted, or the "
-	       "lease or space that it was for has ended; nothing of it is left, ask again");
+	/* An older vfiod does not say. */
+	struct json_object *restart = json_object_object_get(p, "isRestart");
+	bool is_restart = !restart || json_object_get_boolean(restart);
+
+	say(s, "this was broken off before it was done: %s; nothing of it is left%s",
+		word(p, "reason",
+			"vfiod went down or was restarted, or the lease or space that it was for "
+			"has ended"),
+		is_restart ? ", ask again" : "");
 }
 
 static void say_configuration_invalid(struct sentence *s, struct json_object *p)

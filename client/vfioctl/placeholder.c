@@ -35,6 +35,7 @@ int run_groups_add_target(struct run_groups *groups, const char *name)
 		device_argument(name, grown[groups->n_targets].name, sizeof grown->name);
 	grown[groups->n_targets].group = 0;
 	grown[groups->n_targets].selected = NULL;
+	grown[groups->n_targets].number = -1;
 	grown[groups->n_targets].any = is_any ? ++groups->n_any : 0;
 	groups->n_targets++;
 	return 0;
@@ -104,11 +105,18 @@ static struct json_object *granted_describe(const struct vfiod_lease *lease, siz
 	return group;
 }
 
-/* Index of the group that has the device, or n_groups. */
-static size_t granted_find(const struct vfiod_lease *lease, const char *device)
+/*
+ * Index of the group of a target, or n_groups. One that is named may be a bridge, or without a
+ * driver: the lease has no such devices.
+ */
+static size_t granted_find(
+	const struct vfiod_lease *lease, const struct run_target *target, const char *device)
 {
 	size_t i = 0, n = vfiod_lease_n_groups(lease);
 
+	for (; target->any == 0 && i < n; i++)
+		if (vfiod_lease_group_number(lease, i) == target->number)
+			return i;
 	for (; device && i < n; i++)
 		for (size_t j = 0; j < vfiod_lease_n_devices(lease, i); j++)
 			if (strcmp(vfiod_lease_device(lease, i, j), device) == 0)
@@ -119,8 +127,9 @@ static size_t granted_find(const struct vfiod_lease *lease, const char *device)
 int run_groups_granted(struct run_groups *groups, const struct vfiod_lease *lease)
 {
 	for (size_t i = 0; i < groups->n_targets; i++) {
+		struct run_target *target = &groups->targets[i];
 		const char *device = vfiod_lease_selected(lease, i);
-		size_t found = granted_find(lease, device);
+		size_t found = granted_find(lease, target, device);
 		struct json_object *group;
 		int r;
 
@@ -131,7 +140,8 @@ int run_groups_granted(struct run_groups *groups, const struct vfiod_lease *leas
 		json_object_put(group);
 		if (r < 0)
 			return r;
-		groups->targets[i].selected = device;
+		if (target->any > 0)
+			target->selected = device;
 	}
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* What `vfioctl run` asks for, what it gets, and what CMD is told of that. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,30 +19,41 @@ int run_describe(struct context *context, const char *target, struct json_object
 	return ask(context, "org.vfiod.Broker.Describe", parameters, reply);
 }
 
-/* Which groups there will be, so that all of CMD's arguments are known before any is taken. */
-int run_resolve(struct run *run)
+/* That it means now, with --any beside it: only its number, as what is before it is not known yet.
+ */
+static int resolve(struct run *run, size_t index)
 {
-	struct run_groups *groups = &run->groups;
+	struct run_target *target = &run->groups.targets[index];
+	struct json_object *reply, *group;
+	char named[256];
+	int r = run_describe(run->context, target->name, &reply);
 
-	for (size_t i = 0; i < groups->n_targets; i++) {
-		char target[256];
-		struct json_object *reply;
-		int r = run_describe(run->context, groups->targets[i].name, &reply);
-
-		target_describe(groups->targets[i].name, target, sizeof target);
-		if (r < 0) {
-			complain(run->context, "acquire %s", target);
-			return EXIT_RUN_FAILED;
-		}
-		r = run_groups_describe(groups, i, get_object(reply, "group"));
-		json_object_put(reply);
-		if (r < 0) {
-			fprintf(stderr, "vfioctl: cannot acquire %s: %s\n", target,
-				strerrordesc_np(-r));
-			return EXIT_RUN_FAILED;
-		}
+	target_describe(target->name, named, sizeof named);
+	if (r < 0) {
+		complain(run->context, "acquire %s", named);
+		return EXIT_RUN_FAILED;
+	}
+	group = get_object(reply, "group");
+	if (run->groups.n_any > 0)
+		target->number = get_int(group, "number", -1);
+	else
+		r = run_groups_describe(&run->groups, index, group);
+	json_object_put(reply);
+	if (r < 0) {
+		fprintf(stderr, "vfioctl: cannot acquire %s: %s\n", named, strerrordesc_np(-r));
+		return EXIT_RUN_FAILED;
 	}
 	return 0;
+}
+
+int run_resolve(struct run *run)
+{
+	int exit_code = 0;
+
+	for (size_t i = 0; exit_code == 0 && i < run->groups.n_targets; i++)
+		if (run->groups.targets[i].any == 0)
+			exit_code = resolve(run, i);
+	return exit_code;
 }
 
 int run_arguments_read(struct run *run, int argc, char *argv[])
@@ -103,6 +115,7 @@ static unsigned mode_flag(const struct run *run)
 
 static void queued_print(unsigned position, void *targets)
 {
+	patience_end();
 	if (position == 0)
 		fprintf(stderr, "vfioctl: waiting for %s: next in the queue\n",
 			(const char *)targets);
@@ -120,42 +133,72 @@ static double now(void)
 }
 
 /* While it waited in a queue, which is in no record: the next daemon knows nothing of it. */
-static bool was_forgotten(int result)
+static bool was_forgotten(const struct run *run, int result)
 {
-	return result == -ECONNRESET || result == -EPIPE || result == -EREMOTEIO;
+	const struct vfiod *vfiod = run->context->vfiod;
+	const char *error = result < 0 ? vfiod_error_name(vfiod) : NULL;
+	struct json_object *parameters;
+	bool is_restart;
+
+	if (result == -ECONNRESET)
+		return true;
+	if (!error || strcmp(error, "org.vfiod.Broker.Interrupted") != 0)
+		return false;
+	parameters = json_tokener_parse(vfiod_error_parameters(vfiod));
+	is_restart = get_bool(parameters, "isRestart");
+	json_object_put(parameters);
+	return is_restart;
 }
 
-/* A daemon that answers, before the time is over. */
-static bool come_again(struct run *run, double end)
+/* Its process would be who has the lease. */
+static bool command_has_gone(const struct launch *launch)
+{
+	struct pollfd command = { .fd = launch->pidfd, .events = POLLIN };
+
+	return poll(&command, 1, 0) > 0;
+}
+
+/* A daemon that answers, before the time is over. Not at once: one may come only to go. */
+static int come_again(struct run *run, const struct launch *launch, double end)
 {
 	const struct timespec pause = { .tv_nsec = AGAIN_MS * 1000000L };
 	struct context *context = run->context;
 	struct vfiod *next;
+	int r;
 
-	while (vfiod_open(context->socket, &next) < 0) {
-		if (now() >= end)
-			return false;
+	do {
 		nanosleep(&pause, NULL);
-	}
+		if (command_has_gone(launch) || now() >= end)
+			return -ECONNRESET;
+		r = vfiod_open(context->socket, &next);
+	} while (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT);
+	if (r < 0)
+		return r;
 	vfiod_close(context->vfiod);
 	context->vfiod = next;
-	return true;
+	patience_begin();
+	return 0;
 }
 
 /* As long as it is to wait; a daemon that has gone meanwhile is asked again, for what is left. */
-static int acquire_in_time(struct run *run, const char **names,
+static int acquire_in_time(struct run *run, const struct launch *launch, const char **names,
 	struct vfiod_acquire_options *options, struct vfiod_lease **lease)
 {
 	double end = now() + run->wait_seconds, left;
+	bool is_told = false;
 	int r;
 
 	for (;;) {
 		r = vfiod_acquire_with(
 			run->context->vfiod, names, run->groups.n_targets, options, lease);
-		if (r == 0 || !was_forgotten(r) || now() >= end)
+		patience_end();
+		if (!was_forgotten(run, r) || now() >= end)
 			return r;
-		fputs("vfioctl: lost vfiod while waiting; looking for the next one\n", stderr);
-		if (!come_again(run, end))
+		if (!is_told)
+			fputs("vfioctl: lost vfiod while waiting; looking for the next one\n",
+				stderr);
+		is_told = true;
+		if (come_again(run, launch, end) < 0)
 			return r;
 		left = end - now();
 		options->wait_seconds = left < 0 ? 0 : (unsigned)left + 1;
@@ -190,7 +233,7 @@ int run_acquire(struct run *run, const struct launch *launch, struct vfiod_lease
 				i ? ", " : "", target);
 	}
 	options.userdata = numbers;
-	r = acquire_in_time(run, names, &options, lease);
+	r = acquire_in_time(run, launch, names, &options, lease);
 	free(names);
 	if (r == 0)
 		return 0;

@@ -42,6 +42,8 @@ int run_options_read(struct run *run, int argc, char *argv[], bool *is_done);
 /* 0 with a reply to be put, or as ask(). */
 int run_describe(struct context *context, const char *target, struct json_object **reply);
 /* Of the others: 0, or an exit code, said. Before anything is acquired: */
+/* Which groups there will be, so that all of CMD's arguments are known; with --any, which ones are
+ * those that are named. */
 int run_resolve(struct run *run);
 int run_arguments_read(struct run *run, int argc, char *argv[]);
 int run_count_check(struct run *run);

@@ -109,6 +109,9 @@ static int run_prepared(struct run *run, int argc, char *argv[])
 		return EXIT_RUN_FAILED;
 	run->argc = argc;
 	run->typed = argv;
+	exit_code = run_resolve(run);
+	if (exit_code)
+		return exit_code;
 	if (run->groups.n_any > 0) {
 		run->script = script_new();
 		if (run->script >= 0)
@@ -117,9 +120,7 @@ static int run_prepared(struct run *run, int argc, char *argv[])
 			strerrordesc_np(-run->script));
 		return EXIT_RUN_FAILED;
 	}
-	exit_code = run_resolve(run);
-	if (exit_code == 0)
-		exit_code = run_arguments_read(run, argc, argv);
+	exit_code = run_arguments_read(run, argc, argv);
 	if (exit_code == 0)
 		exit_code = handovers_make(&run->groups, run->handovers);
 	if (exit_code == 0)

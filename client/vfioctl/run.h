@@ -17,6 +17,7 @@ struct run_target {
 	char name[256];       /* as typed, made whole: "0000:01:00.0", "group:7", "enp3s0" */
 	size_t group;         /* index into run_groups */
 	size_t any;           /* "any:…": the how manieth, from 1; 0: it has a name */
+	int number;           /* of the group of one that is named beside --any; -1 */
 	const char *selected; /* and the device that answers it, once that is known; the lease's */
 };
 

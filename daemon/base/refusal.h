@@ -42,7 +42,7 @@ enum refusal_kind {
 	REFUSAL_STUCK,           /* group, device, step, owner_pid (0: unknown) */
 	REFUSAL_TIMED_OUT,       /* group, owner_pid, owner_uid: who has it still */
 	REFUSAL_TOO_MANY,        /* text: which limit, max */
-	REFUSAL_INTERRUPTED,     /* text: the daemon is going down */
+	REFUSAL_INTERRUPTED,     /* text: why, is_restart */
 	REFUSAL_LIMIT_EXCEEDED,  /* account, limit; limit_, state_ and requested_bytes */
 	REFUSAL_NO_MEMORY_BOUND, /* account: the cgroup's path, may be empty; text: reason */
 	REFUSAL_CONFIGURATION,   /* text: file:line: what is wrong and what is allowed */
@@ -96,6 +96,7 @@ struct refusal {
 	enum bind_step step;
 	int errnum; /* positive errno */
 	bool rolled_back;
+	bool is_restart; /* the next vfiod can be asked the same */
 	pid_t owner_pid; /* 0: nobody, or unknown */
 	uid_t owner_uid;
 	long max; /* REFUSAL_TOO_MANY */

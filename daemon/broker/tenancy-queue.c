@@ -267,10 +267,12 @@ static int tenancy_enter(struct broker *broker, const struct acquire_request *re
 	struct tenancy *tenancy = NULL;
 	int r = REFUSED;
 
-	if (broker->is_stopping)
+	if (broker->is_stopping) {
 		refuse(refusal, REFUSAL_INTERRUPTED, "vfiod is stopping");
-	else
+		refusal->is_restart = true;
+	} else {
 		r = tenancy_new(broker, request, only_takes, &tenancy);
+	}
 	if (r != 0) {
 		if (request->holder_pidfd >= 0)
 			close(request->holder_pidfd);

@@ -384,6 +384,7 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 	case PHASE_UNDOING:
 		if (!tenancy->has_failed || tenancy->tries_again)
 			refuse(&tenancy->refusal, REFUSAL_INTERRUPTED, "%s", reason);
+		tenancy->refusal.is_restart = tenancy->broker->is_stopping;
 		tenancy->tries_again = false;
 		tenancy->has_failed = true;
 		if (tenancy->phase == PHASE_QUEUED)

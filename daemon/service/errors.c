@@ -143,6 +143,8 @@ const char *refusal_to_varlink(const struct refusal *refusal, struct json_object
 		json_put(json, "max", json_object_new_int64(refusal->max));
 		return ERROR("TooMany");
 	case REFUSAL_INTERRUPTED:
+		json_put(json, "reason", json_text(refusal->text));
+		json_put(json, "isRestart", json_object_new_boolean(refusal->is_restart));
 		return ERROR("Interrupted");
 	case REFUSAL_LIMIT_EXCEEDED:
 		return limit_error(refusal, json);

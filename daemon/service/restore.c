@@ -56,6 +56,7 @@ static void interrupt(struct session *session)
 	struct refusal refusal;
 
 	refuse(&refusal, REFUSAL_INTERRUPTED, "vfiod was restarted");
+	refusal.is_restart = true;
 	const char *error = refusal_to_varlink(&refusal, &parameters);
 	struct json_object *reply = varlink_error_build(error, parameters);
 	int r = reply ? transport_send(session->transport, reply, NULL, 0) : -ENOMEM;

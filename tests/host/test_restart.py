@@ -20,7 +20,7 @@ from vfiod_host import ADMIN, RULE, Host, wait_until
 INFO = {"method": "org.varlink.service.GetInfo"}
 MONITOR = {"method": "org.vfiod.Broker.Monitor", "more": True}
 BROKER = "org.vfiod.Broker."
-INTERRUPTED = {"error": BROKER + "Interrupted", "parameters": {}}
+INTERRUPTED = {"error": BROKER + "Interrupted", "parameters": {"reason": "vfiod was restarted", "isRestart": True}}
 KILLS = int(os.environ.get("VFIOD_KILLS", "12"))
 SEED = int(os.environ.get("VFIOD_SEED", "4711"))
 PAGE, MEMORY_BYTES = 4096, 1 << 20

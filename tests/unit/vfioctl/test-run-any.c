@@ -19,6 +19,13 @@ static int expect_no_calls;
 	"{\"device\":\"0000:01:00.0\"},{\"pool\":\"nics\",\"nearNumaNode\":1}],"                   \
 	"\"waitSeconds\":0,\"holderFileDescriptor\":0,\"mode\":\"group\"}"
 
+/* A bridge, which stays as it is: the lease does not name it. */
+static const char described[] =
+	"{\"group\":{\"number\":13,\"type\":\"DMA\",\"binding\":\"host\",\"owner\":\"none\","
+	"\"isCovered\":true,\"mayLease\":true,\"devices\":[{\"name\":\"0000:01:00.0\",\"bus\":"
+	"\"pci\",\"syspath\":\"/sys/x\",\"resetMethods\":[],\"isBound\":false,\"isParked\":"
+	"false}],\"reservedRegions\":[]}}";
+
 static void answer(struct fake *fake, int peer, const char *method, struct json_object *parameters,
 	const int *fds, size_t n_fds)
 {
@@ -39,12 +46,15 @@ static void answer(struct fake *fake, int peer, const char *method, struct json_
 			"{\"event\":\"granted\",\"lease\":\"3\",\"token\":\"secret\",\"groups\":["
 			"{\"number\":7,\"devices\":[\"0000:06:00.1\",\"0000:06:00.0\"],"
 			"\"groupFileDescriptor\":0},"
-			"{\"number\":13,\"devices\":[\"0000:01:00.0\"],\"groupFileDescriptor\":1},"
+			"{\"number\":13,\"devices\":[\"0000:02:01.0\"],\"groupFileDescriptor\":1},"
 			"{\"number\":2,\"devices\":[\"0000:08:00.0\"],\"groupFileDescriptor\":2}],"
 			"\"selected\":[\"0000:06:00.0\",\"0000:01:00.0\",\"0000:08:00.0\"]}",
 			files, 3);
 		for (int i = 0; i < 3; i++)
 			close(files[i]);
+	} else if (strcmp(method, "org.vfiod.Broker.Describe") == 0 &&
+		   json_object_object_get(parameters, "device")) {
+		fake_reply(fake, peer, false, described);
 	} else if (strcmp(method, "org.vfiod.Broker.Describe") == 0) {
 		fake_error(fake, peer, "org.vfiod.Broker.NoSuchGroup", "{\"group\":99}");
 	} else {

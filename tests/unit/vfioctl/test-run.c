@@ -306,7 +306,8 @@ static void answer_forgetful(struct fake *fake, int peer, const char *method,
 	if (n_asked++ == 0)
 		fake_hang_up(fake, peer);
 	else
-		fake_error(fake, peer, "org.vfiod.Broker.Interrupted", "{}");
+		fake_error(fake, peer, "org.vfiod.Broker.Interrupted",
+			"{\"reason\":\"vfiod was restarted\",\"isRestart\":true}");
 }
 
 #define WAITING "vfioctl: waiting for 0000:01:00.0, group 7: next in the queue\n"
@@ -318,8 +319,48 @@ static void a_restart_does_not_end_the_wait(void **state)
 
 	(void)state;
 	assert_int_equal(ctl(fake, RUN, "sh", "-c", "exit 4", NULL), 4);
-	assert_string_equal(ctl_err, WAITING LOST WAITING LOST);
+	assert_string_equal(ctl_err, WAITING LOST WAITING);
 	fake_stop(fake);
+}
+
+static const char *refusal, *refused_why;
+
+static void answer_refusing(struct fake *fake, int peer, const char *method,
+	struct json_object *parameters, const int *fds, size_t n_fds)
+{
+	if (!is(method, "org.vfiod.Broker.Acquire")) {
+		answer_run(fake, peer, method, parameters, fds, n_fds);
+		return;
+	}
+	fake_expect(n_asked++ == 0, "asked once");
+	fake_error(fake, peer, refusal, refused_why);
+}
+
+/* Nor is it a reason to ask again that CMD's request was ended by somebody. */
+static void what_is_refused_ends_the_wait(void **state)
+{
+	static const char *const cases[][3] = {
+		{ "org.vfiod.Broker.TooMany", "{\"limit\":\"leases\",\"max\":64}",
+			"vfioctl: cannot acquire 0000:01:00.0, group 7: too many: leases, at most "
+			"64\n" },
+		{ "org.vfiod.Broker.Interrupted",
+			"{\"reason\":\"an administrator has ended it\",\"isRestart\":false}",
+			"vfioctl: cannot acquire 0000:01:00.0, group 7: this was broken off before "
+			"it was done: an administrator has ended it; nothing of it is left\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct fake *fake;
+
+		n_asked = 0;
+		refusal = cases[i][0];
+		refused_why = cases[i][1];
+		fake = fake_start(answer_refusing);
+		assert_int_equal(ctl(fake, RUN, "true", NULL), EXIT_RUN_FAILED);
+		assert_string_equal(ctl_err, cases[i][2]);
+		fake_stop(fake);
+	}
 }
 
 static bool is_over;
@@ -516,6 +557,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_restart_does_not_end_the_wait),
+		cmocka_unit_test(what_is_refused_ends_the_wait),
 		cmocka_unit_test(cmd_has_the_groups_and_nothing_else),
 		cmocka_unit_test(memory_is_asked_for),
 		cmocka_unit_test(the_exit_status_is_cmds),

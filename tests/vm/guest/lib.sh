@@ -2,7 +2,7 @@
 # The words that scenarios are written in. HACKING.md, "Adding a scenario", tells how.
 #
 #   EDU AHCI NIC_A NIC_B BRIDGE NIC_1 NIC_2 NVME SPARE_PORT SLOT_PORT   the devices (guest/machine, machine.sh)
-#   group_of driver_of override_of interface_of DEVICE · members_of GROUP
+#   group_of driver_of override_of interface_of has_interface DEVICE · members_of GROUP
 #   PROGRAMS   directory of tests/vm/programs · WORK   a directory for the scenario's files
 #   SOCKET STATE_DIR DAEMON   of the daemon that start_daemon started
 # shellcheck source=tests/vm/guest/machine

@@ -37,7 +37,7 @@ error=$(take_failed_of)
 assert_eq "$(json device <<<"$error") $(json errno <<<"$error") $(json rolledBack <<<"$error")" "$NIC_B 19 true"
 assert_contains "$(json reason <<<"$error")" "$NIC_B: it has left the host"
 assert_eq "$(driver_of "$NIC_A") $(override_of "$NIC_A")" "e1000 "
-[ -n "$(interface_of "$NIC_A")" ] || fail "$NIC_A has no interface"
+wait_until 10 has_interface "$NIC_A"
 wait_until 10 list_agrees
 assert_eq "$(vfioctl status "$NIC_A" --json | json group binding)" host
 assert_eq "$(find "$STATE_DIR/journal" -type f)" "" "the journal"

@@ -16,7 +16,7 @@ said client granted
 assert_eq "$(driver_of "$NIC_A") $(driver_of "$NIC_B")" "vfio-pci vfio-pci"
 kill -KILL "$client"
 wait_until 10 is_unchanged
-[ -n "$(interface_of "$NIC_A")" ] || fail "$NIC_A has no interface"
+wait_until 10 has_interface "$NIC_A"
 wait_until 10 list_agrees
 assert_eq "$(vfioctl leases --json | json leases)" "[]"
 

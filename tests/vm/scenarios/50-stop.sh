@@ -29,7 +29,7 @@ DAEMON=
 assert_eq "$status" 0
 cat daemon.log
 assert_unchanged
-[ -n "$(interface_of "$NIC_A")" ] || fail "$NIC_A has no interface"
+wait_until 10 has_interface "$NIC_A"
 assert_eq "$(find "$STATE_DIR/journal" -type f)" "" "the journal"
 # Not if it is systemd's.
 [ ! -e "$SOCKET" ] || [ -n "${UNIT:-}" ] || fail "the socket is there still"

@@ -20,7 +20,6 @@ find_guest() {
 	return 1
 }
 no_guest() { ! find_guest; }
-has_interface() { [ -n "$(interface_of "$guest")" ]; }
 has_joined() { [ "$(grep -c '"deviceJoined"' monitor)" = "$1" ]; }
 plug() {
 	qmp '{"execute":"device_add","arguments":{"driver":"e1000","id":"guest","bus":"bridge","addr":"3","romfile":""}}'
@@ -35,7 +34,7 @@ come_back() {
 come_back_in_use() {
 	kill -STOP "$DAEMON"
 	come_back
-	wait_until 20 has_interface
+	wait_until 20 has_interface "$guest"
 	udevadm settle --timeout=20
 	ip address add 10.99.0.1/24 dev "$(interface_of "$guest")"
 	ip link set "$(interface_of "$guest")" up

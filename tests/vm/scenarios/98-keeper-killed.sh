@@ -83,7 +83,7 @@ sequence() {
 		hear alice
 		case $ANSWER in
 		ok*) ;;
-		"error org.vfiod.Space.SpaceEnded "* | "error org.vfiod.Broker.Interrupted"*) return 0 ;;
+		"error org.vfiod.Space.SpaceEnded "* | "error org.vfiod.Broker.Interrupted"**) return 0 ;;
 		*) fail "$command: $ANSWER" ;;
 		esac
 	done
