@@ -135,7 +135,8 @@ static bool nobody_has_a_node(const struct sysfs_ops *ops, const struct plan *pl
 /* A search through /proc costs more than all else, and more with each process of the host. */
 static bool looks_for_nodes(enum doorman_wish wish, const struct plan *plan)
 {
-	return wish == DOORMAN_OPENS_NODES ? nodes_may_be_kept(plan) : wish != DOORMAN_OPENS;
+	return wish == DOORMAN_OPENS_NODES ? nodes_may_be_kept(plan)
+					   : wish == DOORMAN_CHECKS || wish == DOORMAN_KEEPS;
 }
 
 /* What he hands over; all closed when it is not on its way. */

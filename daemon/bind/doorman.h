@@ -27,8 +27,9 @@ struct nodes;
 
 enum doorman_wish {
 	DOORMAN_OPENS,
-	DOORMAN_CHECKS, /* nothing stays open, and nobody may have a node of its devices open */
-	DOORMAN_KEEPS,  /* the same, but the group stays open */
+	DOORMAN_PEEKS,         /* nothing stays open */
+	DOORMAN_CHECKS,        /* the same, and nobody may have a node of its devices open */
+	DOORMAN_KEEPS,         /* the same, but the group stays open */
 	DOORMAN_OPENS_NODES,   /* and closes the group: the nodes of its devices stay open */
 	DOORMAN_REOPENS_NODES, /* these alone */
 };

@@ -166,6 +166,11 @@ static void child_run(struct child *child)
 			return;
 		r = transaction_check(transaction, &group_fd, &refusal);
 		break;
+	case JOB_PEEK:
+		if (!may_go(child))
+			return;
+		r = transaction_peek(transaction, &refusal);
+		break;
 	default:
 		r = -EINVAL;
 	}

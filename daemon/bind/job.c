@@ -298,6 +298,8 @@ static enum doorman_wish wish_of(enum job_kind kind)
 		return DOORMAN_OPENS;
 	case JOB_KEEP:
 		return DOORMAN_KEEPS;
+	case JOB_PEEK:
+		return DOORMAN_PEEKS;
 	case JOB_OPEN_NODES:
 		return DOORMAN_OPENS_NODES;
 	case JOB_REOPEN_NODES:

@@ -7,9 +7,9 @@
  *
  *   job_new(TAKE) → ready (inspected, nothing written) → the caller journals →
  *   job_go() → done. Or job_free() before job_go(): the child ends, nothing written.
- *   LOOK is never told to go. RETURN, OPEN and REOPEN (and _NODES), CHECK and KEEP inspect nothing,
- * ready is not called: job_new(), journal, job_go() at once. So the journal holds the child's pid
- * before its first write, whatever the kind of job.
+ *   LOOK is never told to go. RETURN, OPEN and REOPEN (and _NODES), CHECK, KEEP and PEEK inspect
+ * nothing, ready is not called: job_new(), journal, job_go() at once. So the journal holds the
+ * child's pid before its first write, whatever the kind of job.
  */
 #pragma once
 
@@ -23,6 +23,7 @@ enum job_kind {
 	JOB_JOIN,  /* as TAKE, for the members of the plan that join; no fd comes of it */
 	JOB_CHECK, /* brings no descriptor */
 	JOB_KEEP,  /* as CHECK, but brings it */
+	JOB_PEEK,  /* as CHECK, but it is not looked for who has a device's own node open */
 	JOB_LOOK,  /* as TAKE until ready, for a dry run: whoever is ready has to free it */
 	/* As TAKE and OPEN, but they bring the devices' nodes (job_take_nodes()), not the group. */
 	JOB_TAKE_NODES,

@@ -157,6 +157,16 @@ int transaction_open(struct transaction *transaction, int *group_fd, struct refu
 	return r;
 }
 
+int transaction_peek(struct transaction *transaction, struct refusal *refusal)
+{
+	int fd;
+
+	int r = prove_and_close_if_not(transaction, &fd, refusal);
+	if (r == 0)
+		group_close(transaction, fd);
+	return r;
+}
+
 int transaction_check(struct transaction *transaction, int *group_fd, struct refusal *refusal)
 {
 	int fd;

@@ -56,6 +56,8 @@ int transaction_take(struct transaction *, int *group_fd, struct refusal *);
  * would hang.
  */
 int transaction_check(struct transaction *, int *group_fd, struct refusal *);
+/* The same without a look for that, and nothing stays open. */
+int transaction_peek(struct transaction *, struct refusal *);
 
 /*
  * Backwards. First opens the group (EBUSY, or a device's node is open: REFUSED with GROUP_BUSY, no

@@ -105,8 +105,8 @@ static bool is_of_group(enum tenancy_phase phase, enum refusal_kind kind)
 	case REFUSAL_NO_SUCH_GROUP:
 	case REFUSAL_GROUP_FAILED:
 		return true;
-	case REFUSAL_TAKE_FAILED:
-		return phase == PHASE_TAKING;
+	case REFUSAL_TAKE_FAILED: /* before the first write, too: one that cannot be opened */
+		return true;
 	case REFUSAL_STUCK:
 		/* Where a child of ours hangs in a driver, another one might as well. */
 		return phase == PHASE_PREPARING;
@@ -126,19 +126,25 @@ static const struct group *chosen_culprit(const struct tenancy *tenancy)
 	return NULL;
 }
 
+static bool is_failed_take(const struct tenancy *tenancy)
+{
+	return tenancy->phase == PHASE_TAKING || tenancy->refusal.kind == REFUSAL_TAKE_FAILED;
+}
+
 /* 0, or what group_set_add() says. */
 static int put_aside(struct tenancy *tenancy, const struct group *group)
 {
 	struct wishes *wishes = tenancy->wishes;
+	bool is_failure = is_failed_take(tenancy);
 	/* What the host uses it for may be over. But a rollback changes drivers, as if something
 	 * new were to be seen. */
-	bool is_lasting = tenancy->phase == PHASE_TAKING && group->binding != BINDING_GONE;
+	bool is_lasting = is_failure && group->binding != BINDING_GONE;
 	int r = group_set_add(is_lasting ? &wishes->failed : &wishes->tried, group->number);
 
 	if (r < 0)
 		return r;
 	wishes->n_tried++;
-	wishes->n_failed += tenancy->phase == PHASE_TAKING;
+	wishes->n_failed += is_failure;
 	wishes_drop(wishes, group->number);
 	return 0;
 }
@@ -152,8 +158,7 @@ static void log_failure(const struct tenancy *tenancy, const struct group *group
 	log_fields(LOG_WARNING,
 		(const char *[]){
 			"VFIOD_GROUP", number, "VFIOD_LEASE", tenancy->lease->name, NULL },
-		"lease %s is to get another group than %d: %s", tenancy->lease->name, group->number,
-		text);
+		"lease %s is not to get group %d: %s", tenancy->lease->name, group->number, text);
 }
 
 bool tenancy_can_choose_again(struct tenancy *tenancy)
@@ -162,12 +167,13 @@ bool tenancy_can_choose_again(struct tenancy *tenancy)
 	 * taken, that is not for what they are. */
 	enum { FAILURES_MAX = 4 };
 	struct wishes *wishes = tenancy->wishes;
-	const struct group *group = wishes ? chosen_culprit(tenancy) : NULL;
+	const struct group *group =
+		wishes && !tenancy->is_abandoned ? chosen_culprit(tenancy) : NULL;
 
 	if (!group || !is_of_group(tenancy->phase, tenancy->refusal.kind) ||
 		put_aside(tenancy, group) < 0)
 		return false;
-	if (tenancy->phase == PHASE_TAKING)
+	if (is_failed_take(tenancy))
 		log_failure(tenancy, group);
 	if (wishes->n_failed >= FAILURES_MAX) {
 		wishing_tell_tried(wishes, &tenancy->refusal);

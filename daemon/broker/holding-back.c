@@ -301,9 +301,9 @@ static enum job_kind check_kind(const struct holding *holding)
 {
 	bool goes_on = holding_needs_renewal(holding) || !holding->stay;
 
-	if (goes_on && holding->retry_seconds < RETRY_FIRST_SECONDS)
-		return JOB_OPEN;
-	return keeps_open(holding) ? JOB_KEEP : JOB_CHECK;
+	if (keeps_open(holding))
+		return JOB_KEEP;
+	return goes_on && holding->retry_seconds < RETRY_FIRST_SECONDS ? JOB_PEEK : JOB_CHECK;
 }
 
 static void start_check(struct holding *holding)

@@ -386,7 +386,7 @@ void tenancy_end(struct lease *lease, const char *reason, struct settling *settl
 			refuse(&tenancy->refusal, REFUSAL_INTERRUPTED, "%s", reason);
 		tenancy->refusal.is_restart = tenancy->broker->is_stopping;
 		tenancy->tries_again = false;
-		tenancy->has_failed = true;
+		tenancy->has_failed = tenancy->is_abandoned = true;
 		if (tenancy->phase == PHASE_QUEUED)
 			tenancy_refuse(tenancy);
 		else if (tenancy->phase == PHASE_PREPARING)

@@ -34,6 +34,7 @@ struct tenancy {
 	size_t n_holdings;
 	size_t n_pending; /* holdings, and `bounding`, that have not answered in this phase */
 	struct bounding *bounding; /* PREPARING: looks what bounds the lease's process; NULL */
+	bool is_abandoned;         /* ended before it was granted: it is not tried again */
 	bool has_failed;
 	struct refusal refusal; /* the first */
 	size_t told_position;   /* in the queue */

@@ -159,6 +159,9 @@ static int device_reread(struct inventory *inventory, struct device *device)
 	int result = device_read_state(inventory, device);
 	if (result == 0)
 		result = device_read_driver(device->syspath, driver);
+	/* Until it is told. */
+	if (result < 0)
+		device->facts = facts;
 	/* Just going: its own event follows. */
 	if (result == -ENODEV || result == -ENOENT)
 		return 0;

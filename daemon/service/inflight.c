@@ -139,6 +139,10 @@ void inflight_end_with_us(struct session *session)
 
 	if (session->connection == 0)
 		return;
+	/* That of no socket: what the store hands over is closed, if it cannot be told in time. */
+	struct connection_slot *slot = slots_at(session->service->slots, session->connection - 1);
+	slot->cookie = 0;
+	slot_publish();
 	name_of(session->connection - 1, name);
 	store_remove(session->service->hooks.store, name);
 }

@@ -414,6 +414,31 @@ static void test_what_leaves_is_passed_over(void **state)
 	assert_int_equal(a.refusal.kind, REFUSAL_NO_SUCH_GROUP);
 }
 
+/* It is not chosen for anew who has gone while what was chosen could not be had. */
+static void test_who_has_gone_gets_nothing(void **state)
+{
+	struct bare *bench = *state;
+	struct client a;
+
+	for (int phase = 0; phase < 2; phase++) {
+		if (phase == 0)
+			fake_job_uses(1U << 1);
+		else
+			fake_job_takes_fail(1U << 1);
+		fake_job_hold(1U << 3, phase == 1);
+		ask(bench, &a, "any pci:id=8086:0001;pool fast", 0);
+		bare_go_round(bench);
+		assert_non_null(a.lease);
+		assert_false(a.is_granted);
+		broker_disconnect(bench->broker, a.lease);
+		fake_job_hold(0, false);
+		bare_assert_idle(bench);
+		assert_false(a.is_granted);
+		fake_job_uses(0);
+		fake_job_takes_fail(0);
+	}
+}
+
 /* --- who waits -------------------------------------------------------------------------------- */
 
 static void test_first_come_first_served(void **state)
@@ -731,6 +756,7 @@ int main(void)
 		TEST(test_what_the_host_uses_is_passed_over),
 		TEST(test_what_cannot_be_taken_is_passed_over),
 		TEST(test_what_leaves_is_passed_over),
+		TEST(test_who_has_gone_gets_nothing),
 		TEST(test_first_come_first_served),
 		TEST(test_who_wants_two_is_not_starved),
 		TEST(test_who_gives_up_makes_room),
