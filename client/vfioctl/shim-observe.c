@@ -8,11 +8,13 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/vfioctl/shim.h"
 
 #define REPLY_MS 10000
+#define QUIET_SECONDS 60 /* after which a vfiod that hung is asked again */
 /* include/linux/miscdevice.h: MISC_MAJOR, VFIO_MINOR */
 #define CONTAINER_DEVICE makedev(10, 196)
 
@@ -39,7 +41,15 @@ static bool has_ended(const struct shim_reporter *reporter)
 	return poll(&process, 1, 0) != 0;
 }
 
-/* 0 or -errno, with why on stderr: once, as it will not be tried again. */
+static time_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* 0 or -errno. */
 static int reporter_connect(const struct shim *shim, struct shim_reporter *reporter)
 {
 	int r = vfiod_open(shim->socket, &reporter->vfiod);
@@ -54,10 +64,12 @@ static int reporter_connect(const struct shim *shim, struct shim_reporter *repor
 	return r;
 }
 
-/* NULL: it cannot be told of. */
+/* NULL: it cannot be told of. A vfiod that hangs is waited for now and then, not at each mapping.
+ */
 static struct shim_reporter *reporter_of(struct shim *shim, pid_t process)
 {
 	struct shim_reporter **place = &shim->reporters, *reporter;
+	int r;
 
 	while ((reporter = *place)) {
 		if (has_ended(reporter)) {
@@ -69,12 +81,15 @@ static struct shim_reporter *reporter_of(struct shim *shim, pid_t process)
 			place = &reporter->next;
 		}
 	}
-	reporter = calloc(1, sizeof *reporter);
+	reporter = seconds_now() < shim->quiet_until ? NULL : calloc(1, sizeof *reporter);
 	if (!reporter)
 		return NULL;
 	reporter->process = process;
-	if (reporter_connect(shim, reporter) < 0) {
+	r = reporter_connect(shim, reporter);
+	if (r < 0) {
 		reporter_free(reporter);
+		if (r == -ETIMEDOUT)
+			shim->quiet_until = seconds_now() + QUIET_SECONDS;
 		return NULL;
 	}
 	*place = reporter;

@@ -83,6 +83,7 @@ struct shim {
 	bool tells; /* what is mapped is told to vfiod: --observe, and it is heeded */
 	pthread_mutex_t observing;
 	struct shim_reporter *reporters;
+	time_t quiet_until; /* CLOCK_MONOTONIC: vfiod hung, and is not told before that */
 };
 /* Who waits for an answer. The first member of what knows how to reach him. */
 struct shim_asker {
