@@ -240,15 +240,18 @@ static void say_too_many(struct sentence *s, struct json_object *p)
 
 static void say_interrupted(struct sentence *s, struct json_object *p)
 {
-	/* An older vfiod does not say. */
 	struct json_object *restart = json_object_object_get(p, "isRestart");
-	bool is_restart = !restart || json_object_get_boolean(restart);
+	const char *reason = word(p, "reason", NULL);
 
-	say(s, "this was broken off before it was done: %s; nothing of it is left%s",
-		word(p, "reason",
-			"vfiod went down or was restarted, or the lease or space that it was for "
-			"has ended"),
-		is_restart ? ", ask again" : "");
+	/* An older vfiod says neither. */
+	if (!reason || !restart)
+		say(s, "this was broken off before it was done: vfiod went down or was restarted, "
+		       "or the lease or space that it was for has ended; nothing of it is left, "
+		       "ask again");
+	else if (json_object_get_boolean(restart))
+		say(s, "this was broken off: %s; look whether it was done, and ask again", reason);
+	else
+		say(s, "this was broken off: %s; nothing of it is left", reason);
 }
 
 static void say_configuration_invalid(struct sentence *s, struct json_object *p)

@@ -98,6 +98,9 @@ static const struct {
 	{ B "Interrupted", "{}", -EREMOTEIO,
 		"this was broken off before it was done: vfiod went down or was restarted, or the "
 		"lease or space that it was for has ended; nothing of it is left, ask again" },
+	{ B "Interrupted", "{\"reason\":\"vfiod was restarted\",\"isRestart\":true}", -EREMOTEIO,
+		"this was broken off: vfiod was restarted; look whether it was done, and ask "
+		"again" },
 	{ "org.vfiod.Admin.ConfigurationInvalid", "{\"reason\":\"vfiod.conf:3: unknown key\"}",
 		-EREMOTEIO,
 		"the configuration was not read, the rules are as before: vfiod.conf:3: unknown "

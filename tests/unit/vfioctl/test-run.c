@@ -345,8 +345,8 @@ static void what_is_refused_ends_the_wait(void **state)
 			"64\n" },
 		{ "org.vfiod.Broker.Interrupted",
 			"{\"reason\":\"an administrator has ended it\",\"isRestart\":false}",
-			"vfioctl: cannot acquire 0000:01:00.0, group 7: this was broken off before "
-			"it was done: an administrator has ended it; nothing of it is left\n" },
+			"vfioctl: cannot acquire 0000:01:00.0, group 7: this was broken off: an "
+			"administrator has ended it; nothing of it is left\n" },
 	};
 
 	(void)state;
