@@ -51,7 +51,7 @@ size_t doorman_request_size(const struct plan *plan)
 int doorman_request_send(int socket, const struct plan *plan, enum doorman_wish wish)
 {
 	struct request request = { .group = plan->group, .wish = wish };
-	bool tells = wish != DOORMAN_OPENS;
+	bool tells = wish != DOORMAN_OPENS && wish != DOORMAN_PEEKS;
 	size_t size = tells ? doorman_request_size(plan) : sizeof(request);
 	_cleanup_free_ char *bytes = malloc(size);
 	if (!bytes)

@@ -89,7 +89,7 @@ void job_bench_init(struct job_bench *bench, struct ev_loop *loop, size_t n_devi
 void job_bench_start(struct job_bench *bench, enum job_kind kind, double deadline_seconds)
 {
 	bool opens = kind == JOB_OPEN || kind == JOB_CHECK || kind == JOB_KEEP ||
-		     kind == JOB_OPEN_NODES || kind == JOB_REOPEN_NODES;
+		     kind == JOB_PEEK || kind == JOB_OPEN_NODES || kind == JOB_REOPEN_NODES;
 	int r = opens ? job_new_open(bench->doormen, kind, bench->plan, deadline_seconds, &listener,
 				bench, &bench->job)
 		      : job_new(bench->loop, kind, bench->plan, &bench->ops, deadline_seconds,
