@@ -28,8 +28,8 @@ check-mock: setup-check $(MOCK_BIN) $(MOCK_HOST) $(KEEPER_USER) $(BUILD)/vfiod $
 
 # Everything. Ends with "N passed, N failed". What two parts at a time would both build is built
 # first. A virtual machine keeps one core busy, most of the time.
-CHECK_VM := check-vm kernel2-if-cached
-CHECK_REST := lint check-unit check-completion check-mock sanitize check-valgrind fuzz check-systemd
+CHECK_VM := check-vm kernel2-if-cached check-systemd
+CHECK_REST := lint check-unit check-completion check-mock sanitize check-valgrind fuzz
 check: setup-check setup-vm
 	@$(MAKE) --no-print-directory -j 2 everything >/dev/null || true
 	@MAKE="$(MAKE)" tests/check.sh $(CHECK_VM) -- $(CHECK_REST)
