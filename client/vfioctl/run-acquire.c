@@ -35,7 +35,7 @@ static int resolve(struct run *run, size_t index)
 	}
 	group = get_object(reply, "group");
 	if (run->groups.n_any > 0)
-		target->number = get_int(group, "number", -1);
+		target->number = (int)get_int(group, "number", -1);
 	else
 		r = run_groups_describe(&run->groups, index, group);
 	json_object_put(reply);

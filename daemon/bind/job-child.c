@@ -93,6 +93,33 @@ static int tell_nodes(const struct child *child)
 	return 0;
 }
 
+/* Of a kind that inspects nothing, once it may go. */
+static int child_go(struct child *child, int *group_fd, struct refusal *refusal)
+{
+	struct transaction *transaction = &child->transaction;
+
+	switch (child->kind) {
+	case JOB_RETURN:
+		return transaction_return(transaction, refusal);
+	case JOB_RENEW:
+		return transaction_renew(transaction, refusal);
+	case JOB_OPEN:
+		return transaction_open(transaction, group_fd, refusal);
+	case JOB_OPEN_NODES:
+		return transaction_open_nodes(transaction, refusal);
+	case JOB_REOPEN_NODES:
+		return nodes_open(transaction, refusal);
+	case JOB_CHECK:
+		return transaction_check(transaction, NULL, refusal);
+	case JOB_KEEP:
+		return transaction_check(transaction, group_fd, refusal);
+	case JOB_PEEK:
+		return transaction_peek(transaction, refusal);
+	default:
+		return -EINVAL;
+	}
+}
+
 static void child_run(struct child *child)
 {
 	struct transaction *transaction = &child->transaction;
@@ -131,48 +158,10 @@ static void child_run(struct child *child)
 		if (tell_known(child) < 0)
 			return;
 		break;
-	case JOB_RETURN:
-		if (!may_go(child))
-			return;
-		r = transaction_return(transaction, &refusal);
-		break;
-	case JOB_RENEW:
-		if (!may_go(child))
-			return;
-		r = transaction_renew(transaction, &refusal);
-		break;
-	case JOB_OPEN:
-		if (!may_go(child))
-			return;
-		r = transaction_open(transaction, &group_fd, &refusal);
-		break;
-	case JOB_OPEN_NODES:
-		if (!may_go(child))
-			return;
-		r = transaction_open_nodes(transaction, &refusal);
-		break;
-	case JOB_REOPEN_NODES:
-		if (!may_go(child))
-			return;
-		r = nodes_open(transaction, &refusal);
-		break;
-	case JOB_CHECK:
-		if (!may_go(child))
-			return;
-		r = transaction_check(transaction, NULL, &refusal);
-		break;
-	case JOB_KEEP:
-		if (!may_go(child))
-			return;
-		r = transaction_check(transaction, &group_fd, &refusal);
-		break;
-	case JOB_PEEK:
-		if (!may_go(child))
-			return;
-		r = transaction_peek(transaction, &refusal);
-		break;
 	default:
-		r = -EINVAL;
+		if (!may_go(child))
+			return;
+		r = child_go(child, &group_fd, &refusal);
 	}
 	if (r == 0)
 		r = tell_nodes(child);

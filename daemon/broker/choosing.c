@@ -104,7 +104,6 @@ static bool is_of_group(enum tenancy_phase phase, enum refusal_kind kind)
 	case REFUSAL_GROUP_BUSY:
 	case REFUSAL_NO_SUCH_GROUP:
 	case REFUSAL_GROUP_FAILED:
-		return true;
 	case REFUSAL_TAKE_FAILED: /* before the first write, too: one that cannot be opened */
 		return true;
 	case REFUSAL_STUCK:
