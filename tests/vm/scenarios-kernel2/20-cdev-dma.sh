@@ -109,6 +109,9 @@ told ok attach "$NIC_B" "$ioas"
 told ok map "$ioas" 1
 kill -KILL "$client"
 wait_until 20 is_unchanged
+# Its drivers are there before vfiod has heard that they have probed it.
+is_home() { [ "$(vfioctl status "$NIC_A" --json | json group binding)" = host ]; }
+wait_until 20 is_home
 
 refused as_user alice vfioctl run --device "$NIC_A" -- echo "{device}" "{iommufd}" 2>said
 assert_contains "$(cat said)" "name one of {device:$NIC_A}, {device:$NIC_B}"
